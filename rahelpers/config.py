@@ -1,0 +1,211 @@
+"""The typed configuration of a run: a profile's sizes, the source, and whatever the user overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+PROFILES = ("smoke", "quick", "full")
+SOURCES = ("phantom", "folder")
+ARCHITECTURES = ("vgg_small", "vgg16", "vgg19")
+
+
+def _value(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Every value that shapes a run. `rahelpers run -p KEY=VALUE` sets any of them.
+
+    Raises
+    ------
+    ValueError
+        If a value has the wrong type or lies outside its range; the message names key, value and what is expected.
+    """
+
+    profile: str = _value("smoke", "which sizes: smoke, quick or full")
+    source: str = _value("phantom", "where the radiographs come from: phantom or folder")
+    seed: int = _value(7, "seed of every random draw")
+    run_dir: str = _value("runs/smoke", "folder of the run; a relative path starts at the project's root")
+
+    # cohort
+    n_patients: int = _value(40, "phantom only: how many patients, two hands each")
+    image_size: int = _value(96, "side of the square network input, pixels, 32 to 512")
+    task: str = _value("", "name of the prediction task in every title; empty: RA (phantom) or the label rule (folder)")
+    test_fraction: float = _value(0.25, "share of the patients held out for the test split")
+    validation_fraction: float = _value(0.2, "share of the patients in the validation split")
+
+    # source = folder
+    images: str = _value("", "folder only: the folder that holds the films")
+    table: str = _value("", "folder only: CSV with one row a film")
+    id_column: str = _value("image_id", "folder only: column with a unique name of the film")
+    file_column: str = _value("", "folder only: column with the file's path under `images`; empty: found by id")
+    patient_column: str = _value("", "folder only: column that names the patient; required, films of one patient stay in one split")
+    label_column: str = _value("", "folder only: column that the label is made from; required")
+    positive: str = _value("", 'folder only: which values are positive: a value ("M") or a threshold (">=120"); required')
+    laterality_column: str = _value("", "folder only: column with L or R; empty: not known, nothing is mirrored")
+    boxes: str = _value("", "folder only: CSV of joint boxes, `image_id, joint, x0, y0, x1, y1` as fractions")
+    max_films: int = _value(0, "folder only: use at most so many films, drawn by seed; 0: all")
+
+    # network and training
+    architecture: str = _value("vgg_small", "vgg_small, vgg16 or vgg19")
+    weights: str = _value("none", "start of vgg16 and vgg19: imagenet (Keras's download), none, or a path to a .weights.h5 file")
+    train_from: str = _value("block5", "first block of vgg16 and vgg19 that learns: block1 to block5, or head")
+    epochs: int = _value(4, "at most so many passes over the training split")
+    patience: int = _value(6, "epochs without a better validation AUC before training stops")
+    batch_size: int = _value(32, "films in a training step")
+    learning_rate: float = _value(1e-3, "Adam's step size at the start")
+    augment: bool = _value(True, "small random rotation, shift, scale and exposure while training")
+    mirror: bool = _value(False, "also mirror at random while training; only where laterality was normalised")
+    deterministic: bool = _value(False, "bit-equal training on the same machine, at about half the speed")
+
+    # evaluation and explanation
+    n_bootstrap: int = _value(200, "patient-bootstrap resamples behind each interval")
+    operating_rule: str = _value("youden", "how the operating point is chosen on validation data: youden or sensitivity")
+    target_sensitivity: float = _value(0.9, "the sensitivity that operating_rule=sensitivity asks for")
+    n_explain: int = _value(6, "test films that are explained")
+    shap_evaluations: int = _value(128, "network evaluations a film for region SHAP")
+    shap_baseline: str = _value("blur", "what stands in for a hidden region: blur, mean or black")
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            object.__setattr__(self, f.name, _as_type(f.name, getattr(self, f.name), f.type))
+        _one_of("profile", self.profile, PROFILES)
+        _one_of("source", self.source, SOURCES)
+        _one_of("architecture", self.architecture, ARCHITECTURES)
+        _one_of("operating_rule", self.operating_rule, ("youden", "sensitivity"))
+        _one_of("shap_baseline", self.shap_baseline, ("blur", "mean", "black"))
+        _one_of("train_from", self.train_from, ("block1", "block2", "block3", "block4", "block5", "head"))
+        for key, low, high in (
+            ("n_patients", 12, 1_000_000), ("image_size", 32, 512), ("epochs", 1, 10_000), ("patience", 1, 10_000),
+            ("batch_size", 1, 4096), ("learning_rate", 1e-7, 1.0), ("n_bootstrap", 50, 1_000_000), ("n_explain", 1, 100_000),
+            ("shap_evaluations", 16, 1_000_000), ("test_fraction", 0.05, 0.6), ("validation_fraction", 0.05, 0.6),
+            ("target_sensitivity", 0.01, 1.0), ("seed", 0, 2**32 - 1), ("max_films", 0, 10_000_000),
+        ):  # fmt: skip
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise ValueError(f"{key}={value} is out of range: expected {low} to {high}")
+        if self.test_fraction + self.validation_fraction > 0.8:
+            raise ValueError("test_fraction + validation_fraction must leave at least 0.2 of the patients for training")
+        if self.source == "folder":
+            missing = [k for k in ("images", "table", "patient_column", "label_column", "positive") if not getattr(self, k)]
+            if missing:
+                raise ValueError(f"source=folder needs {', '.join(missing)}; see 'Your own films' in README.md")
+
+    @property
+    def title(self) -> str:
+        """Task and source, for every title: no phantom figure may look clinical, no bone-age figure may look like RA."""
+        if self.source == "phantom":
+            return f"{self.task or 'RA'} (phantom)"
+        rule = self.positive if self.positive[:1] in "<>=" else f"= {self.positive}"
+        return f"{self.task or f'{self.label_column} {rule}'} (folder {Path(self.images).name})"
+
+    @property
+    def class_names(self) -> tuple[str, str]:
+        """Names of label 0 and label 1."""
+        positive = self.task or ("RA" if self.source == "phantom" else self.title.rsplit(" (", 1)[0])
+        return f"not {positive}" if self.source == "folder" or self.task else "non-RA", positive
+
+    @property
+    def path(self) -> Path:
+        """Absolute folder of the run."""
+        return project_root() / self.run_dir
+
+    def subset(self, *keys: str) -> dict[str, Any]:
+        """The named values, as a plain dict."""
+        return {k: getattr(self, k) for k in keys}
+
+
+def _as_type(key: str, value: Any, type_name: str) -> Any:
+    """Text from the command line or papermill as the declared type."""
+    try:
+        if type_name == "bool":
+            if isinstance(value, str):
+                return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
+            if isinstance(value, bool):
+                return value
+            raise ValueError
+        if type_name == "int":
+            if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
+                raise ValueError
+            return int(value)
+        if type_name == "float":
+            number = float(value)
+            if number != number or isinstance(value, bool):
+                raise ValueError
+            return number
+        return str(value)
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(f"{key}={value!r} is not valid: expected {type_name}") from None
+
+
+def near_match(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """A hint `; did you mean 'x'?`, or the whole list where nothing is near."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.55)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+
+
+def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{key}='{value}' is not known{near_match(value, known)}")
+
+
+CONFIG_KEYS = tuple(f.name for f in dataclasses.fields(RunConfig))
+
+
+def load_profile(name: str) -> dict[str, Any]:
+    """Sizes of a profile from `profiles.toml`."""
+    _one_of("profile", name, PROFILES)
+    return tomllib.loads(resources.files("rahelpers").joinpath("profiles.toml").read_text())[name]
+
+
+def make_config(**values: Any) -> RunConfig:
+    """Profile sizes, then the given values on top.
+
+    Raises
+    ------
+    ValueError
+        For a key that RunConfig does not have (with the near match) or a bad value.
+    """
+    for key in values:
+        if key not in CONFIG_KEYS:
+            raise ValueError(f"unknown parameter '{key}'{near_match(key, CONFIG_KEYS)}")
+    merged = load_profile(values.get("profile", "smoke")) | values
+    if values.get("source") == "folder" and "architecture" not in values and values.get("weights", "none") != "none":
+        merged["architecture"] = "vgg16"
+    return RunConfig(**merged)
+
+
+def config_from_notebook(namespace: dict[str, Any]) -> RunConfig:
+    """The config of a notebook: its upper-case literals, as the parameters cell or papermill set them.
+
+    `config_from_notebook(globals())` reads `PROFILE`, `SOURCE`, `SEED`, `RUN_DIR` and any other field of RunConfig in
+    upper case. papermill only warns about a name that it does not know; here such a name is a ValueError.
+    """
+    literals = {
+        k.lower(): v
+        for k, v in namespace.items()
+        if k.isupper() and not k.startswith("_") and isinstance(v, (str, int, float, bool))
+    }
+    return make_config(**literals)
+
+
+def save_config(config: RunConfig) -> str:
+    """The config as JSON text; `make_config(**json.loads(text))` gives it back."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def project_root() -> Path:
+    """The nearest folder at or above the working directory that holds `notebooks/`; else the working directory."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks" / "00_start_here.ipynb").exists() or (folder / "rahelpers" / "profiles.toml").exists():
+            return folder
+    return here
