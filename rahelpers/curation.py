@@ -1,0 +1,209 @@
+"""Curation: any source becomes a manifest, network inputs, a joint table and patient-grouped splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from tqdm.auto import tqdm
+
+from rahelpers.artifacts import Run, Step
+from rahelpers.radiograph import letterbox, letterbox_boxes, to_network_input
+from rahelpers.sources import JOINT_COLUMNS, iter_source, source_fingerprint
+from rahelpers.splits import SPLITS, find_leaks, split_by_patient
+
+CONFIG_KEYS = (
+    "source", "seed", "n_patients", "image_size", "task", "test_fraction", "validation_fraction", "images", "table", "id_column",
+    "file_column", "patient_column", "label_column", "positive", "laterality_column", "boxes", "max_films",
+)  # fmt: skip
+
+MANIFEST_SCHEMA = pa.DataFrameSchema(
+    {
+        "image_id": pa.Column(str, unique=True),
+        "patient_id": pa.Column(str),
+        "file": pa.Column(str, nullable=True),
+        "label": pa.Column(int, pa.Check.isin([0, 1])),
+        "split": pa.Column(str, pa.Check.isin(SPLITS)),
+        "laterality": pa.Column(str, pa.Check.isin(["L", "R", ""])),
+        "age": pa.Column(float, pa.Check.in_range(0, 120), nullable=True),
+        "sex": pa.Column(str, pa.Check.isin(["F", "M", ""])),
+        "source": pa.Column(str),
+        "width": pa.Column(int, pa.Check.ge(1)),
+        "height": pa.Column(int, pa.Check.ge(1)),
+        "spacing_mm": pa.Column(float, pa.Check.gt(0), nullable=True),
+        "sha256": pa.Column(str, pa.Check.str_length(64, 64)),
+        "condition": pa.Column(str),
+    },
+    coerce=True,
+    strict=True,
+)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A curated cohort.
+
+    Attributes
+    ----------
+    manifest : DataFrame, n rows
+        One film a row; columns of `MANIFEST_SCHEMA`.
+    images : uint8 array (n, S, S)
+        Network inputs in manifest order, read from disk as needed.
+    joints : DataFrame
+        The joint table; boxes as fractions of the S x S square. Empty where the source knows no joints.
+    lesions : bool array (n, S, S) or None
+        Exact lesion masks; None where the source knows none.
+    excluded : DataFrame
+        image_id and reason of every film that was left out.
+    """
+
+    manifest: pd.DataFrame
+    images: np.ndarray
+    joints: pd.DataFrame
+    lesions: np.ndarray | None
+    excluded: pd.DataFrame
+
+    def split(self, name: str) -> np.ndarray:
+        """Row indices of one split: train, validation or test."""
+        if name not in SPLITS:
+            raise ValueError(f"split {name!r} is not known: expected {', '.join(SPLITS)}")
+        return np.flatnonzero(self.manifest["split"].to_numpy() == name)
+
+    def counts(self) -> pd.DataFrame:
+        """Films and patients of each split, by class."""
+        table = self.manifest.groupby(["split", "label"]).agg(films=("image_id", "size"), patients=("patient_id", "nunique"))
+        return table.unstack("label").reindex([s for s in SPLITS if s in set(self.manifest["split"])])
+
+    def joints_of(self, row: int) -> pd.DataFrame:
+        """The joint table of one film."""
+        return self.joints[self.joints["image_id"] == self.manifest["image_id"].iloc[row]]
+
+
+def curate(run: Run) -> Cohort:
+    """Step 01: read the source, fit every film into the network's square, split by patient, write everything down.
+
+    Raises
+    ------
+    ValueError
+        If too few patients of a class remain, or anything stands in two splits.
+    """
+    config = run.config
+    run.save_config()
+    step = run.step("curate", config.subset(*CONFIG_KEYS), source_fingerprint(config))
+    if not step.is_done():
+        _curate(run, step)
+    return load_cohort(run)
+
+
+def _curate(run: Run, step: Step) -> None:
+    config = run.config
+    rows: list[dict] = []
+    images: list[np.ndarray] = []
+    lesions: list[np.ndarray | None] = []
+    joints: list[pd.DataFrame] = []
+    excluded: list[dict] = []
+    total = 2 * config.n_patients if config.source == "phantom" else None
+    for item in tqdm(iter_source(config), total=total, desc="reading films", mininterval=2, leave=False):
+        if item.radiograph is None:
+            excluded.append({"image_id": item.row["image_id"], "reason": item.fault})
+            continue
+        film = item.radiograph
+        height, width = film.image.shape
+        mirrored = film.laterality == "R"
+        images.append(to_network_input(film, config.image_size, mirror_right=True))
+        lesions.append(None if item.lesion is None else _fit_mask(item.lesion, config.image_size, mirrored))
+        if len(item.joints):
+            joints.append(_fit_joints(item.joints, item.row["image_id"], height, width, mirrored))
+        rows.append(item.row | {"laterality": film.laterality, "width": width, "height": height,
+                                "spacing_mm": film.spacing_mm if film.spacing_mm else np.nan, "source": config.source})  # fmt: skip
+    if not rows:
+        raise ValueError(f"no film could be used; the first reason: {excluded[0]['reason'] if excluded else 'the source is empty'}")
+    manifest = pd.DataFrame(rows)
+    keep = _without_duplicates(manifest, excluded)
+    manifest = manifest[keep].reset_index(drop=True)
+    kept = np.flatnonzero(keep)
+    manifest["split"] = split_by_patient(
+        manifest["patient_id"], manifest["label"], config.test_fraction, config.validation_fraction, config.seed
+    )
+    manifest = check_manifest(manifest[list(MANIFEST_SCHEMA.columns)])
+    step.write("manifest.csv", lambda p: manifest.to_csv(p, index=False))
+    step.write("images.npy", lambda p: np.save(p, np.stack([images[i] for i in kept])))
+    if all(lesions[i] is not None for i in kept):
+        step.write("lesions.npy", lambda p: np.save(p, np.stack([lesions[i] for i in kept])))
+    table = pd.concat(joints, ignore_index=True) if joints else pd.DataFrame(columns=JOINT_COLUMNS)
+    step.write("joints.csv", lambda p: table.to_csv(p, index=False))
+    step.write("excluded.csv", lambda p: pd.DataFrame(excluded, columns=["image_id", "reason"]).to_csv(p, index=False))
+    step.finish()
+
+
+def _fit_mask(mask: np.ndarray, size: int, mirrored: bool) -> np.ndarray:
+    mask = mask[:, ::-1] if mirrored else mask
+    return letterbox(np.ascontiguousarray(mask, dtype=np.float32), size) >= 0.5
+
+
+def _fit_joints(joints: pd.DataFrame, image_id: str, height: int, width: int, mirrored: bool) -> pd.DataFrame:
+    fitted = joints.copy()
+    boxes = fitted[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float)
+    if mirrored:
+        boxes[:, [0, 2]] = 1 - boxes[:, [2, 0]]
+    fitted[["x0", "y0", "x1", "y1"]] = letterbox_boxes(boxes, height, width)
+    fitted.insert(0, "image_id", image_id)
+    return fitted[JOINT_COLUMNS]
+
+
+def _without_duplicates(manifest: pd.DataFrame, excluded: list[dict]) -> np.ndarray:
+    """Keep the first of files with the same content; the others are listed as excluded, with the reason."""
+    duplicate = manifest["sha256"].duplicated().to_numpy()
+    first = manifest.drop_duplicates("sha256").set_index("sha256")["image_id"]
+    for row in manifest[duplicate].itertuples():
+        excluded.append({"image_id": row.image_id, "reason": f"same content as {first[row.sha256]}"})
+    return ~duplicate
+
+
+def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The manifest with its declared types.
+
+    Raises
+    ------
+    ValueError
+        If a column or value is not as the schema says, or a patient stands in two splits.
+    """
+    manifest = manifest.assign(
+        sex=manifest["sex"].fillna("").astype(str).str.upper().str[:1].where(lambda s: s.isin(["F", "M"]), ""),
+        laterality=manifest["laterality"].fillna(""),
+        file=manifest["file"].fillna(""),
+        condition=manifest["condition"].fillna(""),
+    )
+    try:
+        manifest = MANIFEST_SCHEMA.validate(manifest, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        first = error.failure_cases.iloc[0]
+        raise ValueError(f"manifest: column {first['column']}, row {first['index']}: {first['failure_case']!r} fails {first['check']}") from None
+    leaks = find_leaks(manifest)
+    if leaks:
+        raise ValueError(f"manifest: {leaks[0]} ({len(leaks)} leaks in all)")
+    return manifest
+
+
+def load_cohort(run: Run) -> Cohort:
+    """The cohort that step 01 wrote.
+
+    Raises
+    ------
+    MissingArtefact
+        If step 01 has not been run.
+    """
+    text = {"image_id": str, "patient_id": str, "sex": str, "laterality": str, "file": str, "condition": str}
+    path = run.file("curate", "manifest.csv")
+    manifest = check_manifest(pd.read_csv(path, dtype=text, keep_default_na=True))
+    lesion_file: Path = path.parent / "lesions.npy"
+    return Cohort(
+        manifest,
+        np.load(run.file("curate", "images.npy"), mmap_mode="r"),
+        pd.read_csv(run.file("curate", "joints.csv"), dtype={"image_id": str}),
+        np.load(lesion_file, mmap_mode="r") if lesion_file.exists() else None,
+        pd.read_csv(run.file("curate", "excluded.csv"), dtype={"image_id": str}),
+    )

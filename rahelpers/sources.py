@@ -1,0 +1,223 @@
+"""Sources: each yields radiographs with labels, one film at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rahelpers.artifacts import sha256_of
+from rahelpers.config import RunConfig, near_match
+from rahelpers.radiograph import Radiograph, RadiographError, read_radiograph
+
+JOINT_COLUMNS = ["image_id", "site", "erosion", "jsn", "x0", "y0", "x1", "y1"]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
+
+
+@dataclass(frozen=True)
+class SourceItem:
+    """One film of a source.
+
+    Attributes
+    ----------
+    row : dict
+        Manifest fields that the source knows: image_id, patient_id, file, label, age, sex, sha256.
+    radiograph : Radiograph or None
+        None where the file could not be read; `fault` says why.
+    joints : DataFrame
+        Columns of the joint table without image_id; boxes as fractions of width and height of the film. May be empty.
+    lesion : bool array (H, W) or None
+        The exact lesion mask where the source knows it.
+    """
+
+    row: dict
+    radiograph: Radiograph | None
+    joints: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=JOINT_COLUMNS[1:]))
+    lesion: np.ndarray | None = None
+    fault: str = ""
+
+
+def iter_source(config: RunConfig) -> Iterator[SourceItem]:
+    """Films of the configured source, in a fixed order."""
+    return {"phantom": _iter_phantom, "folder": _iter_folder}[config.source](config)
+
+
+def source_fingerprint(config: RunConfig) -> dict[str, str]:
+    """Hashes of what a source reads from disk, so that a changed film or table makes curation again."""
+    if config.source == "phantom":
+        return {}
+    listing = hashlib.sha256()
+    for path in _list_films(Path(config.images)):
+        stat = path.stat()
+        listing.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    found = {"table": sha256_of(Path(config.table)), "images": listing.hexdigest()}
+    return found | ({"boxes": sha256_of(Path(config.boxes))} if config.boxes else {})
+
+
+def _iter_phantom(config: RunConfig) -> Iterator[SourceItem]:
+    from rahelpers.phantom import iter_cohort
+
+    for patient, film in iter_cohort(config.seed, config.n_patients, config.image_size):
+        content = np.ascontiguousarray(film.image, dtype=np.float32).tobytes()
+        row = {
+            "image_id": f"{patient.patient_id}_{film.laterality}",
+            "patient_id": patient.patient_id,
+            "file": "",
+            "label": int(patient.label),
+            "age": float(patient.age),
+            "sex": patient.sex,
+            "condition": patient.condition,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        yield SourceItem(row, Radiograph(film.image, film.spacing_mm, film.laterality), film.joints, film.lesion_mask)
+
+
+def parse_rule(positive: str) -> tuple[str, str]:
+    """Operator and operand of a label rule: '>=120' -> ('>=', '120'); 'M' -> ('==', 'M')."""
+    operator, operand = re.fullmatch(r"\s*(>=|<=|==|>|<|=)?\s*(.*?)\s*", positive, re.DOTALL).groups()
+    if not operand:
+        raise ValueError(f"positive={positive!r}: expected a value such as 'M' or a threshold such as '>=120'")
+    return {None: "==", "=": "=="}.get(operator, operator), operand
+
+
+def make_labels(values: pd.Series, positive: str) -> pd.Series:
+    """Labels 0 and 1 from a column and a rule; missing values stay missing.
+
+    Raises
+    ------
+    ValueError
+        If a threshold is asked of words, or the rule makes one class only.
+    """
+    operator, operand = parse_rule(positive)
+    if operator == "==":
+        try:  # 1 and 1.0 and "1" are the same label
+            number = float(operand)
+            numeric = pd.to_numeric(values, errors="coerce")
+            hit = numeric.eq(number) if numeric.notna().sum() == values.notna().sum() else values.astype(str).eq(operand)
+        except ValueError:
+            hit = values.astype(str).str.strip().eq(operand)
+    else:
+        try:
+            number = float(operand)
+        except ValueError:
+            raise ValueError(f"positive={positive!r}: expected a number after {operator}") from None
+        numeric = pd.to_numeric(values, errors="coerce")
+        words = values[values.notna() & numeric.isna()]
+        if len(words):
+            raise ValueError(f"positive={positive!r} needs numbers, but the label column holds {words.iloc[0]!r}")
+        hit = {">=": numeric.ge, "<=": numeric.le, ">": numeric.gt, "<": numeric.lt}[operator](number)
+    labels = hit.astype(float).where(values.notna())
+    if labels.dropna().nunique() < 2:
+        seen = ", ".join(map(str, pd.unique(values.dropna())[:5]))
+        raise ValueError(f"positive={positive!r} puts every film into one class; the label column holds: {seen} …")
+    return labels
+
+
+def _list_films(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def read_table(config: RunConfig) -> pd.DataFrame:
+    """The folder source's table, checked: columns exist, ids are unique, labels make two classes.
+
+    Returns
+    -------
+    DataFrame
+        The columns image_id, patient_id, path (or None), label (0, 1, or NaN where the table has none), laterality, age, sex.
+    """
+    for key in ("images", "table", "boxes"):
+        path = Path(getattr(config, key))
+        if (key != "boxes" or config.boxes) and not (path.is_dir() if key == "images" else path.is_file()):
+            raise ValueError(f"{key}={path}: there is no such {'folder' if key == 'images' else 'file'}")
+    try:
+        table = pd.read_csv(config.table, dtype={config.id_column: str, config.patient_column: str}, encoding="utf-8-sig")
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"table={config.table}: not a UTF-8 CSV file ({error})") from None
+    for key in ("id_column", "patient_column", "label_column", "file_column", "laterality_column"):
+        column = getattr(config, key)
+        if column and column not in table.columns:
+            raise ValueError(f"{key}={column!r} is not a column of {Path(config.table).name}{near_match(column, list(table.columns))}")
+    ids = table[config.id_column]
+    if ids.isna().any() or ids.duplicated().any():
+        bad = ids[ids.isna() | ids.duplicated()]
+        raise ValueError(f"{config.id_column} must be unique and not empty: row {bad.index[0] + 2} has {bad.iloc[0]!r}")
+    if table[config.patient_column].isna().any():
+        raise ValueError(f"{config.patient_column} is empty in row {table.index[table[config.patient_column].isna()][0] + 2}")
+    table["label"] = make_labels(table[config.label_column], config.positive)
+    table["image_id"], table["patient_id"] = ids, table[config.patient_column]
+    side = table[config.laterality_column].astype(str).str.upper().str[:1] if config.laterality_column else pd.Series("", table.index)
+    table["laterality"] = side.where(side.isin(["L", "R"]), "")
+    table["path"] = _find_files(table, config)
+    if config.max_films and len(table) > config.max_films:
+        table = table.sample(config.max_films, random_state=config.seed).sort_index()
+    for column in ("age", "sex"):
+        if column not in table.columns or column == config.label_column:
+            table[column] = np.nan if column == "age" else ""
+    return table
+
+
+def _find_files(table: pd.DataFrame, config: RunConfig) -> list[Path | None]:
+    root = Path(config.images).resolve()
+    by_name: dict[str, Path] = {}
+    for path in _list_films(root):
+        by_name.setdefault(path.stem, path)
+        by_name.setdefault(path.name, path)
+    if not by_name:
+        raise ValueError(f"images={root}: holds no film; expected files that end in {', '.join(SUFFIXES)}")
+    if not config.file_column:
+        return [by_name.get(str(i)) for i in table["image_id"]]
+    found: list[Path | None] = []
+    for name in table[config.file_column].astype(str):
+        path = (root / name).resolve()
+        inside = path.is_relative_to(root) and path.is_file()
+        found.append(path if inside else by_name.get(Path(name).name))
+    return found
+
+
+def _iter_folder(config: RunConfig) -> Iterator[SourceItem]:
+    table = read_table(config)
+    boxes = _read_boxes(config)
+    for record in table.to_dict("records"):
+        image_id, path = record["image_id"], record["path"]
+        row = {k: record[k] for k in ("image_id", "patient_id", "label", "age", "sex")}
+        row |= {"file": str(path.relative_to(Path(config.images).resolve())) if path else "", "sha256": "", "condition": ""}
+        if path is None:
+            yield SourceItem(row, None, fault="no file of that name under the image folder")
+            continue
+        if np.isnan(record["label"]):
+            yield SourceItem(row, None, fault=f"no value in {config.label_column}")
+            continue
+        row |= {"label": int(record["label"]), "sha256": sha256_of(path)}
+        try:
+            radiograph = read_radiograph(path)
+        except RadiographError as error:
+            yield SourceItem(row, None, fault=str(error))
+            continue
+        laterality = record["laterality"] or radiograph.laterality
+        radiograph = Radiograph(radiograph.image, radiograph.spacing_mm, laterality)
+        joints = boxes[boxes["image_id"] == image_id].drop(columns="image_id") if len(boxes) else boxes.drop(columns="image_id")
+        yield SourceItem(row, radiograph, joints)
+
+
+def _read_boxes(config: RunConfig) -> pd.DataFrame:
+    """Joint boxes; joints of the same name on one film are numbered from left to right, so that names are unique."""
+    if not config.boxes:
+        return pd.DataFrame(columns=JOINT_COLUMNS)
+    boxes = pd.read_csv(config.boxes, dtype={"image_id": str})
+    name = "joint" if "joint" in boxes.columns else "site"
+    missing = [c for c in ("image_id", name, "x0", "y0", "x1", "y1") if c not in boxes.columns]
+    if missing:
+        raise ValueError(f"boxes={config.boxes}: column {missing[0]} is missing; expected image_id, joint, x0, y0, x1, y1")
+    boxes = boxes.rename(columns={name: "site"}).sort_values(["image_id", "site", "x0"], kind="stable")
+    number = boxes.groupby(["image_id", "site"]).cumcount() + 1
+    size = boxes.groupby(["image_id", "site"])["x0"].transform("size")
+    boxes["site"] = boxes["site"].where(size == 1, boxes["site"] + " " + number.astype(str))
+    for column in ("erosion", "jsn"):
+        if column not in boxes.columns:
+            boxes[column] = pd.NA
+    return boxes[JOINT_COLUMNS]
