@@ -1,0 +1,166 @@
+"""Evaluation: scores with patient-bootstrap intervals and the counts of both classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
+
+from rahelpers.artifacts import Run, Step
+
+CONFIG_KEYS = ("seed", "n_bootstrap")
+Statistic = Callable[[np.ndarray, np.ndarray], float]
+
+
+def bootstrap_interval(statistic: Statistic, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, n: int, seed: int) -> tuple[float, float]:
+    """Percentile 95 % interval over patients drawn with replacement, all films of a patient together.
+
+    Patients are drawn within their class, so that every resample holds both.
+
+    Parameters
+    ----------
+    statistic : callable
+        `(labels, scores) -> float`.
+    labels, scores : array (n,)
+    patients : array (n,)
+        Patient of each film.
+    n : int
+        Resamples.
+    seed : int
+
+    Returns
+    -------
+    (low, high)
+
+    References
+    ----------
+    Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13.
+    """
+    rng = np.random.default_rng(seed)
+    names, of_film = np.unique(patients, return_inverse=True)
+    films = [np.flatnonzero(of_film == i) for i in range(len(names))]
+    positive = np.array([labels[f].max() for f in films])
+    strata = [np.flatnonzero(positive == c) for c in (0, 1)]
+    values = []
+    for _ in range(n):
+        drawn = np.concatenate([rng.choice(s, len(s)) for s in strata if len(s)])
+        rows = np.concatenate([films[i] for i in drawn])
+        values.append(statistic(labels[rows], scores[rows]))
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def compute_scores(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, threshold: float, n: int, seed: int) -> dict[str, Any]:
+    """AUC, sensitivity, specificity and Brier score with intervals, the confusion matrix, and the counts.
+
+    Parameters
+    ----------
+    labels : int array (n,)
+    probability : float array (n,) in [0, 1]
+    patients : array (n,)
+    threshold : float
+        The operating point, chosen elsewhere.
+    n, seed : int
+        Bootstrap resamples and seed.
+
+    Returns
+    -------
+    dict
+        Each score as {value, low, high}; `confusion` as {tn, fp, fn, tp}; `counts` of films and patients by class.
+    """
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"labels hold only {np.unique(labels).tolist()}: scores need both classes")
+    statistics: dict[str, Statistic] = {
+        "auc": lambda y, p: float(roc_auc_score(y, p)) if 0 < y.sum() < len(y) else np.nan,
+        "sensitivity": lambda y, p: float((p[y == 1] >= threshold).mean()),
+        "specificity": lambda y, p: float((p[y == 0] < threshold).mean()),
+        "brier": lambda y, p: float(brier_score_loss(y, p)),
+    }
+    scores: dict[str, Any] = {}
+    for name, statistic in statistics.items():
+        low, high = bootstrap_interval(statistic, labels, probability, patients, n, seed)
+        scores[name] = {"value": statistic(labels, probability), "low": low, "high": high}
+    tn, fp, fn, tp = confusion_matrix(labels, probability >= threshold, labels=[0, 1]).ravel().tolist()
+    scores["confusion"] = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
+    scores["counts"] = {
+        "films_positive": int((labels == 1).sum()),
+        "films_negative": int((labels == 0).sum()),
+        "patients": len(np.unique(patients)),
+    }
+    return scores
+
+
+def evaluate(run: Run) -> dict[str, Any]:
+    """Step 03: score every split with the bundle. Returns the content of `metrics.json`.
+
+    Raises
+    ------
+    MissingArtefact
+        If step 01 or 02 has not been run.
+    """
+    config = run.config
+    step = run.step("evaluate", config.subset(*CONFIG_KEYS))
+    if not step.is_done():
+        _evaluate(run, step)
+    return json.loads(run.file("evaluate", "metrics.json").read_text())
+
+
+def _evaluate(run: Run, step: Step) -> None:
+    # imported here, so that bootstrap and tables work without starting TensorFlow
+    from rahelpers.curation import load_cohort
+    from rahelpers.inference import load_bundle, predict_logits
+
+    config, cohort = run.config, load_cohort(run)
+    bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
+    table = cohort.manifest[["image_id", "patient_id", "label", "split", "condition", "age", "sex", "laterality"]].copy()
+    table["logit"] = predict_logits(bundle.model, cohort.images)
+    table["probability"] = bundle.probability(table["logit"].to_numpy())
+    metrics: dict[str, Any] = {
+        "title": config.title,
+        "class_names": list(config.class_names),
+        "operating_point": bundle.info["operating_point"],
+        "temperature": bundle.info["temperature"],
+        "interval": f"95 % patient bootstrap, percentile, {config.n_bootstrap} resamples",
+        "splits": {},
+    }
+    for split, part in table.groupby("split"):
+        metrics["splits"][split] = compute_scores(
+            part["label"].to_numpy(), part["probability"].to_numpy(), part["patient_id"].to_numpy(),
+            bundle.info["operating_point"]["probability"], config.n_bootstrap, config.seed,
+        )  # fmt: skip
+    step.write("predictions.csv", lambda p: table.to_csv(p, index=False))
+    step.write_json("metrics.json", metrics)
+    step.finish()
+
+
+def load_predictions(run: Run) -> pd.DataFrame:
+    """`predictions.csv` of step 03: one film a row with label, split, logit and probability."""
+    return pd.read_csv(run.file("evaluate", "predictions.csv"), dtype={"image_id": str, "patient_id": str})
+
+
+def metrics_table(metrics: dict[str, Any]) -> pd.DataFrame:
+    """Scores of every split as text with interval and counts, for a notebook or the report."""
+    rows = {}
+    for split in ("train", "validation", "test"):
+        scores = metrics["splits"][split]
+        cells = {k: f"{scores[k]['value']:.2f} ({scores[k]['low']:.2f}–{scores[k]['high']:.2f})" for k in ("auc", "sensitivity", "specificity", "brier")}
+        counts = scores["counts"]
+        rows[split] = cells | {"positive / negative films": f"{counts['films_positive']} / {counts['films_negative']}", "patients": counts["patients"]}
+    return pd.DataFrame(rows).T.rename(columns={"auc": "AUC", "brier": "Brier score"})
+
+
+def compute_calibration(labels: np.ndarray, probability: np.ndarray, bins: int = 6) -> pd.DataFrame:
+    """Predicted against observed share of positives in bins of equal count.
+
+    Returns
+    -------
+    DataFrame
+        Columns predicted, observed.
+    """
+    observed, predicted = calibration_curve(labels, probability, n_bins=bins, strategy="quantile")
+    return pd.DataFrame({"predicted": predicted, "observed": observed})

@@ -1,0 +1,105 @@
+"""The bundle, and predictions with it. The panel, the evaluation and the explanations all load the model here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rahelpers.artifacts import DamagedArtefact, MissingArtefact, sha256_of
+from rahelpers.tensorflow_quiet import keras
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What the panel loads: the network and everything needed to use it.
+
+    Attributes
+    ----------
+    model : keras.Model
+        Input float32 (n, S, S, 1) in [0, 1]; output (n, 1), a logit.
+    info : dict
+        The content of `bundle.json`.
+    folder : Path
+    """
+
+    model: keras.Model
+    info: dict[str, Any]
+    folder: Path
+
+    def probability(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probability of the positive class: sigmoid(logit / temperature) (Guo et al. 2017, arXiv 1706.04599).
+
+        Parameters
+        ----------
+        logits : float array (n,)
+
+        Returns
+        -------
+        float64 array (n,)
+        """
+        scaled = np.asarray(logits, dtype=np.float64) / self.info["temperature"]
+        return 1.0 / (1.0 + np.exp(-np.clip(scaled, -60, 60)))
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Load a bundle after checking the SHA-256 of its files; Keras loads it in safe mode.
+
+    Raises
+    ------
+    MissingArtefact
+        If there is no bundle.
+    DamagedArtefact
+        If a file is not the one that was written.
+    """
+    folder = Path(folder)
+    if not (folder / "bundle.json").exists():
+        raise MissingArtefact(f"{folder}: holds no bundle (bundle.json is missing); notebooks/02_train_vgg.ipynb makes it")
+    try:
+        info = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        files = info["files"]
+    except (ValueError, KeyError):
+        raise DamagedArtefact(f"{folder / 'bundle.json'} is damaged") from None
+    for name, expected in files.items():
+        if not (folder / name).exists() or sha256_of(folder / name) != expected:
+            raise DamagedArtefact(f"{folder.name}/{name} is missing or damaged (its SHA-256 is not the recorded one)")
+    model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
+    return Bundle(model, info, folder)
+
+
+def as_batch(images: np.ndarray) -> np.ndarray:
+    """Network inputs as the model takes them.
+
+    Parameters
+    ----------
+    images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
+
+    Returns
+    -------
+    float32 array (n, S, S, 1) in [0, 1]
+    """
+    images = np.asarray(images)
+    if images.ndim != 3:
+        raise ValueError(f"images have shape {images.shape}: expected (n, S, S)")
+    scaled = images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32)
+    return scaled[..., None]
+
+
+def predict_logits(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
+    """Logits of the positive class.
+
+    Parameters
+    ----------
+    model : keras.Model
+    images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
+    batch_size : int
+
+    Returns
+    -------
+    float64 array (n,)
+    """
+    batches = [model.predict_on_batch(as_batch(images[i : i + batch_size])) for i in range(0, len(images), batch_size)]
+    return np.concatenate(batches).astype(np.float64).ravel() if batches else np.empty(0)

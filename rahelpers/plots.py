@@ -1,0 +1,229 @@
+"""Figures. Every `plot_*` returns a Figure; `show` puts it into a notebook with alt text and a caption."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+SPLIT_STYLE = {"train": ("#7f7f7f", ":"), "validation": ("#b58900", "--"), "test": ("#00204d", "-")}  # shade and dash: never colour alone
+
+
+def show(figure: Figure, alt: str, caption: str = "") -> None:
+    """Display a figure as an image with alt text and a caption.
+
+    Parameters
+    ----------
+    figure : Figure
+    alt : str
+        What the picture shows, for somebody who cannot see it. Must not be empty.
+    caption : str
+        What to look for.
+    """
+    if not alt.strip():
+        raise ValueError("alt is empty: expected a sentence that says what the picture shows")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    display(HTML(
+        f'<figure style="margin:0"><img style="max-width:100%" alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    ))  # fmt: skip
+
+
+def _axes(n: int, columns: int, cell: float = 2.4) -> tuple[Figure, list[Any]]:
+    rows = -(-n // columns)
+    figure = Figure(figsize=(cell * columns, cell * 1.12 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes:
+        axis.set_axis_off()
+    return figure, axes
+
+
+def plot_films(images: np.ndarray, titles: list[str], title: str, lesions: np.ndarray | None = None, columns: int = 4) -> Figure:
+    """A sheet of films, with the outline of their lesions where given.
+
+    Parameters
+    ----------
+    images : uint8 array (n, S, S)
+    titles : list of str, length n
+    title : str
+        Of the whole sheet; names the source.
+    lesions : bool array (n, S, S), optional
+    columns : int
+    """
+    figure, axes = _axes(len(images), columns)
+    for i, (image, name) in enumerate(zip(images, titles, strict=True)):
+        axes[i].imshow(image, cmap="gray", vmin=0, vmax=255)
+        axes[i].set_title(name, fontsize=8)
+        if lesions is not None and lesions[i].any():
+            axes[i].contour(lesions[i], levels=[0.5], colors="#ffd21f", linewidths=0.8)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def plot_joints(image: np.ndarray, joints: pd.DataFrame, title: str) -> Figure:
+    """One film with its joint boxes and their names; a site with a score has a thicker box.
+
+    Parameters
+    ----------
+    image : uint8 array (S, S)
+    joints : DataFrame
+        Rows of the joint table of this film.
+    title : str
+    """
+    figure, axes = _axes(1, 1, cell=5)
+    size = image.shape[0]
+    axes[0].imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
+    for site in joints.itertuples():
+        hit = bool((pd.notna(site.erosion) and site.erosion > 0) or (pd.notna(site.jsn) and site.jsn > 0))
+        axes[0].plot([site.x0, site.x1, site.x1, site.x0, site.x0], [site.y0, site.y0, site.y1, site.y1, site.y0],
+                     color="#ffd21f" if hit else "#9ecae1", linewidth=2 if hit else 0.8)  # fmt: skip
+        axes[0].text(site.x1 + 0.005, site.y0, site.site, color="white", fontsize=6, va="top")
+    axes[0].set_title(f"{title} · {size} px", fontsize=9)
+    return figure
+
+
+def plot_history(history: pd.DataFrame, title: str) -> Figure:
+    """Loss of train and validation, validation AUC, and the epoch whose weights were kept.
+
+    Parameters
+    ----------
+    history : DataFrame
+        Columns epoch, train_loss, validation_loss, validation_auc.
+    title : str
+    """
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for column in ("train_loss", "validation_loss"):
+        colour, dash = SPLIT_STYLE[column.split("_")[0]]
+        left.plot(history["epoch"], history[column], color=colour, linestyle=dash, label=column.split("_")[0])
+    right.plot(history["epoch"], history["validation_auc"], color=SPLIT_STYLE["validation"][0], linestyle="--")
+    best = int(history.loc[history["validation_auc"].idxmax(), "epoch"])
+    for axis, name in ((left, "loss"), (right, "validation AUC")):
+        axis.axvline(best, color="black", linewidth=0.8)
+        axis.set(xlabel="epoch", ylabel=name)
+    right.annotate(f"kept: epoch {best}", (best, right.get_ylim()[0]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    left.legend(frameon=False)
+    sns.despine(figure)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
+    """ROC curves of train and test together, with AUC, interval and counts in the legend, and the operating point.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns split, label, probability.
+    metrics : dict
+        As `rahelpers.evaluation.evaluate` returns it.
+    """
+    figure = Figure(figsize=(4.8, 4.6), layout="constrained")
+    axis = figure.subplots()
+    for split in ("train", "test"):
+        part, scores = predictions[predictions["split"] == split], metrics["splits"][split]
+        fpr, tpr, _ = roc_curve(part["label"], part["probability"])
+        auc, counts = scores["auc"], scores["counts"]
+        label = (f"{split}: AUC {auc['value']:.2f} ({auc['low']:.2f}–{auc['high']:.2f}),\n"
+                 f"{counts['films_positive']} positive, {counts['films_negative']} negative films")  # fmt: skip
+        axis.plot(fpr, tpr, color=SPLIT_STYLE[split][0], linestyle=SPLIT_STYLE[split][1], label=label)
+    test = metrics["splits"]["test"]
+    axis.plot(1 - test["specificity"]["value"], test["sensitivity"]["value"], "ko", label="operating point, on test")
+    axis.plot([0, 1], [0, 1], color="lightgrey", zorder=0)
+    axis.set(xlabel="1 − specificity", ylabel="sensitivity", title=metrics["title"], aspect="equal")
+    axis.legend(frameon=False, fontsize=7, loc="lower right")
+    sns.despine(figure)
+    return figure
+
+
+def plot_calibration(calibration: pd.DataFrame, probability: np.ndarray, title: str) -> Figure:
+    """Predicted probability against observed share, over a histogram of the predictions.
+
+    Parameters
+    ----------
+    calibration : DataFrame
+        Columns predicted, observed.
+    probability : float array (n,)
+    title : str
+    """
+    figure = Figure(figsize=(4.6, 5), layout="constrained")
+    top, bottom = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    top.plot([0, 1], [0, 1], color="lightgrey")
+    sns.lineplot(calibration, x="predicted", y="observed", marker="o", color=SPLIT_STYLE["test"][0], ax=top)
+    sns.histplot(x=probability, bins=20, binrange=(0, 1), color="#7f7f7f", ax=bottom)
+    top.set(ylabel="observed share of positives", ylim=(-0.03, 1.03), title=title)
+    bottom.set(xlabel="predicted probability", ylabel="films", xlim=(0, 1))
+    sns.despine(figure)
+    return figure
+
+
+def plot_confusion(confusion: dict[str, int], class_names: list[str], title: str) -> Figure:
+    """The confusion matrix, with counts of films.
+
+    Parameters
+    ----------
+    confusion : dict
+        tn, fp, fn, tp.
+    class_names : [negative, positive]
+    title : str
+    """
+    figure = Figure(figsize=(3.8, 3.2), layout="constrained")
+    axis = figure.subplots()
+    table = pd.DataFrame(
+        [[confusion["tn"], confusion["fp"]], [confusion["fn"], confusion["tp"]]], index=class_names, columns=class_names
+    )
+    sns.heatmap(table, annot=True, fmt="d", cmap="Greys", cbar=False, linewidths=1, ax=axis)
+    axis.set(xlabel="called", ylabel="truth", title=title)
+    return figure
+
+
+def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
+    """AUC, sensitivity and specificity of train, validation and test side by side, with intervals.
+
+    Parameters
+    ----------
+    metrics : dict
+        As `rahelpers.evaluation.evaluate` returns it.
+    """
+    figure = Figure(figsize=(6, 2.8), layout="constrained")
+    axis = figure.subplots()
+    names = ("auc", "sensitivity", "specificity")
+    for k, split in enumerate(("train", "validation", "test")):
+        for i, name in enumerate(names):
+            score, x = metrics["splits"][split][name], i + 0.22 * (k - 1)
+            axis.plot([x, x], [score["low"], score["high"]], color=SPLIT_STYLE[split][0], linewidth=2)
+            axis.plot(x, score["value"], marker="os^"[k], color=SPLIT_STYLE[split][0], label=split if i == 0 else None)
+    axis.set_xticks(range(3), ["AUC", "sensitivity", "specificity"])
+    axis.set(ylim=(0, 1.03), title=metrics["title"], ylabel="95 % interval")
+    axis.legend(frameon=False, loc="lower left")
+    sns.despine(figure)
+    return figure
+
+
+def plot_probability_by_condition(predictions: pd.DataFrame, title: str) -> Figure:
+    """Predicted probability of each test film, by what the patient has.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns split, label, condition, probability.
+    title : str
+    """
+    test = predictions[predictions["split"] == "test"]
+    by = test["condition"].where(test["condition"].notna() & (test["condition"] != ""), "label " + test["label"].astype(str))
+    figure = Figure(figsize=(6, 2.8), layout="constrained")
+    axis = figure.subplots()
+    sns.stripplot(x=test["probability"], y=by, color=SPLIT_STYLE["test"][0], alpha=0.6, size=4, ax=axis)
+    axis.set(xlabel="predicted probability", ylabel="", xlim=(-0.02, 1.02), title=title)
+    sns.despine(figure)
+    return figure

@@ -1,0 +1,291 @@
+"""Training: from a curated cohort to a bundle. A killed training continues at its last epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from rahelpers.artifacts import Run, Step, library_versions, sha256_of, write_atomically, write_json
+from rahelpers.curation import Cohort, load_cohort
+from rahelpers.inference import Bundle, load_bundle, predict_logits
+from rahelpers.tensorflow_quiet import keras, tf
+from rahelpers.vgg import build_network, gradcam_layer
+
+CONFIG_KEYS = (
+    "seed", "architecture", "weights", "train_from", "epochs", "patience", "batch_size", "learning_rate", "augment", "mirror",
+    "deterministic", "operating_rule", "target_sensitivity",
+)  # fmt: skip
+
+
+def train(run: Run) -> Bundle:
+    """Step 02: train, choose the operating point and the temperature on the validation split, write the bundle.
+
+    Raises
+    ------
+    MissingArtefact
+        If step 01 has not been run.
+    ValueError
+        If mirroring is asked for where laterality is not known, or the weights cannot be had.
+    """
+    config = run.config
+    weights_file = {"weights": sha256_of(Path(config.weights))} if Path(config.weights).is_file() else {}
+    step = run.step("train", config.subset(*CONFIG_KEYS), weights_file)
+    if not step.is_done():
+        _train(run, step, load_cohort(run))
+    return load_bundle(step.folder / "bundle")
+
+
+def _train(run: Run, step: Step, cohort: Cohort) -> None:
+    config = run.config
+    if config.mirror and not cohort.manifest["laterality"].isin(["L", "R"]).all():
+        raise ValueError("mirror=True: expected every film's laterality to be known; set laterality_column, or leave mirror off")
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    model = build_network(config.architecture, config.image_size, config.weights, config.train_from)
+    rate = config.learning_rate if config.weights == "none" else config.learning_rate / 10
+    model.compile(keras.optimizers.Adam(rate), keras.losses.BinaryCrossentropy(from_logits=True))
+    labels = cohort.manifest["label"].to_numpy()
+    rows, validation = cohort.split("train"), cohort.split("validation")
+    balance = len(rows) / (2 * np.bincount(labels[rows], minlength=2))
+    watcher = ValidationWatcher(cohort, validation, step.partial(), config.patience)
+    start = watcher.resume(model)
+    if start < config.epochs and not watcher.is_over(start):
+        model.fit(
+            make_dataset(cohort.images, labels, rows, run),
+            initial_epoch=start,
+            epochs=config.epochs,
+            steps_per_epoch=-(-len(rows) // config.batch_size),
+            class_weight={0: float(balance[0]), 1: float(balance[1])},
+            callbacks=[watcher],
+            verbose=2,
+        )
+    model.load_weights(step.partial() / "best.weights.h5")
+    logits = predict_logits(model, cohort.images[validation])
+    write_bundle(run, step, model, cohort, logits, labels[validation])
+    step.write("history.csv", lambda p: pd.DataFrame(watcher.history).to_csv(p, index=False))
+    step.finish()
+
+
+def make_dataset(images: np.ndarray, labels: np.ndarray, rows: np.ndarray, run: Run) -> tf.data.Dataset:
+    """An endless, shuffled, augmented stream of batches, one permutation of `rows` per epoch.
+
+    Parameters
+    ----------
+    images : uint8 array (n, S, S)
+    labels : int array (n,)
+    rows : int array
+        The films to train on.
+    run : Run
+
+    Returns
+    -------
+    tf.data.Dataset
+        Batches of float32 (b, S, S, 1) in [0, 1] and float32 (b, 1). Autotune is off: in TensorFlow 2.21 it stalls epochs.
+    """
+    config = run.config
+    films, targets = np.ascontiguousarray(images[rows])[..., None], labels[rows].astype(np.float32)[:, None]
+    dataset = tf.data.Dataset.from_tensor_slices((films, targets))
+    dataset = dataset.shuffle(len(rows), seed=config.seed, reshuffle_each_iteration=True).batch(config.batch_size)
+    augment = make_augmentation(config.seed, config.mirror) if config.augment else None
+
+    def prepare(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x = tf.cast(x, tf.float32) / 255.0
+        return (augment(x) if augment else x), y
+
+    dataset = dataset.map(prepare, num_parallel_calls=1, deterministic=True).repeat().prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def make_augmentation(seed: int, mirror: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Small changes that a radiographer makes too: rotation up to 10 degrees, shift 5 %, scale 8 %, exposure.
+
+    No elastic warps: they would bend joints, and a bent joint is disease.
+    """
+    layers = [
+        keras.layers.RandomRotation(10 / 360, fill_mode="constant", fill_value=0.0, seed=seed),
+        keras.layers.RandomTranslation(0.05, 0.05, fill_mode="constant", fill_value=0.0, seed=seed + 1),
+        keras.layers.RandomZoom(0.08, fill_mode="constant", fill_value=0.0, seed=seed + 2),
+        keras.layers.RandomBrightness(0.08, value_range=(0.0, 1.0), seed=seed + 3),
+        keras.layers.RandomContrast(0.15, value_range=(0.0, 1.0), seed=seed + 4),
+    ]
+    if mirror:
+        layers.append(keras.layers.RandomFlip("horizontal", seed=seed + 5))
+    pipeline = keras.Sequential(layers, name="augmentation")
+    return lambda x: pipeline(x, training=True)
+
+
+class ValidationWatcher(keras.callbacks.Callback):
+    """After each epoch: train loss, validation loss and AUC; keeps the best weights, stops early, and saves a state to resume from.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    rows : int array
+        The validation films.
+    folder : Path
+        Where the state and the best weights are kept.
+    patience : int
+        Epochs without a better validation AUC before training stops.
+    """
+
+    def __init__(self, cohort: Cohort, rows: np.ndarray, folder: Path, patience: int) -> None:
+        super().__init__()
+        self.images, self.labels = np.ascontiguousarray(cohort.images[rows]), cohort.manifest["label"].to_numpy()[rows]
+        self.folder, self.patience = folder, patience
+        self.history: list[dict] = []
+
+    def resume(self, model: keras.Model) -> int:
+        """Load the last finished epoch's state into the model, where there is one; the number of epochs that it has."""
+        state, table = self.folder / "state.npz", self.folder / "history.csv"
+        if not (state.exists() and table.exists()):
+            return 0
+        history = pd.read_csv(table).to_dict("records")
+        with np.load(state) as saved:
+            finished = int(saved["epoch"])
+            model.optimizer.build(model.trainable_variables)
+            model.set_weights([saved[f"w{i}"] for i in range(len(model.get_weights()))])
+            for i, variable in enumerate(model.optimizer.variables):
+                variable.assign(saved[f"o{i}"])
+        self.history = history[:finished]
+        print(f"training continues after epoch {finished}, where it was stopped")
+        return finished
+
+    def is_over(self, epoch: int) -> bool:
+        """True where `patience` epochs brought no better validation AUC."""
+        if not self.history:
+            return False
+        best = int(np.argmax([h["validation_auc"] for h in self.history]))
+        return epoch - 1 - best >= self.patience
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Score the validation split and save the state."""
+        logits = predict_logits(self.model, self.images)
+        auc = float(roc_auc_score(self.labels, logits))
+        loss = float(np.mean(np.logaddexp(0, np.where(self.labels == 1, -logits, logits))))
+        is_best = not self.history or auc > max(h["validation_auc"] for h in self.history)
+        self.history.append({"epoch": epoch + 1, "train_loss": float(logs["loss"]), "validation_loss": loss, "validation_auc": auc})
+        logs |= {"val_loss": loss, "val_auc": auc}  # Keras's own progress line prints what it finds here
+        if is_best:
+            write_atomically(self.folder / "best.weights.h5", lambda p: self._save_weights(p))
+        self._save_state(epoch + 1)
+        if self.is_over(epoch + 1):
+            self.model.stop_training = True
+
+    def _save_weights(self, path: Path) -> None:
+        # Keras wants the double suffix .weights.h5, which a temporary name does not have
+        whole = path.with_name(path.name + ".weights.h5")
+        self.model.save_weights(whole)
+        whole.replace(path)
+
+    def _save_state(self, finished: int) -> None:
+        arrays = {f"w{i}": w for i, w in enumerate(self.model.get_weights())}
+        arrays |= {f"o{i}": np.asarray(v) for i, v in enumerate(self.model.optimizer.variables)}
+        write_atomically(self.folder / "history.csv", lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
+        write_atomically(self.folder / "state.npz", lambda p: np.savez(p, epoch=finished, **arrays))
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that minimises the log loss of sigmoid(logit / T) (Guo et al. 2017, arXiv 1706.04599, sec. 4.2).
+
+    Parameters
+    ----------
+    logits : float array (n,)
+    labels : int array (n,)
+        0 or 1.
+
+    Returns
+    -------
+    float
+        Between 0.05 and 20.
+    """
+
+    def log_loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        return float(np.mean(np.logaddexp(0, np.where(labels == 1, -scaled, scaled))))
+
+    return float(np.exp(minimize_scalar(log_loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def choose_operating_point(labels: np.ndarray, probability: np.ndarray, rule: str, target_sensitivity: float) -> dict[str, Any]:
+    """The probability from which a film is called positive, by a stated rule. Give it validation data, never test data.
+
+    Parameters
+    ----------
+    labels : int array (n,)
+    probability : float array (n,) in [0, 1]
+    rule : {'youden', 'sensitivity'}
+        Youden: the largest sensitivity + specificity - 1 (Youden 1950). Sensitivity: the largest threshold that reaches
+        `target_sensitivity`.
+    target_sensitivity : float
+
+    Returns
+    -------
+    dict
+        probability, rule, and sensitivity and specificity on the data given.
+    """
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"labels hold {np.unique(labels)}: an operating point needs both classes")
+    false_positive, true_positive, thresholds = roc_curve(labels, probability, drop_intermediate=False)
+    if rule == "youden":
+        best = int(np.argmax(true_positive - false_positive))
+    elif rule == "sensitivity":
+        best = int(np.argmax(true_positive >= target_sensitivity))
+    else:
+        raise ValueError(f"rule={rule!r}: expected youden or sensitivity")
+    # Half way to the next lower score: the point itself would hang on the last digit of one film.
+    below = thresholds[best + 1] if best + 1 < len(thresholds) else 0.0
+    threshold = float(np.clip((min(thresholds[best], 1.0) + below) / 2, 0, 1))
+    called = probability >= threshold
+    return {
+        "probability": threshold,
+        "rule": rule if rule == "youden" else f"sensitivity of at least {target_sensitivity}",
+        "chosen_on": "validation",
+        "sensitivity": float(called[labels == 1].mean()),
+        "specificity": float((~called[labels == 0]).mean()),
+    }
+
+
+def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Write `bundle/model.keras` and `bundle/bundle.json`.
+
+    Parameters
+    ----------
+    logits, labels : array (n,)
+        Of the validation split: they set the temperature and the operating point.
+    """
+    config = run.config
+    temperature = fit_temperature(logits, labels)
+    probability = 1 / (1 + np.exp(-np.clip(logits / temperature, -60, 60)))
+    file = step.write("bundle/model.keras", model.save)
+    train_rows = cohort.manifest.iloc[cohort.split("train")]
+    info = {
+        "title": config.title,
+        "task": config.class_names[1],
+        "class_names": list(config.class_names),
+        "source": config.source,
+        "architecture": config.architecture,
+        "image_size": config.image_size,
+        "mirror_right": True,
+        "preprocessing": "percentiles 1 to 99.5 to [0, 1], right hands mirrored, letterboxed (rahelpers.radiograph.to_network_input)",
+        "gradcam_layer": gradcam_layer(model),
+        "temperature": temperature,
+        "operating_point": choose_operating_point(labels, probability, config.operating_rule, config.target_sensitivity),
+        "training": {
+            "films": int(len(train_rows)),
+            "patients": int(train_rows["patient_id"].nunique()),
+            "positive_films": int(train_rows["label"].sum()),
+            "parameters": int(model.count_params()),
+        },
+        "versions": library_versions(),
+        "files": {"model.keras": sha256_of(file)},
+    }
+    write_json(step.folder / "bundle" / "bundle.json", info)

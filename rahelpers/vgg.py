@@ -1,0 +1,114 @@
+"""The networks: VGG16 and VGG19 bases, and vgg_small, sized for a laptop CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rahelpers.tensorflow_quiet import keras
+
+# Mean of ImageNet's blue, green and red, subtracted by the original VGG (Simonyan & Zisserman 2015, arXiv 1409.1556, sec. 2.1).
+IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
+SMALL_BLOCKS = ((16, 1), (32, 1), (64, 2), (128, 2), (128, 2))  # channels, convolutions
+BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 needs hundreds of steps; a small cohort has tens
+
+
+def build_network(architecture: str, image_size: int, weights: str = "none", train_from: str = "block5") -> keras.Model:
+    """A flat functional network that ends in one logit.
+
+    Parameters
+    ----------
+    architecture : {'vgg_small', 'vgg16', 'vgg19'}
+    image_size : int
+        Side S of the square input, pixels.
+    weights : str
+        For vgg16 and vgg19: 'imagenet' (Keras's download), 'none', or the path of a weights file without top.
+    train_from : str
+        First block that learns when the start is not 'none': 'block1' to 'block5', or 'head'.
+
+    Returns
+    -------
+    keras.Model
+        Input float32 (n, S, S, 1) in [0, 1], bone bright; output float32 (n, 1), the logit of the positive class.
+
+    Raises
+    ------
+    ValueError
+        If the weights cannot be had, do not fit, or the architecture takes none.
+    """
+    inputs = keras.Input((image_size, image_size, 1), name="film")
+    if architecture == "vgg_small":
+        if weights != "none":
+            raise ValueError(f"weights={weights}: vgg_small has no pretrained weights; use weights=none, or architecture=vgg16 or vgg19")
+        features = _small_base(inputs)
+    elif architecture in ("vgg16", "vgg19"):
+        features = _imagenet_base(inputs, architecture, weights)
+    else:
+        raise ValueError(f"architecture={architecture!r}: expected vgg_small, vgg16 or vgg19")
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    pooled = keras.layers.Dropout(0.3, name="dropout")(pooled)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="logit", dtype="float32")(pooled), name=architecture)
+    if weights != "none":
+        _freeze_below(model, train_from)
+    return model
+
+
+def _small_base(x: keras.KerasTensor) -> keras.KerasTensor:
+    for b, (channels, n_convolutions) in enumerate(SMALL_BLOCKS, start=1):
+        for i in range(1, n_convolutions + 1):
+            x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"block{b}_conv{i}")(x)
+            x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"block{b}_bn{i}")(x)
+            x = keras.layers.ReLU(name=f"block{b}_relu{i}")(x)
+        if b < len(SMALL_BLOCKS):
+            x = keras.layers.MaxPooling2D(name=f"block{b}_pool")(x)
+    return x
+
+
+def _imagenet_base(film: keras.KerasTensor, architecture: str, weights: str) -> keras.KerasTensor:
+    application = {"vgg16": keras.applications.VGG16, "vgg19": keras.applications.VGG19}[architecture]
+    colour = keras.layers.Concatenate(name="grey_to_bgr")([film, film, film])
+    scaled = keras.layers.Rescaling(255.0, offset=[-m for m in IMAGENET_MEAN_BGR], name="imagenet_scale")(colour)
+    base = application(include_top=False, weights=None, input_tensor=scaled)
+    if weights != "none":
+        plain = _load_plain_base(application, weights)
+        for layer in plain.layers:
+            if layer.weights:
+                base.get_layer(layer.name).set_weights(layer.get_weights())
+    return base.output
+
+
+def _load_plain_base(application: object, weights: str) -> keras.Model:
+    """The base alone with its weights; there is no fallback to random ones."""
+    if weights == "imagenet":
+        try:
+            return application(include_top=False, weights="imagenet")
+        except Exception as error:  # keras raises a bare Exception when a download fails
+            raise ValueError(
+                f"weights=imagenet: Keras could not download the weights ({error}). With no internet, fetch the file elsewhere and "
+                "pass its path: --weights PATH"
+            ) from error
+    path = Path(weights)
+    if not path.is_file():
+        raise ValueError(f"weights={weights}: expected imagenet, none, or the path of a weights file; there is no such file")
+    plain = application(include_top=False, weights=None)
+    try:
+        plain.load_weights(path)
+    except Exception as error:  # keras and h5py raise many kinds; all mean that the file does not fit
+        raise ValueError(f"weights={weights}: the file does not fit {plain.name} without top ({error})") from error
+    if not all(np.isfinite(w).all() for w in plain.get_weights()):
+        raise ValueError(f"weights={weights}: the file holds values that are not finite")
+    return plain
+
+
+def _freeze_below(model: keras.Model, train_from: str) -> None:
+    """Only layers of block `train_from` and later learn."""
+    first = 6 if train_from == "head" else int(train_from.removeprefix("block"))
+    for layer in model.layers:
+        if layer.name.startswith("block"):
+            layer.trainable = int(layer.name[5]) >= first
+
+
+def gradcam_layer(model: keras.Model) -> str:
+    """Name of the last layer that still has a map: the input of the pooling head."""
+    return model.get_layer("pool").input._keras_history.operation.name
