@@ -105,7 +105,7 @@ class RunConfig:
         if self.source == "phantom":
             return f"{self.task or 'RA'} (phantom)"
         rule = self.positive if self.positive[:1] in "<>=" else f"= {self.positive}"
-        return f"{self.task or f'{self.label_column} {rule}'} (folder {Path(self.images).name})"
+        return f"{self.task or f'{self.label_column} {rule}'} (folder {"/".join(Path(self.images).parts[-2:])})"
 
     @property
     def class_names(self) -> tuple[str, str]:

@@ -164,3 +164,42 @@ def compute_calibration(labels: np.ndarray, probability: np.ndarray, bins: int =
     """
     observed, predicted = calibration_curve(labels, probability, n_bins=bins, strategy="quantile")
     return pd.DataFrame({"predicted": predicted, "observed": observed})
+
+
+def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: int) -> pd.DataFrame:
+    """How well facts that have nothing to do with joints predict the label, each alone.
+
+    Parameters
+    ----------
+    manifest : DataFrame, n rows
+    images : uint8 array (n, S, S)
+    n, seed : int
+        Bootstrap resamples and seed.
+
+    Returns
+    -------
+    DataFrame
+        One fact a row: its AUC with interval (below 0.5: a low value goes with a positive label), and whether the interval
+        contains 0.5. Facts that are the same in every film, or unknown, are left out.
+    """
+    border = np.concatenate([images[:, :4].reshape(len(images), -1), images[:, -4:].reshape(len(images), -1)], axis=1)
+    facts = {
+        "film width": manifest["width"],
+        "film height": manifest["height"],
+        "pixel spacing": manifest["spacing_mm"],
+        "right hand": (manifest["laterality"] == "R").astype(float),
+        "age": manifest["age"],
+        "male": (manifest["sex"] == "M").astype(float),
+        "mean intensity": images.reshape(len(images), -1).mean(axis=1),
+        "border intensity": border.mean(axis=1),
+    }
+    labels, patients = manifest["label"].to_numpy(), manifest["patient_id"].to_numpy()
+    rows = {}
+    for name, values in facts.items():
+        values = np.asarray(values, dtype=float)
+        if np.isnan(values).any() or np.ptp(values) == 0:
+            continue
+        low, high = bootstrap_interval(lambda y, s: float(roc_auc_score(y, s)), labels, values, patients, n, seed)
+        auc = float(roc_auc_score(labels, values))
+        rows[name] = {"AUC": f"{auc:.2f} ({low:.2f}–{high:.2f})", "interval contains 0.5": "yes" if low <= 0.5 <= high else "NO"}
+    return pd.DataFrame(rows).T

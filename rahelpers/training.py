@@ -64,6 +64,7 @@ def _train(run: Run, step: Step, cohort: Cohort) -> None:
             steps_per_epoch=-(-len(rows) // config.batch_size),
             class_weight={0: float(balance[0]), 1: float(balance[1])},
             callbacks=[watcher],
+            shuffle=False,  # the dataset shuffles itself
             verbose=2,
         )
     model.load_weights(step.partial() / "best.weights.h5")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from rahelpers.tensorflow_quiet import keras
 
@@ -112,3 +113,22 @@ def _freeze_below(model: keras.Model, train_from: str) -> None:
 def gradcam_layer(model: keras.Model) -> str:
     """Name of the last layer that still has a map: the input of the pooling head."""
     return model.get_layer("pool").input._keras_history.operation.name
+
+
+def describe_network(model: keras.Model) -> pd.DataFrame:
+    """Convolution blocks of a network: convolutions, channels, side of the map, weights.
+
+    Returns
+    -------
+    DataFrame
+        One block a row.
+    """
+    rows: dict[str, dict[str, int]] = {}
+    for layer in model.layers:
+        if not layer.name.startswith("block"):
+            continue
+        row = rows.setdefault(layer.name.split("_")[0], {"convolutions": 0, "channels": 0, "map side": 0, "weights": 0})
+        row["weights"] += layer.count_params()
+        if isinstance(layer, keras.layers.Conv2D):
+            row |= {"convolutions": row["convolutions"] + 1, "channels": layer.filters, "map side": layer.output.shape[1]}
+    return pd.DataFrame(rows).T
