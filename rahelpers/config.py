@@ -105,7 +105,8 @@ class RunConfig:
         if self.source == "phantom":
             return f"{self.task or 'RA'} (phantom)"
         rule = self.positive if self.positive[:1] in "<>=" else f"= {self.positive}"
-        return f"{self.task or f'{self.label_column} {rule}'} (folder {"/".join(Path(self.images).parts[-2:])})"
+        folder = "/".join(Path(self.images).parts[-2:])
+        return f"{self.task or f'{self.label_column} {rule}'} (folder {folder})"
 
     @property
     def class_names(self) -> tuple[str, str]:

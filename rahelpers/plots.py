@@ -227,3 +227,52 @@ def plot_probability_by_condition(predictions: pd.DataFrame, title: str) -> Figu
     axis.set(xlabel="predicted probability", ylabel="", xlim=(-0.02, 1.02), title=title)
     sns.despine(figure)
     return figure
+
+
+def plot_overlay(image: np.ndarray, heatmap: np.ndarray, title: str, lesion: np.ndarray | None = None, alpha: float = 0.45) -> Figure:
+    """The film, and beside it the film under its heat map, with a colour bar and the outline of the lesions where known.
+
+    Parameters
+    ----------
+    image : uint8 array (S, S)
+    heatmap : float array (S, S) in [0, 1]
+    title : str
+    lesion : bool array (S, S), optional
+    alpha : float in [0, 1]
+        Opacity of the hottest place; cold places stay clear.
+    """
+    figure, (left, right) = _axes(2, 2, cell=3.2)
+    for axis in (left, right):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+    shown = right.imshow(heatmap, cmap="cividis", vmin=0, vmax=1, alpha=np.clip(heatmap, 0, 1) * alpha + 0.05)
+    if lesion is not None and lesion.any():
+        for axis in (left, right):
+            axis.contour(lesion, levels=[0.5], colors="white", linewidths=0.7)
+    figure.colorbar(shown, ax=right, shrink=0.7, label="Grad-CAM, share of its peak")
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def plot_region_shap(names: list[str], values: np.ndarray, title: str, most: int = 12) -> Figure:
+    """Bars of the regions with the largest Shapley values; the sign is written beside the bar.
+
+    Parameters
+    ----------
+    names : list of str
+    values : float array (p,)
+        Logits.
+    title : str
+    most : int
+    """
+    order = np.argsort(-np.abs(values))[:most][::-1]
+    figure = Figure(figsize=(5, 0.28 * len(order) + 1.1), layout="constrained")
+    axis = figure.subplots()
+    colours = ["#00204d" if values[i] > 0 else "#bfa95f" for i in order]
+    bars = axis.barh([names[i] for i in order], values[order], color=colours)
+    axis.bar_label(bars, [f"{values[i]:+.2f}" for i in order], fontsize=7, padding=2)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.margins(x=0.15)
+    axis.set(xlabel="Shapley value, logits (+ speaks for the positive class)")
+    axis.set_title(title, fontsize=9)
+    sns.despine(figure)
+    return figure

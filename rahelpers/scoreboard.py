@@ -1,0 +1,130 @@
+"""Which films are explained, and how well an explanation finds the lesions, beside chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from rahelpers.artifacts import write_atomically
+from rahelpers.curation import Cohort
+from rahelpers.evaluation import bootstrap_interval
+
+
+def choose_films(manifest: pd.DataFrame, n: int, seed: int) -> np.ndarray:
+    """Test films to explain: both classes in turn, every patient once before any twice.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+    n, seed : int
+
+    Returns
+    -------
+    int array, at most n row indices
+    """
+    test = manifest[manifest["split"] == "test"].sample(frac=1, random_state=seed)
+    order = test.assign(again=test.groupby("patient_id").cumcount()).sort_values("again", kind="stable")
+    order = order.assign(turn=order.groupby("label").cumcount()).sort_values(["turn", "label"], ascending=[True, False], kind="stable")
+    return order.index.to_numpy()[:n]
+
+
+def explain_each(rows: np.ndarray, folder: Path, explain: Callable[[int], dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """Explain films one by one; each result is kept in `folder`, so that a killed run goes on where it stopped."""
+    results, reused = [], 0
+    for row in tqdm(rows, desc="explaining", mininterval=2, leave=False):
+        file = folder / f"{row}.npz"
+        if file.exists():
+            reused += 1
+        else:
+            result = explain(int(row))
+            write_atomically(file, lambda p, r=result: np.savez(p, **r))
+        with np.load(file) as saved:
+            results.append({k: saved[k] for k in saved.files})
+    if reused:
+        print(f"{reused} of {len(rows)} films reused from the run that was stopped")
+    return results
+
+
+def foreground(image: np.ndarray) -> np.ndarray:
+    """The hand: pixels brighter than Otsu's threshold of the blurred film, largest piece.
+
+    Parameters
+    ----------
+    image : uint8 array (S, S)
+
+    Returns
+    -------
+    bool array (S, S)
+    """
+    from skimage.filters import gaussian, threshold_otsu
+    from skimage.measure import label
+
+    smooth = gaussian(image.astype(np.float32) / 255, 1)
+    # half of Otsu's value keeps the soft tissue, which is darker than bone
+    pieces = label(smooth > 0.5 * threshold_otsu(smooth))
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return pieces == sizes.argmax() if sizes.any() else np.ones(image.shape, bool)
+
+
+def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> bool:
+    """Does the hottest point lie in a lesion? (Zhang et al., pointing game, ECCV 2016, arXiv 1608.00507)"""
+    return bool(lesion.ravel()[int(np.argmax(heatmap))])
+
+
+def energy_inside(heatmap: np.ndarray, lesion: np.ndarray) -> float:
+    """Share of the heat that lies in a lesion (Wang et al., Score-CAM, 2020, arXiv 1910.01279); NaN for a flat map."""
+    total = float(heatmap.sum())
+    return float(heatmap[lesion].sum()) / total if total > 0 else float("nan")
+
+
+def score_maps(cohort: Cohort, rows: np.ndarray, maps: np.ndarray, flat: np.ndarray, n: int, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Score heat maps against lesion masks.
+
+    Only films that have a lesion and a map that is not flat can hit. A flat map counts as a miss. Chance is the share of the
+    hand that is lesion: what a random point in the hand would hit.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    rows : int array (m,)
+        Manifest rows of the films.
+    maps : float array (m, S, S)
+    flat : bool array (m,)
+    n, seed : int
+        Bootstrap resamples and seed.
+
+    Returns
+    -------
+    table : DataFrame
+        One film a row; hit, chance and energy are missing where the film has no known lesion.
+    scores : dict
+        Rates with intervals and counts; None where no lesion is known.
+    """
+    table = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]].assign(row=rows, flat=flat)
+    hit, chance, energy = [], [], []
+    for row, heatmap in zip(rows, maps, strict=True):
+        lesion = None if cohort.lesions is None else np.asarray(cohort.lesions[row])
+        if lesion is None or not lesion.any():
+            hit, chance, energy = [*hit, np.nan], [*chance, np.nan], [*energy, np.nan]
+            continue
+        hand = foreground(cohort.images[row]) | lesion
+        hit.append(float(heatmap.any() and pointing_hit(heatmap, lesion)))
+        chance.append(float(lesion.sum() / hand.sum()))
+        energy.append(energy_inside(heatmap, lesion))
+    table = table.assign(hit=hit, chance=chance, energy=energy)
+    known = table.dropna(subset=["hit"])
+    scores: dict[str, Any] = {"films": len(table), "flat": int(flat.sum()), "films_with_lesion": len(known)}
+    scores |= {"hit_rate": None, "chance": None, "energy": None}
+    if len(known):
+        patients = known["patient_id"].to_numpy()
+        for name, column in (("hit_rate", "hit"), ("chance", "chance"), ("energy", "energy")):
+            values = known[column].to_numpy()
+            low, high = bootstrap_interval(lambda _, v: float(np.nanmean(v)), np.ones(len(known)), values, patients, n, seed)
+            scores[name] = {"value": float(np.nanmean(values)), "low": low, "high": high}
+    return table, scores
