@@ -8,9 +8,9 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,22 +45,23 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def this_python_kernel() -> Iterator[str]:
-    """A kernel spec that starts this very interpreter, whether or not its environment is activated. Yields its name."""
-    from jupyter_client.kernelspec import KernelSpecManager
+def this_python_kernel(folder: Path) -> Iterator[str]:
+    """A kernel spec in `folder` that starts this very interpreter, whether or not its environment is activated.
 
+    Yields its name. Kernels started meanwhile by this process find it through JUPYTER_PATH; `folder` must be named `kernels`.
+    """
     name = "rahelpers-run"
-    with tempfile.TemporaryDirectory() as folder:
-        spec = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": name, "language": "python"}
-        target = Path(folder) / name
-        target.mkdir()
-        (target / "kernel.json").write_text(json.dumps(spec))
-        original = KernelSpecManager.kernel_dirs
-        KernelSpecManager.kernel_dirs = property(lambda self: [folder])
-        try:
-            yield name
-        finally:
-            KernelSpecManager.kernel_dirs = original
+    spec = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+    write_json(folder / name / "kernel.json", spec)
+    before = os.environ.get("JUPYTER_PATH")
+    os.environ["JUPYTER_PATH"] = os.pathsep.join([str(folder.parent), *([before] if before else [])])
+    try:
+        yield name
+    finally:
+        if before is None:
+            del os.environ["JUPYTER_PATH"]
+        else:
+            os.environ["JUPYTER_PATH"] = before
 
 
 def notebook_key(notebook: Path, run: Run) -> str:
@@ -126,7 +127,7 @@ def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start:
     if start and not any(f.name.startswith(start) for f in files):
         raise ValueError(f"--from {start}: there is no such notebook; known: {', '.join(f.name[:2] for f in files)}")
     run, started = Run(config), time.monotonic()
-    with _lock(run.folder), this_python_kernel() as kernel:
+    with _lock(run.folder), this_python_kernel(run.folder / "kernels") as kernel:
         run.save_config()
         seconds: dict[str, float] = {}
         for number, file in enumerate(files, start=1):
