@@ -146,7 +146,7 @@ def _fit_mask(mask: np.ndarray, size: int, mirrored: bool) -> np.ndarray:
 
 def _fit_joints(joints: pd.DataFrame, image_id: str, height: int, width: int, mirrored: bool) -> pd.DataFrame:
     fitted = joints.copy()
-    boxes = fitted[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float)
+    boxes = fitted[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float, copy=True)
     if mirrored:
         boxes[:, [0, 2]] = 1 - boxes[:, [2, 0]]
     fitted[["x0", "y0", "x1", "y1"]] = letterbox_boxes(boxes, height, width)

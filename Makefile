@@ -1,0 +1,38 @@
+# The README's two commands are `make run` and `make test`. Both make the environment first, from the lock.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.PHONY: run test lab panel lock clean help
+
+run: $(STAMP)  ## the whole course on the embedded cohort, quick profile
+	$(BIN)/rahelpers run --profile quick
+
+test: $(STAMP)  ## every test: unit, command line, notebooks
+	$(BIN)/python -m pytest -q tests
+	rm -rf runs/smoke
+	$(BIN)/python -m pytest -q --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider notebooks
+
+lab: $(STAMP)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+panel: $(STAMP)  ## open the diagnosis panel of the newest run
+	$(BIN)/rahelpers panel
+
+lock: $(STAMP)  ## write requirements.lock again from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-header -o requirements.lock
+
+clean:  ## remove runs and the environment
+	rm -rf runs $(VENV)
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ —/'
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 was found. Install one (Debian: apt install python3 python3-venv), or say: make PYTHON=/path/to/python"; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON): about 2.6 GB, a few minutes, once."
+	@$(PYTHON) -m venv $(VENV) || { echo "Could not make a virtual environment. On Debian: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)

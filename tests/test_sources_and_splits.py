@@ -1,0 +1,105 @@
+"""The folder source, label rules, and splits that never share a patient."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from rahelpers.artifacts import Run
+from rahelpers.config import make_config
+from rahelpers.curation import curate
+from rahelpers.sources import make_labels, read_table
+from rahelpers.splits import find_leaks, split_by_patient
+
+
+@pytest.mark.parametrize(
+    ("values", "rule", "expected"),
+    [([100, 120, 130], ">=120", [0, 1, 1]), (["M", "F", "M"], "M", [1, 0, 1]), ([0, 1, 1], "1", [0, 1, 1]), ([1.5, 2.5], "<2", [1, 0])],
+)
+def test_label_rules(values, rule, expected):
+    assert make_labels(pd.Series(values), rule).tolist() == expected
+
+
+@pytest.mark.parametrize(("values", "rule"), [(["M", "F"], ">=3"), (["M", "F"], "X"), ([1, 2], ">=many"), ([1, 2], ">=")])
+def test_rules_that_cannot_be(values, rule):
+    with pytest.raises(ValueError, match="positive"):
+        make_labels(pd.Series(values), rule)
+
+
+def test_missing_labels_stay_missing():
+    assert make_labels(pd.Series([100, None, 130]), ">=120").isna().tolist() == [False, True, False]
+
+
+def test_split_keeps_patients_whole_and_balanced():
+    rng = np.random.default_rng(0)
+    patients = pd.Series(np.repeat([f"p{i}" for i in range(200)], 3))
+    labels = pd.Series(np.repeat(rng.integers(0, 2, 200), 3))
+    split = split_by_patient(patients, labels, 0.25, 0.2, 7)
+    frame = pd.DataFrame({"patient_id": patients, "split": split, "sha256": [str(i) for i in range(600)], "label": labels})
+    assert find_leaks(frame) == []
+    assert frame.groupby("split")["patient_id"].nunique().to_dict() == {"test": 50, "train": 110, "validation": 40}
+    share = frame.groupby("split")["label"].mean()
+    assert np.ptp(share) < 0.05
+
+
+def test_leaks_are_named_and_too_few_patients_refused():
+    frame = pd.DataFrame({"patient_id": ["a", "a"], "split": ["train", "test"], "sha256": ["x", "y"]})
+    assert find_leaks(frame) == ["patient a stands in test and train"]
+    with pytest.raises(ValueError, match="1 positive patients"):
+        split_by_patient(pd.Series(list("abcdefg")), pd.Series([1, 0, 0, 0, 0, 0, 0]), 0.25, 0.2, 0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """30 patients with one noisy film each, one of them damaged, one missing, one a copy of another."""
+    images = tmp_path / "films"
+    images.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 255, (60, 50), dtype=np.uint8)).save(images / f"{i}.png")
+    (images / "3.png").write_bytes(b"broken")
+    (images / "4.png").unlink()
+    (images / "5.png").write_bytes((images / "6.png").read_bytes())
+    pd.DataFrame({"image_id": range(30), "who": [f"p{i}" for i in range(30)], "grade": [i % 2 for i in range(30)]}).to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path
+
+
+def settings(folder, **more):
+    return {"source": "folder", "images": str(folder / "films"), "table": str(folder / "t.csv"), "patient_column": "who", "label_column": "grade",
+            "positive": "1", "image_size": 32, "run_dir": str(folder / "run")} | more  # fmt: skip
+
+
+def test_bad_films_are_listed_and_good_ones_kept(folder):
+    cohort = curate(Run(make_config(**settings(folder))))
+    reasons = cohort.excluded.set_index("image_id")["reason"]
+    assert len(cohort.manifest) == 27 and set(reasons.index) == {"3", "4", "6"}
+    assert "same content as 5" in reasons["6"]
+    assert "RA" not in cohort.manifest.to_csv()
+
+
+def test_titles_never_say_ra_for_another_task(folder):
+    config = make_config(**settings(folder))
+    assert config.title.startswith("grade = 1") and "RA" not in config.title
+
+
+@pytest.mark.parametrize(("key", "value", "match"), [("label_column", "grad", "did you mean 'grade'"), ("images", "/nowhere", "no such folder"),
+                                                     ("table", "/nowhere.csv", "no such file")])  # fmt: skip
+def test_wrong_options_are_explained(folder, key, value, match):
+    with pytest.raises(ValueError, match=match):
+        read_table(make_config(**settings(folder, **{key: value})))
+
+
+def test_duplicate_ids_are_refused(folder):
+    table = pd.read_csv(folder / "t.csv")
+    pd.concat([table, table.head(1)]).to_csv(folder / "t.csv", index=False)
+    with pytest.raises(ValueError, match="must be unique"):
+        read_table(make_config(**settings(folder)))
+
+
+def test_real_films_curate(real_films, tmp_path):
+    config = make_config(source="folder", images=str(real_films / "images"), table=str(real_films / "manifest.csv"), patient_column="image_id",
+                         label_column="bone_age_months", positive=">=120", boxes=str(real_films / "joint_boxes.csv"), max_films=120,
+                         image_size=64, run_dir=str(tmp_path / "r"))  # fmt: skip
+    cohort = curate(Run(config))
+    assert len(cohort.manifest) == 120 and len(cohort.excluded) == 0
+    assert cohort.joints[["x0", "y0", "x1", "y1"]].to_numpy().max() <= 1
