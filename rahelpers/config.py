@@ -190,11 +190,7 @@ def config_from_notebook(namespace: dict[str, Any]) -> RunConfig:
     `config_from_notebook(globals())` reads `PROFILE`, `SOURCE`, `SEED`, `RUN_DIR` and any other field of RunConfig in
     upper case. papermill only warns about a name that it does not know; here such a name is a ValueError.
     """
-    literals = {
-        k.lower(): v
-        for k, v in namespace.items()
-        if k.isupper() and not k.startswith("_") and isinstance(v, (str, int, float, bool))
-    }
+    literals = {k.lower(): v for k, v in namespace.items() if k.isupper() and not k.startswith("_") and isinstance(v, (str, int, float, bool))}
     return make_config(**literals)
 
 

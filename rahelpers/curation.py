@@ -125,9 +125,7 @@ def _curate(run: Run, step: Step) -> None:
     keep = _without_duplicates(manifest, excluded)
     manifest = manifest[keep].reset_index(drop=True)
     kept = np.flatnonzero(keep)
-    manifest["split"] = split_by_patient(
-        manifest["patient_id"], manifest["label"], config.test_fraction, config.validation_fraction, config.seed
-    )
+    manifest["split"] = split_by_patient(manifest["patient_id"], manifest["label"], config.test_fraction, config.validation_fraction, config.seed)
     manifest = check_manifest(manifest[list(MANIFEST_SCHEMA.columns)])
     step.write("manifest.csv", lambda p: manifest.to_csv(p, index=False))
     step.write("images.npy", lambda p: np.save(p, np.stack([images[i] for i in kept])))

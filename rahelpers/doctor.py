@@ -75,7 +75,12 @@ def check_gpu() -> Check:
     if not tool:
         return Check("ok", "GPU", "none found; the course is sized for the CPU")
     listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False).stdout.strip()
-    return Check("warn", "GPU", f"{listed or 'driver found, no device'}; the locked tensorflow-cpu does not use it", "pip install 'tensorflow[and-cuda]' for the full profile")
+    return Check(
+        "warn",
+        "GPU",
+        f"{listed or 'driver found, no device'}; the locked tensorflow-cpu does not use it",
+        "pip install 'tensorflow[and-cuda]' for the full profile",
+    )
 
 
 def check_disk(folder: Path | None = None) -> Check:
@@ -87,7 +92,11 @@ def check_disk(folder: Path | None = None) -> Check:
 def check_memory() -> Check:
     """Memory for the quick profile."""
     free = psutil.virtual_memory().available / 1e9
-    return Check("ok", "memory", f"{free:.0f} GB available") if free >= 4 else Check("warn", "memory", f"{free:.1f} GB available, expected 4", "close other programs, or use --profile smoke")
+    return (
+        Check("ok", "memory", f"{free:.0f} GB available")
+        if free >= 4
+        else Check("warn", "memory", f"{free:.1f} GB available, expected 4", "close other programs, or use --profile smoke")
+    )
 
 
 def check_kernel() -> Check:

@@ -150,7 +150,10 @@ def metrics_table(metrics: dict[str, Any]) -> pd.DataFrame:
         scores = metrics["splits"][split]
         cells = {k: f"{scores[k]['value']:.2f} ({scores[k]['low']:.2f}–{scores[k]['high']:.2f})" for k in ("auc", "sensitivity", "specificity", "brier")}
         counts = scores["counts"]
-        rows[split] = cells | {"positive / negative films": f"{counts['films_positive']} / {counts['films_negative']}", "patients": counts["patients"]}
+        rows[split] = cells | {
+            "positive / negative films": f"{counts['films_positive']} / {counts['films_negative']}",
+            "patients": counts["patients"],
+        }
     return pd.DataFrame(rows).T.rename(columns={"auc": "AUC", "brier": "Brier score"})
 
 

@@ -40,8 +40,8 @@ def _traced(model: keras.Model, layer_name: str) -> tf.types.experimental.Polymo
         activation = body(films, training=False)
         with tf.GradientTape() as tape:
             tape.watch(activation)
-            logit = head(activation, training=False)
-        gradient = tape.gradient(sign * logit, activation)
+            evidence = sign * head(activation, training=False)
+        gradient = tape.gradient(evidence, activation)
         weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)  # Eq. 1
         return tf.nn.relu(tf.reduce_sum(weights * activation, axis=-1))  # Eq. 2
 

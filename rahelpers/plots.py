@@ -179,9 +179,7 @@ def plot_confusion(confusion: dict[str, int], class_names: list[str], title: str
     """
     figure = Figure(figsize=(3.8, 3.2), layout="constrained")
     axis = figure.subplots()
-    table = pd.DataFrame(
-        [[confusion["tn"], confusion["fp"]], [confusion["fn"], confusion["tp"]]], index=class_names, columns=class_names
-    )
+    table = pd.DataFrame([[confusion["tn"], confusion["fp"]], [confusion["fn"], confusion["tp"]]], index=class_names, columns=class_names)
     sns.heatmap(table, annot=True, fmt="d", cmap="Greys", cbar=False, linewidths=1, ax=axis)
     axis.set(xlabel="called", ylabel="truth", title=title)
     return figure

@@ -18,7 +18,10 @@ from rahelpers.evaluation import metrics_table
 def collect_figures(notebook: Path) -> tuple[str, list[str]]:
     """Title and figures (HTML with alt text) of an executed notebook."""
     book = nbformat.read(notebook, as_version=4)
-    title = next((line.lstrip("# ") for c in book.cells if c.cell_type == "markdown" for line in c.source.splitlines() if line.startswith("# ")), notebook.stem)
+    title = next(
+        (line.lstrip("# ") for c in book.cells if c.cell_type == "markdown" for line in c.source.splitlines() if line.startswith("# ")),
+        notebook.stem,
+    )
     figures = [
         "".join(output["data"]["text/html"])
         for cell in book.cells
@@ -39,7 +42,9 @@ def write_report(run: Run) -> Path:
     metrics = json.loads(run.file("evaluate", "metrics.json").read_text())
     records = {step: run.read_record(step) for step in STEPS}
     files = [(f"{STEPS[s][0]}/{name}", digest) for s, record in records.items() for name, digest in record["files"].items()]
-    sections = [collect_figures(run.folder / "notebooks" / f"{name}.ipynb") for name in NOTEBOOK_OF.values() if (run.folder / "notebooks" / f"{name}.ipynb").exists()]
+    sections = [
+        collect_figures(run.folder / "notebooks" / f"{name}.ipynb") for name in NOTEBOOK_OF.values() if (run.folder / "notebooks" / f"{name}.ipynb").exists()
+    ]
     environment = Environment(loader=PackageLoader("rahelpers"), autoescape=select_autoescape())
     html = environment.get_template("report.html.j2").render(
         title=metrics["title"],
@@ -69,9 +74,24 @@ def _explanations(run: Run) -> Markup:
     cam = json.loads(run.file("gradcam", "scores.json").read_text())
     shap = json.loads(run.file("shap", "scores.json").read_text())
     rows = [
-        ("Grad-CAM: hottest point lies in a lesion", show(cam["hit_rate"]), show(cam["chance"]), f"{cam['films_with_lesion']} films with a lesion"),
-        ("Grad-CAM: share of heat inside lesions", show(cam["energy"]), show(cam["chance"]), f"{cam['films_with_lesion']} films with a lesion"),
-        ("SHAP: strongest region is a diseased site", show(shap["top_site_diseased"]), show(shap["chance"]), f"{shap['films_with_scores']} films"),
+        (
+            "Grad-CAM: hottest point lies in a lesion",
+            show(cam["hit_rate"]),
+            show(cam["chance"]),
+            f"{cam['films_with_lesion']} films with a lesion",
+        ),
+        (
+            "Grad-CAM: share of heat inside lesions",
+            show(cam["energy"]),
+            show(cam["chance"]),
+            f"{cam['films_with_lesion']} films with a lesion",
+        ),
+        (
+            "SHAP: strongest region is a diseased site",
+            show(shap["top_site_diseased"]),
+            show(shap["chance"]),
+            f"{shap['films_with_scores']} films",
+        ),
         ("SHAP: largest additivity error, logits", show(shap["largest_additivity_error"]), "0", f"{shap['films']} films"),
     ]
     return Markup(pd.DataFrame(rows, columns=["question", "found", "chance", "counts"]).to_html(border=0, index=False))

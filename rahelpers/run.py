@@ -51,7 +51,11 @@ def this_python_kernel(folder: Path) -> Iterator[str]:
     Yields its name. Kernels started meanwhile by this process find it through JUPYTER_PATH; `folder` must be named `kernels`.
     """
     name = "rahelpers-run"
-    spec = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+    spec = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
+        "display_name": "Python 3",
+        "language": "python",
+    }
     write_json(folder / name / "kernel.json", spec)
     before = os.environ.get("JUPYTER_PATH")
     os.environ["JUPYTER_PATH"] = os.pathsep.join([str(folder.parent), *([before] if before else [])])
@@ -170,7 +174,12 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
     working = folder / f".{notebook.name}"
     try:
         papermill.execute_notebook(
-            str(notebook), str(working), parameters=parameters, kernel_name=kernel, cwd=str(notebook.parent), progress_bar=sys.stderr.isatty()
+            str(notebook),
+            str(working),
+            parameters=parameters,
+            kernel_name=kernel,
+            cwd=str(notebook.parent),
+            progress_bar=sys.stderr.isatty(),
         )
     except PapermillExecutionError as error:
         failed = folder / f"{notebook.stem}_failed.ipynb"

@@ -27,7 +27,7 @@ def write_panel_notebook(run: Run) -> Path:
     source = nbformat.read(project_root() / "notebooks" / NOTEBOOK, as_version=4)
     cells = [c for c in source.cells if "panel" in c.metadata.get("tags", [])]
     setup = nbformat.v4.new_code_cell(
-        f"from pathlib import Path\nfrom rahelpers.artifacts import open_run\nfrom rahelpers.panel import build_panel\nrun = open_run(Path({str(run.folder)!r}))"
+        f"from pathlib import Path\nfrom rahelpers.artifacts import open_run\nfrom rahelpers import panel\nrun = open_run(Path({str(run.folder)!r}))"
     )
     book = nbformat.v4.new_notebook(cells=[setup, *cells], metadata={"kernelspec": {"name": "rahelpers-run", "display_name": "Python 3"}})
     for cell in book.cells:

@@ -104,9 +104,7 @@ def make_baseline(image: np.ndarray, kind: str) -> np.ndarray:
     raise ValueError(f"baseline={kind!r}: expected blur, mean or black")
 
 
-def compute_region_shap(
-    model: keras.Model, image: np.ndarray, regions: Regions, baseline: str = "blur", evaluations: int = 256, seed: int = 0
-) -> RegionShap:
+def compute_region_shap(model: keras.Model, image: np.ndarray, regions: Regions, baseline: str = "blur", evaluations: int = 256, seed: int = 0) -> RegionShap:
     """Shapley values of the regions by shap's permutation explainer, additive by construction.
 
     Parameters
@@ -154,13 +152,22 @@ def explain_shap(run: Run) -> dict:
             image = np.asarray(cohort.images[row])
             found = compute_region_shap(bundle.model, image, make_regions(image, cohort.joints_of(row)), config.shap_baseline,
                                         config.shap_evaluations, config.seed)  # fmt: skip
-            return {"names": np.array(found.names), "values": found.values, "base": found.base_value, "logit": found.logit, "error": found.additivity_error}
+            return {
+                "names": np.array(found.names),
+                "values": found.values,
+                "base": found.base_value,
+                "logit": found.logit,
+                "error": found.additivity_error,
+            }
 
         results = explain_each(rows, step.partial(), one)
         names = cohort.manifest["image_id"].iloc[rows].to_numpy()
         values = pd.concat([pd.DataFrame({"image_id": i, "region": r["names"], "value": r["values"]}) for i, r in zip(names, results, strict=True)])
         films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]].assign(
-            row=rows, base=[float(r["base"]) for r in results], logit=[float(r["logit"]) for r in results], error=[float(r["error"]) for r in results]
+            row=rows,
+            base=[float(r["base"]) for r in results],
+            logit=[float(r["logit"]) for r in results],
+            error=[float(r["error"]) for r in results],
         )
         step.write("values.csv", lambda p: values.to_csv(p, index=False))
         step.write("films.csv", lambda p: films.to_csv(p, index=False))

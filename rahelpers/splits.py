@@ -37,8 +37,7 @@ def split_by_patient(patients: pd.Series, labels: pd.Series, test: float, valida
     needed = int(np.ceil(1 / min(test, validation)))
     if min(n_negative, n_positive) < needed:
         raise ValueError(
-            f"{n_negative} negative and {n_positive} positive patients: expected at least {needed} of each, "
-            "so that every split holds both classes"
+            f"{n_negative} negative and {n_positive} positive patients: expected at least {needed} of each, so that every split holds both classes"
         )
     rest, test_patients = train_test_split(per_patient, test_size=test, stratify=per_patient, random_state=seed)
     _, validation_patients = train_test_split(rest, test_size=validation / (1 - test), stratify=rest, random_state=seed)

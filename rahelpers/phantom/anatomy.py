@@ -217,8 +217,33 @@ def _ellipse(centre: np.ndarray, a: float, b: float, tilt: float, rng: np.random
 
 
 def _add_forearm(hand: Hand, overall: float, rng: np.random.Generator) -> None:
-    radius = [(22.5, -14), (23.5, -20), (19, -30), (14.5, -45), (13, -85), (1, -85), (0, -45), (-2.5, -30), (-3.5, -20), (-1, -16.5), (8, -17.5), (17, -16)]
-    ulna = [(-7, -18), (-6.5, -24), (-8.5, -33), (-9, -85), (-18, -85), (-17, -33), (-18.5, -24), (-19, -16), (-18, -13), (-16.5, -14), (-15.5, -17)]
+    radius = [
+        (22.5, -14),
+        (23.5, -20),
+        (19, -30),
+        (14.5, -45),
+        (13, -85),
+        (1, -85),
+        (0, -45),
+        (-2.5, -30),
+        (-3.5, -20),
+        (-1, -16.5),
+        (8, -17.5),
+        (17, -16),
+    ]
+    ulna = [
+        (-7, -18),
+        (-6.5, -24),
+        (-8.5, -33),
+        (-9, -85),
+        (-18, -85),
+        (-17, -33),
+        (-18.5, -24),
+        (-19, -16),
+        (-18, -13),
+        (-16.5, -14),
+        (-15.5, -17),
+    ]
     for name, points, half_width in (("Radius", radius, 8.0), ("Ulna", ulna, 5.0)):
         corners = np.array(points, dtype=float) * overall + rng.normal(0, 0.25, (len(points), 2))
         hand.bones.append(Bone(name, _rounded(corners), half_width))

@@ -23,7 +23,18 @@ JSN_SITES = {
 SITES = tuple(dict.fromkeys([*EROSION_SITES, *JSN_SITES]))
 # Share of the joint space lost by JSN grade 0..4: grade 2 keeps more than half, grade 3 less, 4 is ankylosis (clinical.md).
 SPACE_LOST = (0.0, 0.2, 0.38, 0.68, 1.0)
-OA_SITES = {"DIP2": 0.9, "DIP3": 0.9, "DIP4": 0.7, "DIP5": 0.8, "PIP2": 0.5, "PIP3": 0.55, "PIP4": 0.4, "PIP5": 0.4, "CMC1": 0.9, "IP1": 0.5}
+OA_SITES = {
+    "DIP2": 0.9,
+    "DIP3": 0.9,
+    "DIP4": 0.7,
+    "DIP5": 0.8,
+    "PIP2": 0.5,
+    "PIP3": 0.55,
+    "PIP4": 0.4,
+    "PIP5": 0.4,
+    "CMC1": 0.9,
+    "IP1": 0.5,
+}
 
 
 @dataclass(frozen=True)
