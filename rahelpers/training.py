@@ -237,7 +237,7 @@ def choose_operating_point(labels: np.ndarray, probability: np.ndarray, rule: st
         raise ValueError(f"labels hold {np.unique(labels)}: an operating point needs both classes")
     false_positive, true_positive, thresholds = roc_curve(labels, probability, drop_intermediate=False)
     if rule == "youden":
-        best = int(np.argmax(true_positive - false_positive))
+        best = int(np.argmax(np.round(true_positive - false_positive, 9)))  # rounded: of equals, the highest threshold
     elif rule == "sensitivity":
         best = int(np.argmax(true_positive >= target_sensitivity))
     else:

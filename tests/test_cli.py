@@ -20,7 +20,8 @@ SETUP = "from rahelpers.artifacts import Run\nfrom rahelpers.config import confi
 
 def notebook(*sources: str) -> nbformat.NotebookNode:
     cells = [nbformat.v4.new_code_cell('PROFILE = "smoke"\nSOURCE = "phantom"\nSEED = 7\nRUN_DIR = "runs/smoke"', metadata={"tags": ["parameters"]})]
-    return nbformat.v4.new_notebook(cells=[*cells, *map(nbformat.v4.new_code_cell, (SETUP, *sources))])
+    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return nbformat.v4.new_notebook(metadata=spec, cells=[*cells, *map(nbformat.v4.new_code_cell, (SETUP, *sources))])
 
 
 STEP = "step = run.step('curate', {'a': 1})\nif not step.is_done():\n    step.write('a.txt', lambda p: p.write_text('x'))\n    step.finish()"
@@ -85,7 +86,7 @@ def test_failing_notebook_says_notebook_cell_and_error(project):
 
 
 def test_killed_run_goes_on(project):
-    nbformat.write(notebook("import time, pathlib", "marker = run.folder / 'marker'\nif not marker.exists():\n    marker.write_text('1')\n    time.sleep(60)", STEP),
+    nbformat.write(notebook("import time", "marker = run.folder / 'marker'\nif not marker.exists():\n    marker.write_text('1')\n    time.sleep(60)", STEP),
                    project / "notebooks" / "01_curate_data.ipynb")  # fmt: skip
     command = [sys.executable, "-c", "import rahelpers.report as r; r.write_report = lambda run: 'report'; from rahelpers.cli import main; main()",
                "run", "--profile", "smoke"]  # fmt: skip

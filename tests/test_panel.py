@@ -102,6 +102,13 @@ def web_app(tiny_run):
     process.wait(20)
 
 
+def upload(page, file: Path) -> None:
+    """Choose a file as a person does: the button opens the chooser."""
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name=re.compile("Upload a film")).click()
+    chooser.value.set_files(str(file))
+
+
 @pytest.mark.skipif(not Path("/usr/bin/chromium").exists() and os.environ.get("CI") != "true", reason="Debian's chromium is not installed")
 def test_in_a_real_browser(web_app, tmp_path):
     from playwright.sync_api import expect, sync_playwright
@@ -119,11 +126,11 @@ def test_in_a_real_browser(web_app, tmp_path):
             page.screenshot(path=f"{os.environ['RAHELPERS_SCREENSHOTS']}/panel.png", full_page=True)
         bad = tmp_path / "bad.png"
         bad.write_bytes(b"this is not a picture")
-        page.set_input_files("input[type=file]", str(bad))
+        upload(page, bad)
         expect(page.get_by_text("This file cannot be used.")).to_be_visible(timeout=30_000)
         good = tmp_path / "good.png"
         good.write_bytes(png())
-        page.set_input_files("input[type=file]", str(good))
+        upload(page, good)
         expect(page.get_by_text(re.compile("good.png"))).to_be_visible(timeout=30_000)
         assert "Traceback" not in page.content()
         browser.close()

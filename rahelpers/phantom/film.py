@@ -15,7 +15,7 @@ from rahelpers.phantom.anatomy import Hand, Patient, build_hand, random_for
 from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES, SITES, Findings, draw_findings, make_patient
 from rahelpers.phantom.projection import Detector, project
 
-FIELD_MM = 238.0  # side of the square detector field: a whole hand with a short forearm
+FIELD_MM = 222.0  # side of the square detector field: a whole hand with a short forearm
 PHOTONS = 900.0  # detected per drawn pixel in air: sets the noise; assumption
 OWN_DISEASE = "own"
 
@@ -71,7 +71,7 @@ def render(patient: Patient, side: str, size: int, disease: Findings | None | st
     pose, noise, lesions = random_for(patient, 5, which), random_for(patient, 6, which), random_for(patient, 7, which)
     grid = 2 * size
     scale = grid / FIELD_MM * pose.uniform(0.92, 1.02)
-    centre = np.array([0.5 * grid + pose.normal(0, 0.02) * grid, 0.84 * grid + pose.normal(0, 0.015) * grid])
+    centre = np.array([0.5 * grid + pose.normal(0, 0.02) * grid, 0.87 * grid + pose.normal(0, 0.015) * grid])
     detector = Detector(scale, np.radians(pose.normal(0, 5)), centre, grid)
     density = pose.uniform(0.85, 1.15) * (0.72 if patient.condition == "age osteopenia" else 1.0) * (1 - 0.004 * max(patient.age - 50, 0))
     attenuation, lesion = project(hand, findings, detector, density, lesions)
