@@ -59,7 +59,7 @@ class RunConfig:
     weights: str = _value("none", "start of vgg16 and vgg19: imagenet (Keras's download), none, or a path to a .weights.h5 file")
     train_from: str = _value("block5", "first block of vgg16 and vgg19 that learns: block1 to block5, or head")
     epochs: int = _value(4, "at most so many passes over the training split")
-    patience: int = _value(6, "epochs without a better validation AUC before training stops")
+    patience: int = _value(10, "epochs without a better validation AUC before training stops")
     batch_size: int = _value(32, "films in a training step")
     learning_rate: float = _value(1e-3, "Adam's step size at the start")
     augment: bool = _value(True, "small random rotation, shift, scale and exposure while training")

@@ -69,7 +69,7 @@ def make_patient(seed: int, index: int) -> Patient:
     label = int(rng.random() < 0.5)
     age = float(np.round(np.clip(rng.normal(56, 12), 20, 90), 1))
     sex = "F" if rng.random() < 0.7 else "M"
-    severity = float(rng.beta(2.0, 2.2))
+    severity = float(rng.beta(2.0, 2.0))
     control = str(rng.choice(["healthy", "osteoarthritis", "age osteopenia"], p=[0.5, 0.35, 0.15]))
     return Patient(seed, index, f"P{index:05d}", label, "RA" if label else control, severity, age, sex)
 
@@ -88,7 +88,7 @@ def draw_findings(patient: Patient, side: int) -> Findings:
         erosion = {s: _grade(w, 5, patient.severity, shared, own) for s, w in EROSION_SITES.items()}
         jsn = {s: _grade(w, 4, patient.severity, shared, own) for s, w in JSN_SITES.items()}
         narrowing = {s: float(np.clip(SPACE_LOST[g] + 0.06 * own.normal(), 0, 1)) for s, g in jsn.items() if g}
-        return Findings(erosion, jsn, narrowing, osteopenia=0.3 * patient.severity, swelling=float(own.uniform(0.2, 1) * (0.3 + patient.severity)))
+        return Findings(erosion, jsn, narrowing, osteopenia=0.4 * patient.severity, swelling=float(own.uniform(0, 1) * (0.3 + patient.severity)))
     if patient.condition == "osteoarthritis":
         hit = tuple(s for s, w in OA_SITES.items() if own.random() < w * (0.3 + patient.severity))
         narrowing = {s: float(own.uniform(0.15, 0.25 + 0.6 * patient.severity)) for s in hit}

@@ -80,7 +80,7 @@ def _soft_tissue(hand: Hand, findings: Findings, detector: Detector) -> np.ndarr
         cv2.polylines(mask, [_fixed(detector.to_pixels(line))], False, 255, thickness, cv2.LINE_8, SUBPIXEL)
     for name, joint in hand.joints.items():
         if findings.swelling and name.startswith(("MCP", "PIP")):
-            radius = (joint.half_width * 1.35 + 2.2 * findings.swelling) * detector.scale
+            radius = (joint.half_width * 1.35 + 2.5 * findings.swelling) * detector.scale
             cv2.circle(mask, tuple(int(v) for v in detector.to_pixels(joint.centre[None])[0]), round(radius), 255, -1)
     # the web between the fingers: closing fills narrow gaps of the palm
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(3.5 * detector.scale) + 1,) * 2)
@@ -146,12 +146,12 @@ def _erode(bone: np.ndarray, any_bone: np.ndarray, hand: Hand, findings: Finding
             sign = 1 if (k + rng.integers(2)) % 2 else -1
             along = rng.uniform(1.5, 4.0) * (1 if rng.random() < 0.35 else -1)
             place = joint.centre + sign * _side(joint.direction) * joint.half_width * rng.uniform(0.7, 0.95) + joint.direction * along
-            radius = (0.9 + 0.38 * grade) * (joint.half_width / 6.0) ** 0.5 * rng.uniform(0.85, 1.15)
+            radius = (1.2 + 0.5 * grade) * (joint.half_width / 6.0) ** 0.5 * rng.uniform(0.85, 1.15)
             axes = (max(1, round(radius * detector.scale)), max(1, round(radius * rng.uniform(0.7, 1.0) * detector.scale)))
             cv2.ellipse(mask, tuple(int(v) for v in detector.to_pixels(place[None])[0]), axes, rng.uniform(0, 180), 0, 360, 255, -1)
     mask &= any_bone
     soft_edge = cv2.blur(mask.astype(np.float32) / 255, (3, 3))
-    bone *= 1 - 0.85 * soft_edge
+    bone *= 1 - 0.92 * soft_edge
     return mask > 0
 
 
