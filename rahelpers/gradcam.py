@@ -33,7 +33,7 @@ class GradCam:
 def _traced(model: keras.Model, layer_name: str) -> tf.types.experimental.PolymorphicFunction:
     """One traced call per network and layer: a second film does not trace again."""
     layer = model.get_layer(layer_name)
-    body, head = keras.Model(model.inputs, layer.output), keras.Model(layer.output, model.output)
+    body, head = keras.Model(model.input, layer.output), keras.Model(layer.output, model.output)
 
     @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32), tf.TensorSpec((), tf.float32)])
     def raw_maps(films: tf.Tensor, sign: tf.Tensor) -> tf.Tensor:
