@@ -1,0 +1,36 @@
+"""The networks: one logit, and pretrained weights that really arrive or are refused."""
+
+import h5py
+import numpy as np
+import pytest
+
+from rahelpers.vgg import build_network, gradcam_layer
+
+
+def test_small_network_ends_in_one_logit():
+    model = build_network("vgg_small", 64)
+    assert model.output_shape == (None, 1) and gradcam_layer(model) == "block5_relu2"
+    assert model.get_layer("logit").activation.__name__ == "linear"
+
+
+def test_weights_file_arrives_in_the_network(vgg16_weights):
+    model = build_network("vgg16", 64, str(vgg16_weights), "block5")
+    with h5py.File(vgg16_weights) as file:
+        expected = file["layers/conv2d/vars/0"][:]
+    np.testing.assert_array_equal(model.get_layer("block1_conv1").get_weights()[0], expected)
+    learning = {layer.name[:6] for layer in model.layers if layer.name.startswith("block") and layer.trainable}
+    assert learning == {"block5"}
+
+
+@pytest.mark.parametrize("content", [None, b"not weights"])
+def test_weights_that_cannot_be_had_are_refused(tmp_path, content):
+    path = tmp_path / "w.weights.h5"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match="weights="):
+        build_network("vgg16", 64, str(path))
+
+
+def test_small_network_takes_no_pretrained_weights():
+    with pytest.raises(ValueError, match="vgg_small has no pretrained"):
+        build_network("vgg_small", 64, "imagenet")
