@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from tqdm.auto import tqdm
 
 from rahelpers.artifacts import Run, Step
+from rahelpers.progress import show_progress
 from rahelpers.radiograph import letterbox, letterbox_boxes, to_network_input
 from rahelpers.sources import JOINT_COLUMNS, iter_source, source_fingerprint
 from rahelpers.splits import SPLITS, find_leaks, split_by_patient
@@ -106,7 +106,7 @@ def _curate(run: Run, step: Step) -> None:
     joints: list[pd.DataFrame] = []
     excluded: list[dict] = []
     total = 2 * config.n_patients if config.source == "phantom" else None
-    for item in tqdm(iter_source(config), total=total, desc="reading films", mininterval=2, leave=False):
+    for item in show_progress(iter_source(config), "reading films", total):
         if item.radiograph is None:
             excluded.append({"image_id": item.row["image_id"], "reason": item.fault})
             continue

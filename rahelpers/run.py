@@ -151,6 +151,23 @@ def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start:
     return run
 
 
+class _Echo:
+    """What a notebook prints, passed on line by line to the terminal: epochs, scores, bars of long loops."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def write(self, text: str) -> None:
+        """Print every whole line of `text`; a bar's carriage return ends a line too."""
+        *lines, self._rest = (self._rest + text.replace("\r", "\n")).split("\n")
+        for line in lines:
+            if line.strip():
+                print(f"      {line}", flush=True)
+
+    def flush(self) -> None:
+        """Nothing to do: whole lines are printed at once."""
+
+
 def _forget(notebook: Path, run: Run) -> None:
     """Drop the records of a notebook and its step, so that both are made again."""
     from rahelpers.artifacts import STEPS
@@ -179,7 +196,8 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
             parameters=parameters,
             kernel_name=kernel,
             cwd=str(notebook.parent),
-            progress_bar=sys.stderr.isatty(),
+            progress_bar=False,
+            stdout_file=_Echo(),
         )
     except PapermillExecutionError as error:
         failed = folder / f"{notebook.stem}_failed.ipynb"

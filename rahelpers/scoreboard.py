@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from rahelpers.artifacts import write_atomically
 from rahelpers.curation import Cohort
 from rahelpers.evaluation import bootstrap_interval
+from rahelpers.progress import show_progress
 
 
 def choose_films(manifest: pd.DataFrame, n: int, seed: int) -> np.ndarray:
@@ -36,7 +36,7 @@ def choose_films(manifest: pd.DataFrame, n: int, seed: int) -> np.ndarray:
 def explain_each(rows: np.ndarray, folder: Path, explain: Callable[[int], dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
     """Explain films one by one; each result is kept in `folder`, so that a killed run goes on where it stopped."""
     results, reused = [], 0
-    for row in tqdm(rows, desc="explaining", mininterval=2, leave=False):
+    for row in show_progress(rows, "explaining films"):
         file = folder / f"{row}.npz"
         if file.exists():
             reused += 1

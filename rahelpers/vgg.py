@@ -48,6 +48,8 @@ def build_network(architecture: str, image_size: int, weights: str = "none", tra
     else:
         raise ValueError(f"architecture={architecture!r}: expected vgg_small, vgg16 or vgg19")
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    if architecture != "vgg_small":  # VGG16's maps have no common scale, and a head on raw ones learns slowly; vgg_small's have batch norm
+        pooled = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="pool_bn")(pooled)
     pooled = keras.layers.Dropout(0.3, name="dropout")(pooled)
     model = keras.Model(inputs, keras.layers.Dense(1, name="logit", dtype="float32")(pooled), name=architecture)
     if weights != "none":
