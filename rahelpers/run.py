@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import time
@@ -152,16 +153,18 @@ def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start:
 
 
 class _Echo:
-    """What a notebook prints, passed on line by line to the terminal: epochs, scores, bars of long loops."""
+    """Lines of progress that a notebook prints, passed on to the terminal: epochs, bars of long loops, what is reused."""
+
+    PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/\d+ - |\d+%\||continues after|reused from")
 
     def __init__(self) -> None:
         self._rest = ""
 
     def write(self, text: str) -> None:
-        """Print every whole line of `text`; a bar's carriage return ends a line too."""
+        """Print every whole line of progress in `text`; a bar's carriage return ends a line too."""
         *lines, self._rest = (self._rest + text.replace("\r", "\n")).split("\n")
         for line in lines:
-            if line.strip():
+            if self.PROGRESS.search(line):
                 print(f"      {line}", flush=True)
 
     def flush(self) -> None:

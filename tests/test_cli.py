@@ -124,3 +124,14 @@ def test_doctor_names_what_is_wrong():
     assert check_disk(Path("/")).name == "disk"
     result = call("doctor")
     assert all(word in result.output for word in ("Python", "packages", "processor", "GPU", "disk", "memory", "Jupyter kernel"))
+
+
+def test_progress_reaches_the_terminal_and_nothing_else(project):
+    """Keras's epochs and bars pass; a lesson's own prints, quiz answers and shown errors stay in the notebook."""
+    lines = "print('Epoch 1/2')\nprint('3/3 - 1s - loss: 0.5')\nprint('explaining films:  50%|#####     | 1/2', end='\\r')\nprint('\\nValueError: a lesson')"
+    nbformat.write(notebook(lines), project / "notebooks" / "00_start_here.ipynb")
+    result = call("run", "--profile", "smoke", "--name", "x")
+    assert result.exit_code == 0, result.output
+    for shown in ("Epoch 1/2", "3/3 - 1s - loss: 0.5", "50%|#####"):
+        assert shown in result.output
+    assert "a lesson" not in result.output
