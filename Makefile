@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: run test lab panel lock clean help
+.PHONY: run test lab panel notebooks lock clean help
 
 run: $(STAMP)  ## the whole course on the embedded cohort, quick profile
 	$(BIN)/rahelpers run --profile quick
@@ -19,6 +19,11 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 
 panel: $(STAMP)  ## open the diagnosis panel of the newest run
 	$(BIN)/rahelpers panel
+
+notebooks: $(STAMP)  ## execute the notebooks again in the smoke profile and store their outputs
+	rm -rf runs/smoke
+	for book in notebooks/[0-9]*.ipynb; do $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=ERROR $$book || exit 1; done
+	$(BIN)/nbstripout --keep-output --keep-count notebooks/*.ipynb
 
 lock: $(STAMP)  ## write requirements.lock again from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-header -o requirements.lock
