@@ -113,8 +113,8 @@ def describe(diagnosis: Diagnosis, info: dict) -> str:
     side = "at or above" if diagnosis.positive else "below"
     call = positive if diagnosis.positive else info["class_names"][0]
     flat = "<p>The heat map is flat: no place speaks for the positive class.</p>" if diagnosis.flat else ""
-    return (f'<p style="font-size:1.5em;margin:.3em 0">Probability of {html.escape(positive)}: <b>{diagnosis.probability:.0%}</b></p>'
-            f"<p>This is {side} the operating point of {point['probability']:.0%}, so the model calls it <b>{html.escape(call)}</b>. "
+    return (f'<p style="font-size:1.5em;margin:.3em 0">Probability of {html.escape(positive)}: <b>{diagnosis.probability:.1%}</b></p>'
+            f"<p>This is {side} the operating point of {point['probability']:.1%}, so the model calls it <b>{html.escape(call)}</b>. "
             f"On its validation films that point had sensitivity {point['sensitivity']:.0%} and specificity {point['specificity']:.0%}.</p>{flat}")  # fmt: skip
 
 

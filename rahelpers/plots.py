@@ -267,7 +267,7 @@ def plot_region_shap(names: list[str], values: np.ndarray, title: str, most: int
     axis = figure.subplots()
     colours = ["#00204d" if values[i] > 0 else "#bfa95f" for i in order]
     bars = axis.barh([names[i] for i in order], values[order], color=colours)
-    axis.bar_label(bars, [f"{values[i]:+.2f}" for i in order], fontsize=7, padding=2)
+    axis.bar_label(bars, [f"{values[i]:+.2g}" for i in order], fontsize=7, padding=2)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.margins(x=0.15)
     axis.set(xlabel="Shapley value, logits (+ speaks for the positive class)")
