@@ -113,8 +113,11 @@ def _freeze_below(model: keras.Model, train_from: str) -> None:
 
 
 def gradcam_layer(model: keras.Model) -> str:
-    """Name of the last layer that still has a map: the input of the pooling head."""
-    return model.get_layer("pool").input._keras_history.operation.name
+    """Name of the last layer with a map at full resolution: what the pooling head reads, before VGG16's last max pooling."""
+    layer = model.get_layer("pool").input._keras_history.operation
+    while isinstance(layer, keras.layers.MaxPooling2D):
+        layer = layer.input._keras_history.operation
+    return layer.name
 
 
 def describe_network(model: keras.Model) -> pd.DataFrame:

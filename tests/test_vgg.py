@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rahelpers.vgg import build_network, gradcam_layer
+from rahelpers.vgg import build_network, gradcam_layer, gradcam_layer
 
 
 def test_small_network_ends_in_one_logit():
@@ -34,3 +34,11 @@ def test_weights_that_cannot_be_had_are_refused(tmp_path, content):
 def test_small_network_takes_no_pretrained_weights():
     with pytest.raises(ValueError, match="vgg_small has no pretrained"):
         build_network("vgg_small", 64, "imagenet")
+
+
+@pytest.mark.parametrize(("architecture", "layer", "side"), [("vgg16", "block5_conv3", 4), ("vgg19", "block5_conv4", 4), ("vgg_small", "block5_relu2", 4)])
+def test_gradcam_starts_from_the_last_convolution(architecture, layer, side):
+    """Selvaraju et al. 2017 explain the last convolution; after VGG16's last pooling a map has a quarter of the cells."""
+    model = build_network(architecture, 64)
+    assert gradcam_layer(model) == layer
+    assert model.get_layer(layer).output.shape[1:3] == (side, side)
