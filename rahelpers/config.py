@@ -13,6 +13,7 @@ from typing import Any
 
 PROFILES = ("smoke", "quick", "full")
 SOURCES = ("phantom", "folder")
+SPECTRA = ("healthy", "mixed", "early")
 ARCHITECTURES = ("vgg_small", "vgg16", "vgg19")
 
 
@@ -37,6 +38,7 @@ class RunConfig:
 
     # cohort
     n_patients: int = _value(40, "phantom only: how many patients, two hands each")
+    spectrum: str = _value("mixed", "phantom only: who is compared: healthy (established RA against healthy), mixed, or early (the first years of RA)")
     image_size: int = _value(96, "side of the square network input, pixels, 32 to 512")
     task: str = _value("", "name of the prediction task in every title; empty: RA (phantom) or the label rule (folder)")
     test_fraction: float = _value(0.25, "share of the patients held out for the test split")
@@ -79,6 +81,7 @@ class RunConfig:
             object.__setattr__(self, f.name, _as_type(f.name, getattr(self, f.name), f.type))
         _one_of("profile", self.profile, PROFILES)
         _one_of("source", self.source, SOURCES)
+        _one_of("spectrum", self.spectrum, SPECTRA)
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("operating_rule", self.operating_rule, ("youden", "sensitivity"))
         _one_of("shap_baseline", self.shap_baseline, ("blur", "mean", "black"))

@@ -16,7 +16,7 @@ from rahelpers.sources import JOINT_COLUMNS, iter_source, source_fingerprint
 from rahelpers.splits import SPLITS, find_leaks, split_by_patient
 
 CONFIG_KEYS = (
-    "source", "seed", "n_patients", "image_size", "task", "test_fraction", "validation_fraction", "images", "table", "id_column",
+    "source", "seed", "n_patients", "spectrum", "image_size", "task", "test_fraction", "validation_fraction", "images", "table", "id_column",
     "file_column", "patient_column", "label_column", "positive", "laterality_column", "boxes", "max_films",
 )  # fmt: skip
 

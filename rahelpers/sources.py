@@ -15,7 +15,7 @@ from rahelpers.artifacts import sha256_of
 from rahelpers.config import RunConfig, near_match
 from rahelpers.radiograph import Radiograph, RadiographError, read_radiograph
 
-JOINT_COLUMNS = ["image_id", "site", "erosion", "jsn", "x0", "y0", "x1", "y1"]
+JOINT_COLUMNS = ["image_id", "site", "erosion", "jsn", "x0", "y0", "x1", "y1", "jsw_mm"]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
 
@@ -50,7 +50,9 @@ def iter_source(config: RunConfig) -> Iterator[SourceItem]:
 def source_fingerprint(config: RunConfig) -> dict[str, str]:
     """Hashes of what a source reads from disk, so that a changed film or table makes curation again."""
     if config.source == "phantom":
-        return {}
+        from rahelpers.phantom import COHORT_SHA256
+
+        return {"cohort.toml": COHORT_SHA256}
     listing = hashlib.sha256()
     for path in _list_films(Path(config.images)):
         stat = path.stat()
@@ -62,7 +64,7 @@ def source_fingerprint(config: RunConfig) -> dict[str, str]:
 def _iter_phantom(config: RunConfig) -> Iterator[SourceItem]:
     from rahelpers.phantom import iter_cohort
 
-    for patient, film in iter_cohort(config.seed, config.n_patients, config.image_size):
+    for patient, film in iter_cohort(config.seed, config.n_patients, config.image_size, config.spectrum):
         content = np.ascontiguousarray(film.image, dtype=np.float32).tobytes()
         row = {
             "image_id": f"{patient.patient_id}_{film.laterality}",
@@ -217,7 +219,7 @@ def _read_boxes(config: RunConfig) -> pd.DataFrame:
     number = boxes.groupby(["image_id", "site"]).cumcount() + 1
     size = boxes.groupby(["image_id", "site"])["x0"].transform("size")
     boxes["site"] = boxes["site"].where(size == 1, boxes["site"] + " " + number.astype(str))
-    for column in ("erosion", "jsn"):
+    for column in ("erosion", "jsn", "jsw_mm"):
         if column not in boxes.columns:
             boxes[column] = pd.NA
     return boxes[JOINT_COLUMNS]

@@ -1,7 +1,8 @@
-"""The phantom: a hand radiograph whose every lesion is known. Rooms: anatomy, disease, projection, film."""
+"""The phantom: a hand radiograph whose every lesion is known. Rooms: patient, disease, anatomy, projection, film, dicom."""
 
-from rahelpers.phantom.anatomy import Patient
-from rahelpers.phantom.disease import Findings, draw_findings, make_patient
+from rahelpers.phantom.dicom import make_dicom
+from rahelpers.phantom.disease import Findings, count_features, draw_findings
 from rahelpers.phantom.film import Film, iter_cohort, render
+from rahelpers.phantom.patient import COHORT_SHA256, SPECTRA, Patient, make_patient
 
-__all__ = ["Film", "Findings", "Patient", "draw_findings", "iter_cohort", "make_patient", "render"]
+__all__ = ["COHORT_SHA256", "SPECTRA", "Film", "Findings", "Patient", "count_features", "draw_findings", "iter_cohort", "make_dicom", "make_patient", "render"]

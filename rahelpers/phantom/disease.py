@@ -1,7 +1,7 @@
 """Disease as a model of the patient: what each site of each hand has.
 
-Where: wrist > MCP > PIP, DIP spared, peaks at MCP 2, MCP 3, PIP 3 and the ulnar styloid, symmetric (clinical.md, "How RA shows").
-The site weights, grade probabilities and lesion sizes by grade are assumptions.
+Where: wrist > MCP > PIP, DIP spared, peaks at MCP 2, MCP 3, PIP 3 and the ulnar styloid, symmetric; erosions larger in larger
+bones (clinical.md, "How RA shows"). Site weights, grade probabilities, sizes by grade: assumption. docs/phantom.md lists them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rahelpers.phantom.anatomy import Patient, random_for
+from rahelpers.phantom.patient import Patient, random_for
 
 EROSION_SITES = {
     "MCP1": 0.5, "MCP2": 0.95, "MCP3": 0.85, "MCP4": 0.5, "MCP5": 0.75, "PIP2": 0.45, "PIP3": 0.65, "PIP4": 0.4, "PIP5": 0.35,
@@ -21,60 +21,81 @@ JSN_SITES = {
     "CMC3": 0.8, "CMC4": 0.75, "CMC5": 0.7, "STT": 0.75, "SC": 0.8, "SR": 0.95,
 }  # fmt: skip
 SITES = tuple(dict.fromkeys([*EROSION_SITES, *JSN_SITES]))
-# Share of the joint space lost by JSN grade 0..4: grade 2 keeps more than half, grade 3 less, 4 is ankylosis (clinical.md).
-SPACE_LOST = (0.0, 0.2, 0.38, 0.68, 1.0)
-OA_SITES = {
-    "DIP2": 0.9,
-    "DIP3": 0.9,
-    "DIP4": 0.7,
-    "DIP5": 0.8,
-    "PIP2": 0.5,
-    "PIP3": 0.55,
-    "PIP4": 0.4,
-    "PIP5": 0.4,
-    "CMC1": 0.9,
-    "IP1": 0.5,
-}
+# Joint-space width of RA patients as Z-score by JSN grade 0 to 3, mean and SD; grade 4 is ankylosis: no space
+# (Arthritis Res Ther ar4163, Table 1, index MCP; used at every site: assumption). The grades overlap, as they do in people.
+SPACE_Z = ((0.46, 0.62), (-0.37, 0.83), (-0.70, 0.96), (-1.91, 1.57))
+ANKYLOSIS = 4
+OA_SITES = {"DIP2": 0.9, "DIP3": 0.9, "DIP4": 0.7, "DIP5": 0.8, "PIP2": 0.5, "PIP3": 0.55, "PIP4": 0.4, "PIP5": 0.4, "CMC1": 0.9, "IP1": 0.5}
+MCP = ("MCP2", "MCP3", "MCP4", "MCP5")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What one hand has.
+    """What one hand has. `Findings()` is a hand without disease.
 
     Attributes
     ----------
     erosion, jsn : dict
-        Site -> SvdH grade (0 to 5, 0 to 4).
+        Site -> SvdH grade (0 to 5, 0 to 4); all sites of RA patients, sites with narrowing in osteoarthritis.
+    has_ra : bool
+        Joint spaces follow SPACE_Z.
     narrowing : dict
-        Joint -> share of its space that is lost.
-    osteopenia : float
-        Share of trabecular bone lost near the joints.
-    swelling : float
-        0 to 1, soft tissue around MCP and PIP joints.
+        Joint -> share of its space that osteoarthritis took.
+    deviation : dict
+        Joint -> degrees by which osteoarthritis turned the bone beyond it.
     osteophytes : tuple of str
         Joints with osteophytes and sclerosis (osteoarthritis).
+    central : tuple of str
+        Joints with a central erosion (osteoarthritis).
+    osteopenia : float
+        Share of bone lost near the joints (RA).
+    thinning : float
+        Share of bone lost everywhere (age osteopenia).
+    swelling : dict
+        Joint -> 0 to 1, fusiform soft-tissue swelling.
+    subluxation : dict
+        MCP joint -> mm by which the phalanx slipped to the ulnar side.
+    drift : float
+        Degrees by which the fingers turned to the ulnar side.
+    collapse : float
+        0 to 1, loss of carpal height.
     """
 
     erosion: dict[str, int] = field(default_factory=dict)
     jsn: dict[str, int] = field(default_factory=dict)
+    has_ra: bool = False
     narrowing: dict[str, float] = field(default_factory=dict)
-    osteopenia: float = 0.0
-    swelling: float = 0.0
+    deviation: dict[str, float] = field(default_factory=dict)
     osteophytes: tuple[str, ...] = ()
+    central: tuple[str, ...] = ()
+    osteopenia: float = 0.0
+    thinning: float = 0.0
+    swelling: dict[str, float] = field(default_factory=dict)
+    subluxation: dict[str, float] = field(default_factory=dict)
+    drift: float = 0.0
+    collapse: float = 0.0
+
+    def space(self, joint: str, mean: float, sd: float, z: float) -> float:
+        """Joint-space width, mm, never below 0.
+
+        Parameters
+        ----------
+        joint : str
+        mean, sd : float
+            Of healthy people of this age and sex, mm.
+        z : float
+            How wide this person's space is by nature, in SDs. Disease moves it; the same person stays on the same side of their group.
+        """
+        grade = self.jsn.get(joint, 0)
+        if self.has_ra and grade == ANKYLOSIS:
+            return 0.0
+        if self.has_ra and joint in JSN_SITES:
+            shift, spread = SPACE_Z[grade]
+            return max(mean + sd * (shift + spread * z), 0.0)
+        return max((mean + sd * z) * (1 - self.narrowing.get(joint, 0.0)), 0.0)
 
 
-def make_patient(seed: int, index: int) -> Patient:
-    """Patient `index` of the cohort `seed`. Age and sex are drawn without regard to the label."""
-    rng = np.random.default_rng([seed, index, 0])
-    label = int(rng.random() < 0.5)
-    age = float(np.round(np.clip(rng.normal(56, 12), 20, 90), 1))
-    sex = "F" if rng.random() < 0.7 else "M"
-    severity = float(rng.beta(2.0, 2.0))
-    control = str(rng.choice(["healthy", "osteoarthritis", "age osteopenia"], p=[0.5, 0.35, 0.15]))
-    return Patient(seed, index, f"P{index:05d}", label, "RA" if label else control, severity, age, sex)
-
-
-def draw_findings(patient: Patient, side: int) -> Findings:
+def draw_findings(patient: Patient, side: int, visit: int = 0) -> Findings:
     """Findings of one hand; both hands share most of each site's tendency.
 
     Parameters
@@ -82,22 +103,62 @@ def draw_findings(patient: Patient, side: int) -> Findings:
     patient : Patient
     side : int
         0 left, 1 right.
+    visit : int
+        0 first, 1 a second visit two years later: RA goes on, and no grade falls.
     """
+    if visit not in (0, 1):
+        raise ValueError(f"visit={visit}: expected 0 or 1")
     shared, own = random_for(patient, 3), random_for(patient, 4, side)
     if patient.condition == "RA":
-        erosion = {s: _grade(w, 5, patient.severity, shared, own) for s, w in EROSION_SITES.items()}
-        jsn = {s: _grade(w, 4, patient.severity, shared, own) for s, w in JSN_SITES.items()}
-        narrowing = {s: float(np.clip(SPACE_LOST[g] + 0.06 * own.normal(), 0, 1)) for s, g in jsn.items() if g}
-        return Findings(erosion, jsn, narrowing, osteopenia=0.4 * patient.severity, swelling=float(own.uniform(0, 1) * (0.3 + patient.severity)))
+        return _draw_ra(_damage(patient, 2.0 * visit), patient.severity, shared, own)
     if patient.condition == "osteoarthritis":
-        hit = tuple(s for s, w in OA_SITES.items() if own.random() < w * (0.3 + patient.severity))
-        narrowing = {s: float(own.uniform(0.15, 0.25 + 0.6 * patient.severity)) for s in hit}
-        jsn = {s: int(np.searchsorted(SPACE_LOST, narrowing[s])) for s in hit if s in JSN_SITES}
-        return Findings(jsn=jsn, narrowing=narrowing, osteophytes=hit)
+        return _draw_oa(patient.severity, own)
+    if patient.condition == "age osteopenia":
+        return Findings(thinning=float(own.uniform(0.15, 0.4)))
     return Findings()
 
 
-def _grade(weight: float, most: int, severity: float, shared: np.random.Generator, own: np.random.Generator) -> int:
+def _damage(patient: Patient, later: float) -> float:
+    """Damage so far, 0 to 1: severity sets how fast it comes, duration for how long (half of the final damage in 5 years: assumption)."""
+    return patient.severity * (0.35 + 0.65 * (1 - 0.5 ** ((patient.duration + later) / 5.0)))
+
+
+def _draw_ra(damage: float, severity: float, shared: np.random.Generator, own: np.random.Generator) -> Findings:
+    erosion = {s: _grade(w, 5, damage, shared, own) for s, w in EROSION_SITES.items()}
+    jsn = {s: _grade(w, 4, damage, shared, own) for s, w in JSN_SITES.items()}
+    activity = float(np.clip(severity + 0.25 * shared.normal(), 0, 1))
+    osteopenia = float(np.clip(0.34 * damage + 0.08 * shared.normal(), 0, 0.5))
+    swelling = {s: float(np.clip(activity * w + 0.2 * own.normal() - 0.1, 0, 1)) for s, w in JSN_SITES.items() if s.startswith(("MCP", "PIP"))}
+    deformed = max(damage - 0.45, 0.0) / 0.55
+    drift = float(max(deformed * (14 + 6 * own.normal()), 0.0))
+    subluxation = {s: float(max(deformed * (2.5 + 1.5 * own.normal()), 0.0)) for s in MCP if jsn[s] >= 3}
+    collapse = float(np.clip((jsn["SR"] + jsn["SC"] - 3) / 5, 0, 1))
+    return Findings(erosion, jsn, has_ra=True, osteopenia=osteopenia, swelling=swelling, subluxation=subluxation, drift=drift, collapse=collapse)
+
+
+def _draw_oa(severity: float, own: np.random.Generator) -> Findings:
+    hit = tuple(s for s, w in OA_SITES.items() if own.random() < w * (0.3 + severity))
+    narrowing = {s: float(own.uniform(0.15, 0.25 + 0.6 * severity)) for s in hit}
+    jsn = {s: 1 + int(share > 0.3) + int(share > 0.5) for s, share in narrowing.items() if s in JSN_SITES}
+    central = tuple(s for s in hit if s.startswith(("DIP", "PIP", "IP")) and own.random() < 0.35 * severity)
+    deviation = {s: float(own.normal(0, 5 * severity)) for s in hit if s.startswith(("DIP", "PIP", "IP"))}
+    return Findings(jsn=jsn, narrowing=narrowing, osteophytes=hit, central=central, deviation=deviation)
+
+
+def _grade(weight: float, most: int, damage: float, shared: np.random.Generator, own: np.random.Generator) -> int:
     """A grade from a latent tendency: three quarters of its variance is common to both hands."""
     latent = np.sqrt(0.75) * shared.normal() + np.sqrt(0.25) * own.normal()
-    return int(np.clip(np.round((2.6 * severity * weight + 0.75 * latent - 0.45) * most / 4), 0, most))
+    return int(np.clip(np.round((3.4 * damage * weight + 0.7 * latent - 0.55) * most / 4), 0, most))
+
+
+def count_features(findings: Findings) -> dict[str, float]:
+    """The hand's true findings as numbers, for a classifier that reads perfectly: the ceiling of any network."""
+    return {
+        "erosion score": float(sum(findings.erosion.values())),
+        "JSN score": float(sum(findings.jsn.values())),
+        "osteopenia": findings.osteopenia + findings.thinning,
+        "swelling": float(sum(findings.swelling.values())),
+        "drift": findings.drift,
+        "collapse": findings.collapse,
+        "osteophytes": float(len(findings.osteophytes)),
+    }

@@ -1,4 +1,4 @@
-"""From attenuation to a film: dose, noise, blur, exposure, marker and collimation. None of it knows the label."""
+"""From attenuation to a film: dose, noise, blur, exposure, markers and collimation. None of it knows the label."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from rahelpers.phantom.anatomy import Hand, Patient, build_hand, random_for
-from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES, SITES, Findings, draw_findings, make_patient
+from rahelpers.phantom.anatomy import Hand, build_hand, draw_pose
+from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES, SITES, Findings, draw_findings
+from rahelpers.phantom.patient import COHORT, Patient, make_patient, random_for
 from rahelpers.phantom.projection import Detector, project
 
-FIELD_MM = 222.0  # side of the square detector field: a whole hand with a short forearm
-PHOTONS = 900.0  # detected per drawn pixel in air: sets the noise; assumption
+FIELD_MM = 240.0  # side of the square detector field: a whole hand with a short forearm
+DRAWN_PIXELS = 640  # the hand is drawn on at least so many pixels, 0.35 mm each, whatever the film's size
+DOSE_UGY = 2.5  # air kerma at the detector: assumption, common for hands
+QUANTA = 21759.0 * 0.5  # quanta a mm2 and uGy at RQA3, 50 kVp (IEC 62220-1), times a detective efficiency of 0.5 (assumption)
+FOCUS_BLUR_MM = 0.15  # focal spot and detector together: assumption
+SCATTER = 0.12  # share of the primary signal: assumption, small for a hand
 OWN_DISEASE = "own"
 
 
@@ -29,22 +34,35 @@ class Film:
     image : float32 array (n, n)
         Grey values in [0, 1], bone bright.
     spacing_mm : float
+        Side of a pixel.
     laterality : str
         L or R.
-    lesion_mask : bool array (n, n)
-        What makes the film RA: erosions and narrowed joint spaces.
+    masks : dict
+        Finding -> bool array (n, n): erosion, narrowing, ankylosis, osteopenia, swelling, subluxation, collapse.
     joints : DataFrame
-        One SvdH site a row: site, erosion, jsn (missing where the score has no such item), x0, y0, x1, y1 as fractions.
+        One SvdH site a row: site, erosion, jsn (missing where the score has no such item), x0, y0, x1, y1 as fractions, and
+        jsw_mm, the joint-space width in the middle of the joint (missing where the site is a bone).
     """
 
     image: np.ndarray
     spacing_mm: float
     laterality: str
-    lesion_mask: np.ndarray
+    masks: dict[str, np.ndarray]
     joints: pd.DataFrame
 
+    @property
+    def lesion_mask(self) -> np.ndarray:
+        """What makes the film RA and has an edge: erosions, narrowed and fused joint spaces, bool (n, n)."""
+        return self.masks["erosion"] | self.masks["narrowing"] | self.masks["ankylosis"]
 
-def render(patient: Patient, side: str, size: int, disease: Findings | None | str = OWN_DISEASE) -> Film:
+    def to_uint16(self) -> np.ndarray:
+        """The film as a 16-bit detector stores it, uint16 (n, n)."""
+        return np.rint(self.image * 65535).astype(np.uint16)
+
+
+def render(
+    patient: Patient, side: str, size: int, disease: Findings | None | str = OWN_DISEASE, visit: int = 0, dose_ugy: float | None = None
+) -> Film:
     """The film of one hand.
 
     Parameters
@@ -55,56 +73,94 @@ def render(patient: Patient, side: str, size: int, disease: Findings | None | st
         Side of the square film, pixels, at least 32.
     disease : Findings or None, optional
         Other findings than the patient's own. None: the same hand, pose and noise without any disease (the counterfactual).
+    visit : int
+        0 or 1: a second visit, two years later, has another pose and exposure.
+    dose_ugy : float, optional
+        Air kerma at the detector instead of the drawn one, microgray.
 
     Raises
     ------
     ValueError
-        For an unknown side or a size below 32.
+        For an unknown side or visit, a size below 32, or a dose that is not positive.
     """
     if side not in ("L", "R"):
         raise ValueError(f"side={side!r}: expected 'L' or 'R'")
     if size < 32:
         raise ValueError(f"size={size}: expected at least 32 pixels")
+    if dose_ugy is not None and not dose_ugy > 0:
+        raise ValueError(f"dose_ugy={dose_ugy}: expected more than 0")
     which = "LR".index(side)
-    findings = draw_findings(patient, which) if disease == OWN_DISEASE else (disease or Findings())
-    hand = build_hand(patient, findings.narrowing, which)
-    pose, noise, lesions = random_for(patient, 5, which), random_for(patient, 6, which), random_for(patient, 7, which)
-    grid = 2 * size
-    scale = grid / FIELD_MM * pose.uniform(0.92, 1.02)
-    centre = np.array([0.5 * grid + pose.normal(0, 0.02) * grid, 0.87 * grid + pose.normal(0, 0.015) * grid])
-    detector = Detector(scale, np.radians(pose.normal(0, 5)), centre, grid)
-    density = pose.uniform(0.85, 1.15) * (0.72 if patient.condition == "age osteopenia" else 1.0) * (1 - 0.004 * max(patient.age - 50, 0))
-    attenuation, lesion = project(hand, findings, detector, density, lesions)
-    image = _expose(attenuation, size, noise)
+    findings = draw_findings(patient, which, visit) if disease == OWN_DISEASE else (disease or Findings())
+    purpose = (which, visit)
+    pose_rng, noise_rng = random_for(patient, 5, *purpose), random_for(patient, 6, *purpose)
+    pose = draw_pose(pose_rng)
+    hand = build_hand(patient, findings, which, pose)
+    grid = size * -(-DRAWN_PIXELS // size)
+    scale = grid / FIELD_MM * pose_rng.uniform(0.93, 1.03)
+    centre = np.array([0.5 * grid + pose_rng.normal(0, 0.02) * grid, 0.865 * grid + pose_rng.normal(0, 0.012) * grid])
+    detector = Detector(scale, np.radians(pose_rng.normal(0, 4)), np.radians(pose.tilt), centre, grid)
+    streams = (random_for(patient, 12, which), random_for(patient, 7, which), random_for(patient, 13))
+    incidental = tuple(name for name in patient.incidental if name not in ("ring", "cannula", "implant") or side == "L")
+    thickness, masks = project(hand, findings, incidental, detector, streams)
+    attenuation = thickness.attenuation()
     boxes = _joint_table(hand, findings, detector)
-    mask = cv2.resize(lesion.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) >= 0.5
+    masks = {name: cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) >= 0.5 for name, mask in masks.items()}
     if side == "R":
-        image, mask = image[:, ::-1].copy(), mask[:, ::-1].copy()
+        attenuation = np.ascontiguousarray(attenuation[:, ::-1])
+        masks = {name: mask[:, ::-1].copy() for name, mask in masks.items()}
         boxes[["x0", "x1"]] = 1 - boxes[["x1", "x0"]].to_numpy()
-    return Film(image, float(2 / scale), side, mask, boxes)
+    image = _expose(attenuation, size, scale, dose_ugy, noise_rng)
+    image = _mark(image, side, noise_rng)
+    return Film(image, float(grid / size / scale), side, masks, boxes)
 
 
-def _expose(attenuation: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Beer-Lambert, scatter, focal-spot and detector blur, quantum noise, log response, exposure."""
-    dose = PHOTONS * rng.lognormal(0, 0.25)
+def _expose(attenuation: np.ndarray, size: int, scale: float, dose_ugy: float | None, rng: np.random.Generator) -> np.ndarray:
+    """Beer-Lambert, scatter, blur, quantum noise, log response, and a manufacturer's presentation.
+
+    Noise is the Gaussian limit of Poisson's (counts are above 50 but behind metal): one draw a pixel, so that a film and its
+    counterfactual share their noise.
+    """
+    drawn = DOSE_UGY * rng.lognormal(0, 0.25)
+    if rng.random() < COHORT["film"]["misexposed"]:
+        drawn *= 4.0 ** rng.choice([-1, 1])
+    quanta = (dose_ugy or drawn) * QUANTA / scale**2
     primary = np.exp(-attenuation)
-    scatter = 0.12 * cv2.resize(cv2.blur(cv2.resize(primary, (64, 64), interpolation=cv2.INTER_AREA), (15, 15)), primary.shape)
-    signal = cv2.GaussianBlur((primary + scatter).astype(np.float32), (0, 0), 0.7)
-    counts = signal * dose
+    coarse = cv2.resize(primary, (64, 64), interpolation=cv2.INTER_AREA)
+    scatter = SCATTER * cv2.resize(cv2.GaussianBlur(coarse, (0, 0), 6), primary.shape, interpolation=cv2.INTER_LINEAR)
+    signal = cv2.GaussianBlur((primary + scatter).astype(np.float32), (0, 0), max(FOCUS_BLUR_MM * scale, 0.3))
+    counts = signal * np.float32(quanta)
     counts += np.sqrt(counts) * rng.standard_normal(counts.shape, dtype=np.float32)
-    film = -np.log(np.maximum(counts, 1.0) / dose)
+    film = -np.log(np.maximum(counts, 1.0) / np.float32(quanta))
     film = cv2.resize(film, (size, size), interpolation=cv2.INTER_AREA)
-    low, high = np.percentile(film, [1, 99.7])
-    film = np.clip((film - low) / (high - low), 0, 1) ** rng.uniform(0.75, 1.2)
-    film = film * rng.uniform(0.85, 1.0) + rng.uniform(0, 0.08)
-    if rng.random() < 0.5:  # the letter of the side, burnt in by the radiographer
-        place = (int(size * rng.uniform(0.04, 0.12)), int(size * rng.uniform(0.12, 0.3)))
-        letter = np.zeros((size, size), np.uint8)
-        cv2.putText(letter, "L", place, cv2.FONT_HERSHEY_SIMPLEX, size / 260, 255, max(1, size // 160), cv2.LINE_AA)
-        film = np.maximum(film, letter / 255.0)
-    if rng.random() < 0.4:  # collimation: the unexposed border
-        edge = int(size * rng.uniform(0.01, 0.05))
-        film[:edge], film[-edge:], film[:, :edge], film[:, -edge:] = 1.0, 1.0, 1.0, 1.0
+    # presentation: edges sharpened over 2 mm, grey scale set on the hand, an S-shaped curve
+    wide = cv2.GaussianBlur(film, (0, 0), max(2.0 * scale * size / attenuation.shape[0], 0.5))
+    film = film + np.float32(rng.uniform(0.1, 0.5)) * (film - wide)
+    air, bone = np.percentile(film[::2, ::2], [3, 99.5])
+    film = np.clip((film - air) / max(bone - air, 1e-6) * rng.uniform(0.9, 1.0), 0, 1) ** rng.uniform(0.65, 0.95)
+    steep = rng.uniform(0.0, 0.5)
+    film = (1 - steep) * film + steep * film * film * (3 - 2 * film)
+    return film * np.float32(rng.uniform(0.88, 1.0)) + np.float32(rng.uniform(0, 0.08))
+
+
+def _mark(film: np.ndarray, side: str, rng: np.random.Generator) -> np.ndarray:
+    """What stands beside the hand: the lead letter of the side, initials, and the edge of the field."""
+    size, share = film.shape[0], COHORT["film"]
+    corner, high = int(rng.integers(2)), rng.uniform(0.05, 0.22)
+    has_marker, has_initials, has_edge = rng.random() < share["marker"], rng.random() < share["initials"], rng.random() < share["collimation"]
+    text = side + (" " + "".join(rng.choice(list("ABDEHJKMNPST"), int(rng.integers(2, 4)))) if has_initials else "")
+    scale, thick = size / 420 * rng.uniform(0.8, 1.3), max(1, round(size / 220))
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+    left = int(size * rng.uniform(0.03, 0.08))
+    place = (left if corner else size - width - left, int(size * high) + height)
+    edges = rng.uniform(0.008, 0.05, 4) * size
+    shade = 1.0 if rng.random() < 0.5 else 0.0
+    if has_marker:
+        letters = np.zeros((size, size), np.uint8)
+        cv2.putText(letters, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thick, cv2.LINE_AA)
+        film = np.maximum(film, letters / np.float32(255))
+    if has_edge:
+        top, right, bottom, left = (round(e) for e in edges)
+        film[:top], film[size - bottom :], film[:, :left], film[:, size - right :] = shade, shade, shade, shade
     return np.clip(film, 0, 1).astype(np.float32)
 
 
@@ -119,11 +175,12 @@ def _joint_table(hand: Hand, findings: Findings, detector: Detector) -> pd.DataF
             "erosion": findings.erosion.get(site, 0) if site in EROSION_SITES else pd.NA,
             "jsn": findings.jsn.get(site, 0) if site in JSN_SITES else pd.NA,
             "x0": max(x - half, 0.0), "y0": max(y - half, 0.0), "x1": min(x + half, 1.0), "y1": min(y + half, 1.0),
+            "jsw_mm": joint.space,
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def iter_cohort(seed: int, n_patients: int, size: int, workers: int = 2) -> Iterator[tuple[Patient, Film]]:
+def iter_cohort(seed: int, n_patients: int, size: int, spectrum: str = "mixed", workers: int = 2) -> Iterator[tuple[Patient, Film]]:
     """Patients and films, left hand then right, in order; the same bytes whatever the number of workers.
 
     Threads, not processes: OpenCV and NumPy let go of the interpreter lock, and a Jupyter kernel with TensorFlow must not fork.
@@ -131,15 +188,14 @@ def iter_cohort(seed: int, n_patients: int, size: int, workers: int = 2) -> Iter
     """
 
     def both(index: int) -> list[tuple[Patient, Film]]:
-        patient = make_patient(seed, index)
+        patient = make_patient(seed, index, spectrum)
         return [(patient, render(patient, side, size)) for side in "LR"]
 
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque = deque()
-        for index in range(n_patients + 4):
-            if index < n_patients:
-                ahead.append(pool.submit(both, index))
-            if index >= 4 and ahead:
+        for index in range(n_patients):
+            ahead.append(pool.submit(both, index))
+            if len(ahead) > 4:
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()

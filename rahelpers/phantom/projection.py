@@ -1,7 +1,8 @@
-"""From bones in millimetres to thickness maps and X-ray attenuation.
+"""From bones in millimetres to thickness maps, X-ray attenuation, and exact masks of every finding.
 
 Attenuation at an effective energy of 30 keV (about 50 kVp): water 0.3756 cm2/g; cortical bone (ICRU-44) 1.331 cm2/g at
-1.92 g/cm3. Source: NIST XCOM / Hubbell & Seltzer tables (NISTIR 5632). Trabecular bone: a fifth of cortical, assumption.
+1.92 g/cm3; steel (iron) 8.176 cm2/g at 7.87 g/cm3. Source: NIST XCOM / Hubbell & Seltzer (NISTIR 5632). Trabecular bone with
+its marrow: a fifth of cortical bone over soft tissue, assumption.
 """
 
 from __future__ import annotations
@@ -11,158 +12,315 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from rahelpers.phantom.anatomy import Hand
-from rahelpers.phantom.disease import Findings
+from rahelpers.phantom.anatomy import CORTEX_END, Bone, Hand, Joint
+from rahelpers.phantom.disease import ANKYLOSIS, Findings
 
 MU_SOFT = 0.0376  # per mm
 MU_CORTICAL = 0.2556
-MU_TRABECULAR = 0.2 * MU_CORTICAL
-CORTEX_MM = 1.1  # assumption
+MU_TRABECULAR = MU_SOFT + 0.2 * (MU_CORTICAL - MU_SOFT)
+MU_METAL = 6.43
 SUBPIXEL = 4  # bits of cv2's fixed-point coordinates
+TEXTURE_MM = 0.22  # side of a texture cell: trabeculae are 0.1 to 0.2 mm thick and 0.6 mm apart (assumption)
+MASKS = ("erosion", "narrowing", "ankylosis", "osteopenia", "swelling", "subluxation", "collapse")
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Where the hand lies: pixels per mm, turn in radians, and pixel position of the wrist; all on the drawing grid."""
+    """Where the hand lies: pixels per mm, turn in radians, tilt of the hand in radians, and pixel position of the wrist."""
 
     scale: float
     turn: float
+    tilt: float
     origin: np.ndarray
     size: int
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
-        """Points (n, 2) in mm -> pixels (n, 2), x to the right, y down."""
+        """Points (n, 2) in mm -> pixels (n, 2), x to the right, y down. A tilted hand looks narrower."""
         c, s = np.cos(self.turn), np.sin(self.turn)
-        turned = np.asarray(points) @ np.array([[c, s], [-s, c]])
-        return self.origin + turned * np.array([1.0, -1.0]) * self.scale
+        tilted = np.asarray(points, dtype=float) * np.array([np.cos(self.tilt), 1.0])
+        return self.origin + (tilted @ np.array([[c, s], [-s, c]])) * np.array([1.0, -1.0]) * self.scale
 
 
-def project(hand: Hand, findings: Findings, detector: Detector, density: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Attenuation (sum of mu times thickness) and the lesion mask.
+@dataclass
+class Thickness:
+    """Thickness maps, float32 (n, n), mm: cortical and trabecular bone, soft tissue (bone included), metal; and where bone is."""
+
+    cortical: np.ndarray
+    trabecular: np.ndarray
+    soft: np.ndarray
+    metal: np.ndarray
+    bone: np.ndarray
+
+    def attenuation(self) -> np.ndarray:
+        """Sum of mu times thickness. Bone and metal take the place of soft tissue."""
+        flesh = np.maximum(self.soft - self.cortical - self.trabecular, 0)
+        return MU_SOFT * flesh + MU_CORTICAL * self.cortical + MU_TRABECULAR * self.trabecular + MU_METAL * self.metal
+
+
+def project(
+    hand: Hand, findings: Findings, incidental: tuple[str, ...], detector: Detector, rng: tuple[np.random.Generator, ...]
+) -> tuple[Thickness, dict[str, np.ndarray]]:
+    """Thickness maps, and the mask of each finding.
 
     Parameters
     ----------
     hand : Hand
     findings : Findings
+    incidental : tuple of str
+        Ring, implant, cannula, cyst: what is on the film and means nothing. A fracture is part of the hand.
     detector : Detector
-    density : float
-        Trabecular density, 1 normal.
-    rng : Generator
-        For texture and the place of lesions.
+    rng : three Generators
+        For texture, for lesions, for what is incidental: none shifts another.
 
     Returns
     -------
-    attenuation : float32 array (n, n)
-    lesion : bool array (n, n)
+    thickness : Thickness
+    masks : dict
+        Name of MASKS -> bool array (n, n).
     """
-    size, scale = detector.size, detector.scale
-    soft = _soft_tissue(hand, findings, detector)
-    texture = cv2.resize(rng.normal(0, 1, (size // 2, size // 2)).astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-    trabecular_density = density * (1 + 0.12 * texture) * (1 - findings.osteopenia * _near_joints(hand, detector))
-    bone = np.zeros((size, size), np.float32)
-    any_bone = np.zeros((size, size), np.uint8)
-    for item in hand.bones:
-        _add_bone(bone, any_bone, detector.to_pixels(item.outline), item.half_width, scale, trabecular_density)
-    if findings.osteophytes:
-        _add_osteophytes(bone, hand, findings, detector, rng)
-    lesion = _erode(bone, any_bone, hand, findings, detector, rng) | _narrowed(hand, findings, detector)
-    return MU_SOFT * soft + bone, lesion
+    texture_rng, lesion_rng, incidental_rng = rng
+    size = detector.size
+    masks = {name: np.zeros((size, size), np.uint8) for name in MASKS}
+    flat = lambda: np.zeros((size, size), np.float32)  # noqa: E731
+    body = Thickness(flat(), flat(), _soft_tissue(hand, findings, detector, masks), flat(), np.zeros((size, size), np.uint8))
+    texture = texture_rng.standard_normal((512, 512), dtype=np.float32)
+    texture = cv2.GaussianBlur(texture, (0, 0), sigmaX=0.9, sigmaY=3.0)  # trabeculae run along the bone
+    texture /= texture.std()
+    for bone in hand.bones:
+        _add_bone(body, bone, detector, texture, texture_rng)
+    _thin(body, hand, findings, detector, masks)
+    _arthrosis(body, hand, findings, detector, lesion_rng)
+    _ankylose(body, hand, findings, detector, masks)
+    _erode(body, hand, findings, detector, lesion_rng, masks["erosion"])
+    _mark_spaces(hand, findings, detector, masks)
+    _add_incidental(body, hand, incidental, detector, incidental_rng)
+    return body, {name: mask > 0 for name, mask in masks.items()}
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
     return np.round(points * 2**SUBPIXEL).astype(np.int32).reshape(-1, 1, 2)
 
 
-def _soft_tissue(hand: Hand, findings: Findings, detector: Detector) -> np.ndarray:
-    mask = np.zeros((detector.size, detector.size), np.uint8)
-    for line, width in hand.strokes:
-        thickness = max(1, round(width * detector.scale))
-        cv2.polylines(mask, [_fixed(detector.to_pixels(line))], False, 255, thickness, cv2.LINE_8, SUBPIXEL)
-    for name, joint in hand.joints.items():
-        if findings.swelling and name.startswith(("MCP", "PIP")):
-            radius = (joint.half_width * 1.35 + 2.5 * findings.swelling) * detector.scale
-            cv2.circle(mask, tuple(int(v) for v in detector.to_pixels(joint.centre[None])[0]), round(radius), 255, -1)
-    # the web between the fingers: closing fills narrow gaps of the palm
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(3.5 * detector.scale) + 1,) * 2)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3) / detector.scale
-    radius = 10.0
-    depth = np.minimum(depth, radius)
-    return 2 * np.sqrt(depth * (2 * radius - depth))
+def _pixel(point: np.ndarray, detector: Detector) -> tuple[int, int]:
+    x, y = detector.to_pixels(np.asarray(point)[None])[0]
+    return round(x), round(y)
 
 
-def _near_joints(hand: Hand, detector: Detector) -> np.ndarray:
-    """1 at finger joints, falling to 0 within about 12 mm: where osteopenia begins."""
-    near = np.zeros((detector.size, detector.size), np.float32)
-    for name, joint in hand.joints.items():
-        if name.startswith(("MCP", "PIP", "CMC", "SC")):
-            centre = tuple(int(v) for v in detector.to_pixels(joint.centre[None])[0])
-            cv2.circle(near, centre, round(10 * detector.scale), 1.0, -1)
-    return cv2.blur(near, (2 * round(4 * detector.scale) + 1,) * 2)
+def _line(target: np.ndarray, points: np.ndarray, width: float, value: float, detector: Detector) -> None:
+    """A polyline of `width` mm."""
+    cv2.polylines(target, [_fixed(detector.to_pixels(points))], False, value, max(1, round(width * detector.scale)), cv2.LINE_8, SUBPIXEL)
 
 
-def _add_bone(bone: np.ndarray, any_bone: np.ndarray, outline: np.ndarray, half_width: float, scale: float, density: np.ndarray) -> None:
-    low = np.maximum(np.floor(outline.min(axis=0)).astype(int) - 2, 0)
-    high = np.minimum(np.ceil(outline.max(axis=0)).astype(int) + 3, bone.shape[0])
-    if (high <= low).any():
-        return
-    window = np.s_[low[1] : high[1], low[0] : high[0]]
-    mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
-    cv2.fillPoly(mask, [_fixed(outline - low)], 255, cv2.LINE_8, SUBPIXEL)
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3) / scale
-    depth = np.minimum(depth, half_width)
-    whole = 2 * np.sqrt(depth * (2 * half_width - depth))
-    inner_radius = max(half_width - CORTEX_MM, 0.5)
-    inner_depth = np.clip(depth - CORTEX_MM, 0, inner_radius)
-    inner = 2 * np.sqrt(inner_depth * (2 * inner_radius - inner_depth))
-    added = MU_CORTICAL * (whole - inner) + MU_TRABECULAR * inner * density[window]
-    bone[window] = np.maximum(bone[window], added) + 0.25 * np.minimum(bone[window], added)
-    any_bone[window] |= mask
+def _disc(target: np.ndarray, centre: np.ndarray, axes: tuple[float, float], angle: float, value: float, detector: Detector) -> None:
+    """A filled ellipse with half axes in mm; `angle` in degrees from the x axis of the film."""
+    pixels = tuple(max(1, round(a * detector.scale)) for a in axes)
+    cv2.ellipse(target, _pixel(centre, detector), pixels, angle, 0, 360, value, -1)
 
 
 def _side(direction: np.ndarray) -> np.ndarray:
     return np.array([direction[1], -direction[0]])
 
 
-def _add_osteophytes(bone: np.ndarray, hand: Hand, findings: Findings, detector: Detector, rng: np.random.Generator) -> None:
-    spurs = np.zeros_like(bone)
+def _film_angle(direction: np.ndarray, detector: Detector) -> float:
+    """Degrees of a direction of the hand on the film, as cv2 counts them."""
+    start, end = detector.to_pixels(np.stack([np.zeros(2), direction]))
+    return float(np.degrees(np.arctan2(end[1] - start[1], end[0] - start[0])))
+
+
+def _soft_tissue(hand: Hand, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]) -> np.ndarray:
+    """Thickness of flesh: each stroke is a rounded slab; the web between the fingers is filled; swelling is added, fusiform."""
+    size, whole, depth_limit = detector.size, np.zeros((detector.size, detector.size), np.uint8), np.zeros((detector.size, detector.size), np.float32)
+    for line, width, half_thickness in sorted(hand.strokes, key=lambda stroke: stroke[2]):
+        _line(whole, line, width, 255, detector)
+        _line(depth_limit, line, width, half_thickness, detector)
+    swollen = np.zeros((size, size), np.float32)
+    for name, amount in findings.swelling.items():
+        if amount > 0.05:
+            joint = hand.joints[name]
+            angle = _film_angle(joint.direction, detector)
+            half = 0.5 * (2.9 if name.startswith("PIP") else 3.2) * joint.half_width
+            axes = (2.1 * joint.half_width, half + 2.4 * amount)
+            _disc(whole, joint.centre, axes, angle, 255, detector)
+            _disc(swollen, joint.centre, axes, angle, 4.5 * amount, detector)
+            if amount > 0.3:
+                _disc(masks["swelling"], joint.centre, axes, angle, 255, detector)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(2.6 * detector.scale) + 1,) * 2)
+    whole = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, kernel)
+    depth = cv2.distanceTransform(whole, cv2.DIST_L2, 5) / detector.scale
+    blur = max(1, round(3 * detector.scale))
+    limit = np.maximum(cv2.blur(np.maximum(depth_limit, 7.0 * (whole > 0)), (blur, blur)), 1.0)
+    depth = np.minimum(depth, limit)
+    swollen = cv2.GaussianBlur(swollen, (0, 0), 2.5 * detector.scale) * (whole > 0)
+    return (2 * np.sqrt(depth * (2 * limit - depth)) + swollen).astype(np.float32)
+
+
+def _add_bone(body: Thickness, bone: Bone, detector: Detector, texture: np.ndarray, rng: np.random.Generator) -> None:
+    """A shell of cortex around trabecular bone; the cortex is thick at mid-shaft and thin at the ends."""
+    offset = rng.integers(0, 512, 2)
+    outline, scale = detector.to_pixels(bone.outline), detector.scale
+    low = np.maximum(np.floor(outline.min(axis=0)).astype(int) - 2, 0)
+    high = np.minimum(np.ceil(outline.max(axis=0)).astype(int) + 3, detector.size)
+    if (high <= low).any():
+        return
+    window = np.s_[low[1] : high[1], low[0] : high[0]]
+    mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
+    cv2.fillPoly(mask, [_fixed(outline - low)], 255, cv2.LINE_8, SUBPIXEL)
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / scale
+    x, y = np.meshgrid(np.arange(low[0], high[0], dtype=np.float32), np.arange(low[1], high[1], dtype=np.float32))
+    if bone.axis is None:
+        along, across, share = (y / scale), (x / scale), np.full(mask.shape, 0.0, np.float32)
+        cortex = np.full(mask.shape, CORTEX_END, np.float32)
+    else:
+        start, end = detector.to_pixels(bone.axis)
+        length = np.hypot(*(end - start))
+        dx, dy = (end - start) / length
+        along = ((x - start[0]) * dx + (y - start[1]) * dy) / scale
+        across = ((x - start[0]) * dy - (y - start[1]) * dx) / scale
+        share = np.clip(along * scale / length, 0, 1)
+        cortex = CORTEX_END + (bone.cortex - CORTEX_END) * np.exp(-(((share - 0.5) / 0.24) ** 2))
+        share = 1 - np.abs(2 * share - 1)  # 0 at the ends, 1 at mid-shaft
+    # half thickness at this place: as wide as the bone is here, seen from above
+    ridge = cv2.dilate(depth, np.ones((2 * round(2.2 * scale) + 1,) * 2, np.uint8)) if bone.axis is not None else np.full(mask.shape, bone.depth)
+    ridge = np.clip(ridge, 0.4, bone.depth).astype(np.float32)
+    depth = np.minimum(depth, ridge)
+    whole = 2 * np.sqrt(depth * (2 * ridge - depth))
+    inner_ridge = np.maximum(ridge - cortex, 0.2)
+    inner_depth = np.clip(depth - cortex, 0, inner_ridge)
+    inner = np.minimum(2 * np.sqrt(inner_depth * (2 * inner_ridge - inner_depth)), whole)
+    # spongy at the ends, hollow at mid-shaft; the texture is sampled in the bone's own frame
+    cells = cv2.remap(texture, ((across / TEXTURE_MM + offset[0]) % 511).astype(np.float32), ((along / TEXTURE_MM + offset[1]) % 511).astype(np.float32),
+                      cv2.INTER_LINEAR)  # fmt: skip
+    spongy = (1 - 0.75 * share**1.5) * np.clip(1 + 0.2 * cells, 0, 2.2)
+    body.cortical[window] += whole - inner
+    body.trabecular[window] += inner * spongy
+    body.bone[window] |= mask
+
+
+def _near_joints(hand: Hand, detector: Detector, names: tuple[str, ...], radius: float) -> np.ndarray:
+    """1 at joints, falling to 0 beyond `radius` mm."""
+    near = np.zeros((detector.size, detector.size), np.float32)
+    for name, joint in hand.joints.items():
+        if name.startswith(names):
+            _disc(near, joint.centre, (radius, radius), 0, 1.0, detector)
+    width = 2 * round(0.5 * radius * detector.scale) + 1
+    return cv2.blur(near, (width, width))
+
+
+def _thin(body: Thickness, hand: Hand, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]) -> None:
+    """Bone loss: near the joints in RA, everywhere with age. Cortex loses half the share that spongy bone loses."""
+    loss = np.float32(findings.thinning)
+    if findings.osteopenia:
+        near = _near_joints(hand, detector, ("MCP", "PIP", "CMC", "SC", "SR"), 9.0)
+        loss = loss + findings.osteopenia * near
+        masks["osteopenia"][(near > 0.5) & (body.bone > 0)] = 255
+    body.trabecular *= 1 - loss
+    body.cortical *= 1 - 0.5 * loss
+
+
+def _arthrosis(body: Thickness, hand: Hand, findings: Findings, detector: Detector, rng: np.random.Generator) -> None:
+    """Osteoarthritis: spurs at the margins, dense bone under the joint surface, and sometimes a central erosion."""
+    if not findings.osteophytes:
+        return
+    dense = np.zeros_like(body.cortical)
     for name in findings.osteophytes:
         joint = hand.joints[name]
         for sign in (-1, 1):
-            place = joint.centre + sign * _side(joint.direction) * joint.half_width * 0.98
-            radius = rng.uniform(0.9, 1.9)
-            cv2.circle(spurs, tuple(int(v) for v in detector.to_pixels(place[None])[0]), max(1, round(radius * detector.scale)), 0.45, -1)
-        ends = joint.centre + np.outer([-0.8, 0.8], _side(joint.direction) * joint.half_width)
-        cv2.polylines(spurs, [_fixed(detector.to_pixels(ends))], False, 0.35, max(1, round(2.2 * detector.scale)), cv2.LINE_8, SUBPIXEL)
-    bone += cv2.blur(spurs, (3, 3))
-
-
-def _erode(bone: np.ndarray, any_bone: np.ndarray, hand: Hand, findings: Findings, detector: Detector, rng: np.random.Generator) -> np.ndarray:
-    """Bites at the bare area: beside the joint, on the margin of the bone. Larger by grade and in larger bones."""
-    mask = np.zeros(bone.shape, np.uint8)
-    for name, grade in findings.erosion.items():
+            root = joint.centre + sign * _side(joint.direction) * joint.half_width * 0.85
+            tip = root + sign * _side(joint.direction) * rng.uniform(0.8, 2.2) + joint.direction * rng.uniform(-1.2, 1.2)
+            _line(dense, np.stack([root, tip]), rng.uniform(1.2, 2.2), 1.6, detector)
+        for sign in (-1, 1):
+            middle = joint.centre + sign * joint.direction * (0.5 * joint.space + 0.9)
+            ends = middle + np.outer([-0.8, 0.8], _side(joint.direction) * joint.half_width)
+            _line(dense, ends, 1.5, rng.uniform(1.0, 2.0), detector)
+    body.cortical += cv2.GaussianBlur(dense, (0, 0), 0.35 * detector.scale)
+    for name in findings.central:
         joint = hand.joints[name]
-        for k in range(min(1 + grade // 2, 3) if grade else 0):
-            sign = 1 if (k + rng.integers(2)) % 2 else -1
-            along = rng.uniform(1.5, 4.0) * (1 if rng.random() < 0.35 else -1)
-            place = joint.centre + sign * _side(joint.direction) * joint.half_width * rng.uniform(0.7, 0.95) + joint.direction * along
-            radius = (1.2 + 0.5 * grade) * (joint.half_width / 6.0) ** 0.5 * rng.uniform(0.85, 1.15)
-            axes = (max(1, round(radius * detector.scale)), max(1, round(radius * rng.uniform(0.7, 1.0) * detector.scale)))
-            cv2.ellipse(mask, tuple(int(v) for v in detector.to_pixels(place[None])[0]), axes, rng.uniform(0, 180), 0, 360, 255, -1)
-    mask &= any_bone
-    soft_edge = cv2.blur(mask.astype(np.float32) / 255, (3, 3))
-    bone *= 1 - 0.92 * soft_edge
-    return mask > 0
+        keep = np.ones_like(body.cortical)
+        _disc(keep, joint.centre - joint.direction * 1.2, (rng.uniform(1.0, 1.8), rng.uniform(0.8, 1.2)), _film_angle(_side(joint.direction), detector), 0.3, detector)
+        keep = cv2.GaussianBlur(keep, (0, 0), 0.3 * detector.scale)
+        body.cortical *= keep
+        body.trabecular *= keep
 
 
-def _narrowed(hand: Hand, findings: Findings, detector: Detector) -> np.ndarray:
-    """The joint spaces that are too narrow, as lesions. Osteoarthritis narrows too, but it is not what makes a film RA."""
-    mask = np.zeros((detector.size, detector.size), np.uint8)
-    if not findings.osteophytes:
-        for name, lost in findings.narrowing.items():
+def _ankylose(body: Thickness, hand: Hand, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]) -> None:
+    """Bone grows through the joint space."""
+    if not findings.has_ra:
+        return
+    bridge = np.zeros_like(body.trabecular)
+    for name, grade in findings.jsn.items():
+        if grade == ANKYLOSIS:
             joint = hand.joints[name]
-            if lost < 0.1:
-                continue
+            ends = joint.centre + np.outer([-1.6, 1.6], joint.direction)
+            _line(bridge, ends, 1.6 * joint.half_width, 0.9 * joint.half_width, detector)
+            _line(masks["ankylosis"], joint.centre + np.outer([-0.85, 0.85], _side(joint.direction) * joint.half_width), 2.2, 255, detector)
+    if bridge.any():
+        body.trabecular[:] = np.maximum(body.trabecular, cv2.GaussianBlur(bridge, (0, 0), 0.6 * detector.scale))
+
+
+def _erode(body: Thickness, hand: Hand, findings: Findings, detector: Detector, rng: np.random.Generator, mask: np.ndarray) -> None:
+    """Bites at the bare areas, without a dense rim. More and larger by grade, and larger in larger bones."""
+    for name, grade in findings.erosion.items():
+        if not grade:
+            continue
+        joint = hand.joints[name]
+        places = rng.permutation(len(joint.bare_areas))[: min(1 + grade // 2, 3)]
+        for place in joint.bare_areas[places]:
+            radius = (0.8 + 0.42 * grade) * (joint.half_width / 6.0) ** 0.5 * rng.uniform(0.85, 1.15)
+            towards = joint.centre - place
+            inward = towards / max(np.hypot(*towards), 1e-6)
+            for _ in range(3):  # three overlapping bites make a ragged edge
+                centre = place + inward * radius * rng.uniform(0.1, 0.6) + rng.normal(0, 0.3 * radius, 2)
+                _disc(mask, centre, (0.8 * radius, 0.8 * radius * rng.uniform(0.7, 1.0)), rng.uniform(0, 180), 255, detector)
+    mask &= body.bone
+    keep = 1 - 0.9 * cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.25 * detector.scale, 0.3))
+    body.cortical *= keep
+    body.trabecular *= keep
+
+
+def _mark_spaces(hand: Hand, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]) -> None:
+    """Masks of narrowed and subluxed joints and of the collapsed carpus. Osteoarthritis narrows too, but it is not what makes a film RA."""
+    if not findings.has_ra:
+        return
+    for name, grade in findings.jsn.items():
+        if 0 < grade < ANKYLOSIS:
+            joint: Joint = hand.joints[name]
             ends = joint.centre + np.outer([-0.9, 0.9], _side(joint.direction) * joint.half_width)
-            cv2.polylines(mask, [_fixed(detector.to_pixels(ends))], False, 255, max(1, round(1.6 * detector.scale)), cv2.LINE_8, SUBPIXEL)
-    return mask > 0
+            _line(masks["narrowing"], ends, joint.space + 0.8, 255, detector)
+    for name, slip in findings.subluxation.items():
+        if slip > 0.5:
+            joint = hand.joints[name]
+            _disc(masks["subluxation"], joint.centre, (1.1 * joint.half_width,) * 2, 0, 255, detector)
+    if findings.collapse > 0.2:
+        for bone in hand.bones:
+            if bone.axis is None and not bone.name.startswith("Sesamoid"):
+                cv2.fillPoly(masks["collapse"], [_fixed(detector.to_pixels(bone.outline))], 255, cv2.LINE_8, SUBPIXEL)
+
+
+def _add_incidental(body: Thickness, hand: Hand, incidental: tuple[str, ...], detector: Detector, rng: np.random.Generator) -> None:
+    """Ring, implant, cannula, cyst. Their place is drawn whether or not they are there."""
+    bones = {bone.name: bone for bone in hand.bones}
+    finger, ray, cyst_at = rng.integers(3, 6), rng.integers(2, 6), str(rng.choice(["Capitate", "Hamate", "Lunate", "Scaphoid"]))
+    if "cyst" in incidental:
+        centre = bones[cyst_at].outline.mean(axis=0) + rng.normal(0, 1.0, 2)
+        radius = rng.uniform(1.4, 2.4)
+        lucent, rim = np.zeros_like(body.cortical), np.zeros_like(body.cortical)
+        _disc(rim, centre, (radius + 0.6,) * 2, 0, 1.0, detector)
+        _disc(rim, centre, (radius,) * 2, 0, 0.0, detector)
+        _disc(lucent, centre, (radius,) * 2, 0, 1.0, detector)
+        body.trabecular *= 1 - 0.7 * lucent
+        body.cortical += 0.8 * cv2.blur(rim, (3, 3))
+    if "ring" in incidental:
+        shaft = bones[f"PP{finger}"].axis
+        direction = (shaft[1] - shaft[0]) / np.hypot(*(shaft[1] - shaft[0]))
+        middle = shaft[0] + 0.38 * (shaft[1] - shaft[0])
+        _line(body.metal, middle + np.outer([-9.6, 9.6], _side(direction)), rng.uniform(2.0, 4.5), 2.4, detector)
+    if "implant" in incidental:  # a plate and its screws on a metacarpal
+        shaft = bones[f"MC{ray}"].axis
+        direction = (shaft[1] - shaft[0]) / np.hypot(*(shaft[1] - shaft[0]))
+        _line(body.metal, shaft[0] + np.outer([0.25, 0.7], shaft[1] - shaft[0]), 3.6, 1.0, detector)
+        for share in (0.3, 0.42, 0.54, 0.66):
+            _line(body.metal, shaft[0] + share * (shaft[1] - shaft[0]) + np.outer([-5, 5], _side(direction)), 1.5, 1.8, detector)
+    if "cannula" in incidental:
+        start = np.array([rng.uniform(-6, 4), rng.uniform(30, 45)])
+        _line(body.metal, start + np.array([[0.0, 0.0], [3.0, -22.0]]), 0.9, 0.12, detector)
+        _line(body.soft, start + np.array([[-0.8, 6.0], [0.0, 0.0]]), 5.0, 30.0, detector)
