@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 from dataclasses import dataclass
 
 import ipywidgets as widgets
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from rahelpers.artifacts import Run
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.gradcam import compute_gradcam
 from rahelpers.inference import Bundle, load_bundle, predict_logits
-from rahelpers.plots import plot_region_shap
+from rahelpers.plots import figure_png, picture_html, plot_region_shap
 from rahelpers.radiograph import RadiographError, read_radiograph, to_network_input
 from rahelpers.shap_regions import RegionShap, compute_region_shap, make_regions
 
@@ -100,13 +98,6 @@ def render_png(image: np.ndarray, heatmap: np.ndarray | None = None, opacity: fl
     return buffer.getvalue()
 
 
-def picture_html(png: bytes, alt: str, caption: str) -> str:
-    """An image with alt text and caption, with no outside address."""
-    data = base64.b64encode(png).decode()
-    return (f'<figure style="margin:0"><img style="width:100%;max-width:{SHOWN_PX}px" alt="{html.escape(alt, quote=True)}" '
-            f'src="data:image/png;base64,{data}"><figcaption>{html.escape(caption)}</figcaption></figure>')  # fmt: skip
-
-
 def describe(diagnosis: Diagnosis, info: dict) -> str:
     """The answer in words, as HTML."""
     positive, point = info["task"], info["operating_point"]
@@ -125,12 +116,10 @@ def message_html(text: str) -> str:
 
 def shap_html(found: RegionShap, title: str) -> str:
     """Bars of the strongest regions, with the additivity error."""
-    figure: Figure = plot_region_shap(found.names, found.values, title)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
+    png = figure_png(plot_region_shap(found.names, found.values, title), dpi=90)
     strongest = found.names[int(np.argmax(found.values))]
     caption = f"Shapley values of regions. They add up to the logit; error {found.additivity_error:.1e}."
-    return picture_html(buffer.getvalue(), f"Bars of region Shapley values; {strongest} speaks most for the positive class", caption)
+    return picture_html(png, f"Bars of region Shapley values; {strongest} speaks most for the positive class", caption, f"{SHOWN_PX}px")
 
 
 def build_panel(run: Run) -> widgets.Widget:
@@ -187,7 +176,7 @@ class _Panel:
         self._clear("<p>Reading …</p>")
         self.diagnosis = diagnose(self.bundle, image)
         self.answer.value = describe(self.diagnosis, self.bundle.info)
-        self.film.value = picture_html(render_png(image), "The film as the network sees it", caption)
+        self.film.value = picture_html(render_png(image), "The film as the network sees it", caption, f"{SHOWN_PX}px")
         self.explain.disabled = False
         self._on_opacity()
 
@@ -214,7 +203,7 @@ class _Panel:
             return
         alt = "Heat map is flat" if self.diagnosis.flat else "Grad-CAM heat map over the film; yellow is where the evidence is strongest"
         png = render_png(self.diagnosis.image, self.diagnosis.heatmap, self.opacity.value)
-        self.overlay.value = picture_html(png, alt, f"Grad-CAM, layer {self.bundle.info['gradcam_layer']}. Evidence, not proof.")
+        self.overlay.value = picture_html(png, alt, f"Grad-CAM, layer {self.bundle.info['gradcam_layer']}. Evidence, not proof.", f"{SHOWN_PX}px")
 
     def _on_explain(self, _: widgets.Button) -> None:
         if self.diagnosis is None:
