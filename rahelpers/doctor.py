@@ -86,7 +86,9 @@ def check_gpu() -> Check:
 def check_disk(folder: Path | None = None) -> Check:
     """Room for a run."""
     free = shutil.disk_usage(folder or project_root()).free / 1e9
-    return Check("ok", "disk", f"{free:.0f} GB free") if free >= 3 else Check("FAIL", "disk", f"{free:.1f} GB free, expected 3", "remove old folders under runs/")
+    if free >= 3:
+        return Check("ok", "disk", f"{free:.0f} GB free")
+    return Check("FAIL", "disk", f"{free:.1f} GB free, expected 3", "remove old folders under runs/")
 
 
 def check_memory() -> Check:

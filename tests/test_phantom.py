@@ -221,7 +221,8 @@ def test_nuisance_does_not_predict_the_label():
     for patient, film in iter_cohort(21, 220, 40):
         border = np.r_[film.image[:2].ravel(), film.image[-2:].ravel(), film.image[:, :2].ravel(), film.image[:, -2:].ravel()]
         corner = max(film.image[2:12, 2:14].max(), film.image[2:12, -14:-2].max())
-        films.append((patient.label, patient.patient_id, film.image.mean(), border.mean(), corner, film.spacing_mm, len(patient.incidental), patient.age, patient.sex == "M"))
+        facts = (film.image.mean(), border.mean(), corner, film.spacing_mm, len(patient.incidental), patient.age, patient.sex == "M")
+        films.append((patient.label, patient.patient_id, *facts))
     labels, patients = np.array([f[0] for f in films]), np.array([f[1] for f in films])
     for column, name in enumerate(("mean intensity", "border", "marker", "pixel spacing", "incidental", "age", "male"), start=2):
         values = np.array([f[column] for f in films], dtype=float)

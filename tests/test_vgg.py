@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rahelpers.vgg import build_network, gradcam_layer, gradcam_layer
+from rahelpers.vgg import build_network, gradcam_layer
 
 
 def test_small_network_ends_in_one_logit():

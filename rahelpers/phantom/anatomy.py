@@ -61,8 +61,8 @@ CARPALS: dict[str, list[tuple[float, float]]] = {
 CARPAL_DEPTH = {"Pisiform": 4.0}  # half thickness, mm; the others 8
 RADIUS = [(21.6, -9.4), (18.4, -11.2), (12.6, -15.2), (6.4, -16.4), (0.8, -17.2), (-4.2, -16.4), (-5.8, -19), (-4.4, -26), (-0.8, -38), (0.4, -90),
           (13.4, -90), (14.6, -46), (18.6, -32), (23.4, -21), (23.8, -13.6)]  # fmt: skip
-ULNA = [(-7.6, -19), (-7.8, -24), (-9.2, -33), (-9.6, -90), (-19.2, -90), (-18.2, -34), (-19.8, -24), (-20.4, -16), (-19.6, -11.4), (-17.8, -11.2), (-16.2, -16.4),
-        (-11.4, -16.9)]  # fmt: skip
+ULNA = [(-7.6, -19), (-7.8, -24), (-9.2, -33), (-9.6, -90), (-19.2, -90), (-18.2, -34), (-19.8, -24), (-20.4, -16), (-19.6, -11.4),
+        (-17.8, -11.2), (-16.2, -16.4), (-11.4, -16.9)]  # fmt: skip
 # Wrist sites of the SvdH score: centre of the joint, direction across it, half-width of its surface.
 WRIST_JOINTS = {"STT": ((15.2, 4.9), (0.35, 1.0), 5.0), "SC": ((6.9, 0.6), (-1.0, 0.2), 5.0), "SR": ((12.6, -12.8), (0.45, 1.0), 6.5)}
 MARGINS = {  # bare areas of bones that the wrist's erosion sites name: indices of corners of their outline
@@ -263,10 +263,9 @@ def _add_ray(
             length *= np.cos(np.radians(pose.flexion[digit - 1] * (1 + 0.5 * i)))
         half_width = thick * SHAFTS[kind][0]
         space, slip = spaces[name], findings.subluxation.get(name, 0.0)
-        if i:
-            start = point + direction * (space - 0.6 * slip) - side * slip
-        else:  # the carpus stays: a narrow carpometacarpal space brings the ray nearer
-            start = point + direction * (space - JOINT_SPACE["CMC"][0])
+        # the carpus stays: a narrow carpometacarpal space brings the ray nearer
+        gap = direction * (space - 0.6 * slip) - side * slip if i else direction * (space - JOINT_SPACE["CMC"][0])
+        start = point + gap
         centre = start - direction * space / 2
         shaft = _make_shaft(f"{kind}{digit}", start, direction, length, half_width, thick * SHAFTS[kind][1], bend if kind == "MC" else 0.0)
         rims = [start + direction * 1.6 + sign * side * half_width * 0.97 for sign in (-1, 1)]

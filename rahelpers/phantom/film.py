@@ -60,9 +60,7 @@ class Film:
         return np.rint(self.image * 65535).astype(np.uint16)
 
 
-def render(
-    patient: Patient, side: str, size: int, disease: Findings | None | str = OWN_DISEASE, visit: int = 0, dose_ugy: float | None = None
-) -> Film:
+def render(patient: Patient, side: str, size: int, disease: Findings | None | str = OWN_DISEASE, visit: int = 0, dose_ugy: float | None = None) -> Film:
     """The film of one hand.
 
     Parameters

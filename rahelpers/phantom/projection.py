@@ -236,7 +236,8 @@ def _arthrosis(body: Thickness, hand: Hand, findings: Findings, detector: Detect
     for name in findings.central:
         joint = hand.joints[name]
         keep = np.ones_like(body.cortical)
-        _disc(keep, joint.centre - joint.direction * 1.2, (rng.uniform(1.0, 1.8), rng.uniform(0.8, 1.2)), _film_angle(_side(joint.direction), detector), 0.3, detector)
+        axes, angle = (rng.uniform(1.0, 1.8), rng.uniform(0.8, 1.2)), _film_angle(_side(joint.direction), detector)
+        _disc(keep, joint.centre - joint.direction * 1.2, axes, angle, 0.3, detector)
         keep = cv2.GaussianBlur(keep, (0, 0), 0.3 * detector.scale)
         body.cortical *= keep
         body.trabecular *= keep
