@@ -49,10 +49,10 @@ def _train(run: Run, step: Step, cohort: Cohort) -> None:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     model = build_network(config.architecture, config.image_size, config.weights, config.train_from)
-    rate = config.learning_rate if config.weights == "none" else config.learning_rate / 10
-    model.compile(keras.optimizers.Adam(rate), keras.losses.BinaryCrossentropy(from_logits=True))
     labels = cohort.manifest["label"].to_numpy()
     rows, validation = cohort.split("train"), cohort.split("validation")
+    rate = config.learning_rate if config.weights == "none" else config.learning_rate / 10
+    model.compile(keras.optimizers.Adam(_schedule(rate, config.epochs, len(rows), config.batch_size)), keras.losses.BinaryCrossentropy(from_logits=True))
     balance = len(rows) / (2 * np.bincount(labels[rows], minlength=2))
     watcher = ValidationWatcher(cohort, validation, step.partial(), config.patience)
     start = watcher.resume(model)
@@ -72,6 +72,13 @@ def _train(run: Run, step: Step, cohort: Cohort) -> None:
     write_bundle(run, step, model, cohort, logits, labels[validation])
     step.write("history.csv", lambda p: pd.DataFrame(watcher.history).to_csv(p, index=False))
     step.finish()
+
+
+def _schedule(rate: float, epochs: int, n_films: int, batch_size: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Up to `rate` in the first tenth of the steps, then down along a cosine to a tenth of it (Loshchilov & Hutter 2017, arXiv 1608.03983)."""
+    steps = epochs * -(-n_films // batch_size)
+    warm = max(steps // 10, 1)
+    return keras.optimizers.schedules.CosineDecay(rate / 10, max(steps - warm, 1), alpha=0.1, warmup_target=rate, warmup_steps=warm)
 
 
 def make_dataset(images: np.ndarray, labels: np.ndarray, rows: np.ndarray, run: Run) -> tf.data.Dataset:

@@ -126,7 +126,8 @@ def _damage(patient: Patient, later: float) -> float:
 def _draw_ra(damage: float, severity: float, shared: np.random.Generator, own: np.random.Generator) -> Findings:
     erosion = {s: _grade(w, 5, damage, shared, own) for s, w in EROSION_SITES.items()}
     jsn = {s: _grade(w, 4, damage, shared, own) for s, w in JSN_SITES.items()}
-    activity = float(np.clip(severity + 0.25 * shared.normal(), 0, 1))
+    # synovitis is there from the first months, before bone shows it (clinical.md); how much: assumption
+    activity = float(np.clip(0.3 + 0.6 * severity + 0.2 * shared.normal(), 0, 1))
     osteopenia = float(np.clip(0.34 * damage + 0.08 * shared.normal(), 0, 0.5))
     swelling = {s: float(np.clip(activity * w + 0.2 * own.normal() - 0.1, 0, 1)) for s, w in JSN_SITES.items() if s.startswith(("MCP", "PIP"))}
     deformed = max(damage - 0.45, 0.0) / 0.55

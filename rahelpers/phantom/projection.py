@@ -20,6 +20,9 @@ MU_CORTICAL = 0.2556
 MU_TRABECULAR = MU_SOFT + 0.2 * (MU_CORTICAL - MU_SOFT)
 MU_METAL = 6.43
 SUBPIXEL = 4  # bits of cv2's fixed-point coordinates
+# Radius of an erosion by SvdH grade 0 to 5, as a share of half the joint's width: the score grades by share of the surface, 5 is
+# collapse (clinical.md); the shares are assumptions.
+EROSION_RADIUS = (0.0, 0.2, 0.3, 0.42, 0.55, 0.7)
 TEXTURE_MM = 0.22  # side of a texture cell: trabeculae are 0.1 to 0.2 mm thick and 0.6 mm apart (assumption)
 MASKS = ("erosion", "narrowing", "ankylosis", "osteopenia", "swelling", "subluxation", "collapse")
 
@@ -266,7 +269,7 @@ def _erode(body: Thickness, hand: Hand, findings: Findings, detector: Detector, 
         joint = hand.joints[name]
         places = rng.permutation(len(joint.bare_areas))[: min(1 + grade // 2, 3)]
         for place in joint.bare_areas[places]:
-            radius = (0.8 + 0.42 * grade) * (joint.half_width / 6.0) ** 0.5 * rng.uniform(0.85, 1.15)
+            radius = EROSION_RADIUS[grade] * joint.half_width * rng.uniform(0.85, 1.15)
             towards = joint.centre - place
             inward = towards / max(np.hypot(*towards), 1e-6)
             for _ in range(3):  # three overlapping bites make a ragged edge
