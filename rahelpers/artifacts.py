@@ -71,6 +71,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def weights_fingerprint(config: RunConfig) -> dict[str, str]:
+    """SHA-256 of the weights file that training starts from; empty where it starts from no file."""
+    path = Path(config.weights)
+    return {"weights": sha256_of(path)} if path.is_file() else {}
+
+
 @cache
 def library_versions() -> dict[str, str]:
     """Python, rahelpers and the libraries that shape a result."""

@@ -73,9 +73,10 @@ def run(profile: str, source: str, start: str, name: str, pairs: tuple[str, ...]
         if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
             raise ValueError(f"weights={config.weights}: there is no such file")
         if config.source == "folder":
-            from rahelpers.sources import read_table
+            from rahelpers.sources import read_boxes, read_table
 
             read_table(config)
+            read_boxes(config)
         # values as the config typed them, so that the notebooks get numbers, not text
         typed = {k: getattr(config, k) for k in given}
         finished = run_course(config, typed | {"architecture": config.architecture}, project_root() / "notebooks", start)
@@ -94,7 +95,7 @@ def run(profile: str, source: str, start: str, name: str, pairs: tuple[str, ...]
     click.echo(f"  report     {report_file}")
     click.echo(f"  notebooks  {finished.folder / 'notebooks'}")
     click.echo(f"  bundle     {finished.folder / '02_train' / 'bundle'}")
-    click.echo(f"  panel      {Path(sys.argv[0]).parent / 'rahelpers'} panel {name}")
+    click.echo(f"  panel      {Path(sys.executable).parent / 'rahelpers'} panel {name}")
 
 
 def _find_run(name: str) -> Run:

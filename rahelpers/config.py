@@ -164,10 +164,12 @@ def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
 CONFIG_KEYS = tuple(f.name for f in dataclasses.fields(RunConfig))
 
 
-def load_profile(name: str) -> dict[str, Any]:
-    """Sizes of a profile from `profiles.toml`."""
+def load_profile(name: str, pretrained: bool = False) -> dict[str, Any]:
+    """Sizes of a profile from `profiles.toml`; those for a network that starts from pretrained weights where asked."""
     _one_of("profile", name, PROFILES)
-    return tomllib.loads(resources.files("rahelpers").joinpath("profiles.toml").read_text())[name]
+    sizes = tomllib.loads(resources.files("rahelpers").joinpath("profiles.toml").read_text())[name]
+    fewer = sizes.pop("pretrained", {})
+    return sizes | fewer if pretrained else sizes
 
 
 def make_config(**values: Any) -> RunConfig:
@@ -181,8 +183,9 @@ def make_config(**values: Any) -> RunConfig:
     for key in values:
         if key not in CONFIG_KEYS:
             raise ValueError(f"unknown parameter '{key}'{near_match(key, CONFIG_KEYS)}")
-    merged = load_profile(values.get("profile", "smoke")) | values
-    if values.get("source") == "folder" and "architecture" not in values and values.get("weights", "none") != "none":
+    pretrained = values.get("weights", "none") != "none"
+    merged = load_profile(values.get("profile", "smoke"), pretrained) | values
+    if pretrained and "architecture" not in values:
         merged["architecture"] = "vgg16"
     return RunConfig(**merged)
 

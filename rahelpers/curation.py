@@ -12,7 +12,7 @@ import pandera.pandas as pa
 from rahelpers.artifacts import Run, Step
 from rahelpers.progress import show_progress
 from rahelpers.radiograph import letterbox, letterbox_boxes, to_network_input
-from rahelpers.sources import JOINT_COLUMNS, iter_source, source_fingerprint
+from rahelpers.sources import JOINT_COLUMNS, first_fault, iter_source, source_fingerprint
 from rahelpers.splits import SPLITS, find_leaks, split_by_patient
 
 CONFIG_KEYS = (
@@ -178,8 +178,7 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
     try:
         manifest = MANIFEST_SCHEMA.validate(manifest, lazy=True)
     except pa.errors.SchemaErrors as error:
-        first = error.failure_cases.iloc[0]
-        raise ValueError(f"manifest: column {first['column']}, row {first['index']}: {first['failure_case']!r} fails {first['check']}") from None
+        raise ValueError(f"manifest: {first_fault(error)}") from None
     leaks = find_leaks(manifest)
     if leaks:
         raise ValueError(f"manifest: {leaks[0]} ({len(leaks)} leaks in all)")

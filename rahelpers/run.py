@@ -19,8 +19,9 @@ from typing import Any
 
 import nbformat
 
-from rahelpers.artifacts import NOTEBOOK_OF, DamagedArtefact, Run, library_versions, sha256_of, write_atomically, write_json
+from rahelpers.artifacts import NOTEBOOK_OF, DamagedArtefact, Run, library_versions, sha256_of, weights_fingerprint, write_atomically, write_json
 from rahelpers.config import RunConfig
+from rahelpers.sources import source_fingerprint
 
 STEP_OF = {notebook: step for step, notebook in NOTEBOOK_OF.items()}
 
@@ -70,11 +71,12 @@ def this_python_kernel(folder: Path) -> Iterator[str]:
 
 
 def notebook_key(notebook: Path, run: Run) -> str:
-    """Hash of a notebook's source, the config and the records of the steps before it."""
+    """Hash of a notebook's source, the config, the files that the run starts from and the records of the steps before it."""
     cells = [c.source for c in nbformat.read(notebook, as_version=4).cells]
     settings = {k: v for k, v in dataclasses.asdict(run.config).items() if k != "run_dir"}
     before = {step: run.read_record(step)["key"] for step, name in NOTEBOOK_OF.items() if name < notebook.stem}
-    text = json.dumps([cells, settings, before, library_versions()], sort_keys=True)
+    files = source_fingerprint(run.config) | weights_fingerprint(run.config)
+    text = json.dumps([cells, settings, files, before, library_versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -10,13 +10,33 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
 
 from rahelpers.artifacts import sha256_of
 from rahelpers.config import RunConfig, near_match
 from rahelpers.radiograph import Radiograph, RadiographError, read_radiograph
 
-JOINT_COLUMNS = ["image_id", "site", "erosion", "jsn", "x0", "y0", "x1", "y1", "jsw_mm"]
+JOINT_SCHEMA = pa.DataFrameSchema(
+    {
+        "image_id": pa.Column(str),
+        "site": pa.Column(str),
+        "erosion": pa.Column(float, pa.Check.in_range(0, 5), nullable=True),
+        "jsn": pa.Column(float, pa.Check.in_range(0, 4), nullable=True),
+        **{side: pa.Column(float, pa.Check.in_range(0, 1)) for side in ("x0", "y0", "x1", "y1")},
+        "jsw_mm": pa.Column(float, pa.Check.ge(0), nullable=True),
+    },
+    coerce=True,
+    strict=True,
+)
+JOINT_COLUMNS = list(JOINT_SCHEMA.columns)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
+
+
+def first_fault(error: pa.errors.SchemaErrors) -> str:
+    """The first thing that a schema finds wrong with a table, as row of the CSV file (the header is row 1), column and value."""
+    first = error.failure_cases.iloc[0]
+    row = "" if pd.isna(first["index"]) else f"row {int(first['index']) + 2}, "
+    return f"{row}column {first['column']}: {first['failure_case']} fails {first['check']}"
 
 
 @dataclass(frozen=True)
@@ -136,10 +156,7 @@ def read_table(config: RunConfig) -> pd.DataFrame:
         path = Path(getattr(config, key))
         if (key != "boxes" or config.boxes) and not (path.is_dir() if key == "images" else path.is_file()):
             raise ValueError(f"{key}={path}: there is no such {'folder' if key == 'images' else 'file'}")
-    try:
-        table = pd.read_csv(config.table, dtype={config.id_column: str, config.patient_column: str}, encoding="utf-8-sig")
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"table={config.table}: not a UTF-8 CSV file ({error})") from None
+    table = _read_csv("table", config.table, {config.id_column: str, config.patient_column: str})
     for key in ("id_column", "patient_column", "label_column", "file_column", "laterality_column"):
         column = getattr(config, key)
         if column and column not in table.columns:
@@ -163,27 +180,44 @@ def read_table(config: RunConfig) -> pd.DataFrame:
     return table
 
 
+def _read_csv(key: str, path: str, types: dict[str, type]) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=types, encoding="utf-8-sig")
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{key}={path}: not a UTF-8 CSV file ({error})") from None
+
+
 def _find_files(table: pd.DataFrame, config: RunConfig) -> list[Path | None]:
+    """The file of each row: its path under `images` where a column names it, else the one film of that name."""
     root = Path(config.images).resolve()
-    by_name: dict[str, Path] = {}
+    by_name: dict[str, set[Path]] = {}
     for path in _list_films(root):
-        by_name.setdefault(path.stem, path)
-        by_name.setdefault(path.name, path)
+        for name in (path.stem, path.name):
+            by_name.setdefault(name, set()).add(path)
     if not by_name:
         raise ValueError(f"images={root}: holds no film; expected files that end in {', '.join(SUFFIXES)}")
     if not config.file_column:
-        return [by_name.get(str(i)) for i in table["image_id"]]
+        return [_only_film(by_name, str(i), root) for i in table["image_id"]]
     found: list[Path | None] = []
     for name in table[config.file_column].astype(str):
-        path = (root / name).resolve()
-        inside = path.is_relative_to(root) and path.is_file()
-        found.append(path if inside else by_name.get(Path(name).name))
+        path = root / name
+        inside = path.resolve().is_relative_to(root) and path.is_file()
+        found.append(path if inside else _only_film(by_name, Path(name).name, root))
     return found
+
+
+def _only_film(by_name: dict[str, set[Path]], name: str, root: Path) -> Path | None:
+    """The film of that name; an error where two could be meant, because guessing would give a film another's label."""
+    found = sorted(by_name.get(name, ()))
+    if len(found) > 1:
+        two = " and ".join(str(p.relative_to(root)) for p in found[:2])
+        raise ValueError(f"images={root}: '{name}' could be {two}; name the file of each row in a column, and the column with --file-column")
+    return found[0] if found else None
 
 
 def _iter_folder(config: RunConfig) -> Iterator[SourceItem]:
     table = read_table(config)
-    boxes = _read_boxes(config)
+    boxes = read_boxes(config)
     for record in table.to_dict("records"):
         image_id, path = record["image_id"], record["path"]
         row = {k: record[k] for k in ("image_id", "patient_id", "label", "age", "sex")}
@@ -206,20 +240,39 @@ def _iter_folder(config: RunConfig) -> Iterator[SourceItem]:
         yield SourceItem(row, radiograph, joints)
 
 
-def _read_boxes(config: RunConfig) -> pd.DataFrame:
-    """Joint boxes; joints of the same name on one film are numbered from left to right, so that names are unique."""
+def read_boxes(config: RunConfig) -> pd.DataFrame:
+    """Joint boxes; joints of the same name on one film are numbered from left to right, so that names are unique.
+
+    Returns
+    -------
+    DataFrame
+        Columns of the joint table; empty where the config names no boxes.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or a box is not four fractions with x0 < x1 and y0 < y1; the message names row and value.
+    """
     if not config.boxes:
         return pd.DataFrame(columns=JOINT_COLUMNS)
-    boxes = pd.read_csv(config.boxes, dtype={"image_id": str})
+    boxes = _read_csv("boxes", config.boxes, {"image_id": str})
     name = "joint" if "joint" in boxes.columns else "site"
     missing = [c for c in ("image_id", name, "x0", "y0", "x1", "y1") if c not in boxes.columns]
     if missing:
         raise ValueError(f"boxes={config.boxes}: column {missing[0]} is missing; expected image_id, joint, x0, y0, x1, y1")
-    boxes = boxes.rename(columns={name: "site"}).sort_values(["image_id", "site", "x0"], kind="stable")
+    boxes = boxes.rename(columns={name: "site"})
+    for column in ("erosion", "jsn", "jsw_mm"):
+        if column not in boxes.columns:
+            boxes[column] = np.nan
+    try:
+        boxes = JOINT_SCHEMA.validate(boxes[JOINT_COLUMNS], lazy=True)
+    except pa.errors.SchemaErrors as error:
+        raise ValueError(f"boxes={config.boxes}: {first_fault(error)}; expected corners as fractions of width and height") from None
+    flat = boxes.index[(boxes["x0"] >= boxes["x1"]) | (boxes["y0"] >= boxes["y1"])]
+    if len(flat):
+        raise ValueError(f"boxes={config.boxes}: row {flat[0] + 2} has no area; expected x0 < x1 and y0 < y1")
+    boxes = boxes.sort_values(["image_id", "site", "x0"], kind="stable")
     number = boxes.groupby(["image_id", "site"]).cumcount() + 1
     size = boxes.groupby(["image_id", "site"])["x0"].transform("size")
     boxes["site"] = boxes["site"].where(size == 1, boxes["site"] + " " + number.astype(str))
-    for column in ("erosion", "jsn", "jsw_mm"):
-        if column not in boxes.columns:
-            boxes[column] = pd.NA
-    return boxes[JOINT_COLUMNS]
+    return boxes

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from rahelpers.artifacts import Run, Step, library_versions, sha256_of, write_atomically, write_json
+from rahelpers.artifacts import Run, Step, library_versions, sha256_of, weights_fingerprint, write_atomically, write_json
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.inference import Bundle, load_bundle, predict_logits
 from rahelpers.tensorflow_quiet import keras, tf
@@ -34,8 +34,7 @@ def train(run: Run) -> Bundle:
         If mirroring is asked for where laterality is not known, or the weights cannot be had.
     """
     config = run.config
-    weights_file = {"weights": sha256_of(Path(config.weights))} if Path(config.weights).is_file() else {}
-    step = run.step("train", config.subset(*CONFIG_KEYS), weights_file)
+    step = run.step("train", config.subset(*CONFIG_KEYS), weights_fingerprint(config))
     if not step.is_done():
         _train(run, step, load_cohort(run))
     return load_bundle(step.folder / "bundle")

@@ -77,6 +77,21 @@ def test_runs_then_reuses_then_mends_damage(project):
     assert forced.output.count("reused") == 1
 
 
+def test_a_changed_table_is_not_taken_for_the_old_one(project):
+    from PIL import Image
+
+    (project / "films").mkdir()
+    for i in range(4):
+        Image.new("L", (40, 40), i).save(project / "films" / f"{i}.png")
+    table = project / "t.csv"
+    arguments = ["run", "--profile", "smoke", "--source", "folder", "--images", str(project / "films"), "--table", str(table),
+                 "--patient-column", "image_id", "--label-column", "y", "--positive", "1"]  # fmt: skip
+    table.write_text("image_id,y\n0,0\n1,1\n2,0\n3,1\n")
+    assert call(*arguments).exit_code == 0 and call(*arguments).output.count("reused") == 2
+    table.write_text("image_id,y\n0,1\n1,0\n2,1\n3,0\n")
+    assert "01_curate_data: running" in call(*arguments).output
+
+
 def test_failing_notebook_says_notebook_cell_and_error(project):
     nbformat.write(notebook("1 + 1", "raise KeyError('no such joint')"), project / "notebooks" / "01_curate_data.ipynb")
     result = call("run", "--profile", "smoke")

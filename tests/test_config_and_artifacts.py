@@ -35,6 +35,12 @@ def test_notebook_literals():
         config_from_notebook({"PROFILE": "smoke", "EPOCS": 2})
 
 
+def test_pretrained_weights_choose_a_network_that_takes_them_and_fewer_passes():
+    plain, pretrained = make_config(profile="quick"), make_config(profile="quick", weights="imagenet")
+    assert (plain.architecture, pretrained.architecture) == ("vgg_small", "vgg16") and pretrained.epochs < plain.epochs
+    assert make_config(profile="quick", weights="imagenet", epochs=99).epochs == 99
+
+
 def test_every_value_is_documented():
     import dataclasses
 

@@ -8,7 +8,7 @@ from PIL import Image
 from rahelpers.artifacts import Run
 from rahelpers.config import make_config
 from rahelpers.curation import curate
-from rahelpers.sources import make_labels, read_table
+from rahelpers.sources import make_labels, read_boxes, read_table
 from rahelpers.splits import find_leaks, split_by_patient
 
 
@@ -94,6 +94,34 @@ def test_duplicate_ids_are_refused(folder):
     pd.concat([table, table.head(1)]).to_csv(folder / "t.csv", index=False)
     with pytest.raises(ValueError, match="must be unique"):
         read_table(make_config(**settings(folder)))
+
+
+def test_two_films_of_one_name_are_not_guessed(folder):
+    (folder / "films" / "again").mkdir()
+    (folder / "films" / "again" / "7.png").write_bytes((folder / "films" / "7.png").read_bytes())
+    with pytest.raises(ValueError, match=r"'7' could be 7.png and again/7.png; .*--file-column"):
+        read_table(make_config(**settings(folder)))
+    table = pd.read_csv(folder / "t.csv").assign(where=lambda t: [f"again/{i}.png" if i == 7 else f"{i}.png" for i in t["image_id"]])
+    table.to_csv(folder / "t.csv", index=False)
+    found = read_table(make_config(**settings(folder, file_column="where"))).set_index("image_id")["path"]
+    assert found["7"].parent.name == "again" and found["8"].parent.name == "films"
+
+
+@pytest.mark.parametrize(
+    ("box", "match"),
+    [((10, 10, 40, 50), "row 2, column x0: 10.*fractions"), ((0.5, 0.1, 0.4, 0.3), "row 2 has no area"), (("a", 0, 1, 1), "x0")],
+)
+def test_boxes_that_cannot_be_are_explained(folder, box, match):
+    pd.DataFrame([("1", "MCP", *box)], columns=["image_id", "joint", "x0", "y0", "x1", "y1"]).to_csv(folder / "boxes.csv", index=False)
+    with pytest.raises(ValueError, match=match):
+        read_boxes(make_config(**settings(folder, boxes=str(folder / "boxes.csv"))))
+
+
+def test_joints_of_one_name_are_numbered_from_the_left(folder):
+    rows = [("1", "PIP", 0.6, 0.1, 0.7, 0.2), ("1", "PIP", 0.1, 0.1, 0.2, 0.2), ("2", "PIP", 0.3, 0.1, 0.4, 0.2)]
+    pd.DataFrame(rows, columns=["image_id", "joint", "x0", "y0", "x1", "y1"]).to_csv(folder / "boxes.csv", index=False)
+    boxes = read_boxes(make_config(**settings(folder, boxes=str(folder / "boxes.csv"))))
+    assert boxes[["image_id", "site", "x0"]].to_numpy().tolist() == [["1", "PIP 1", 0.1], ["1", "PIP 2", 0.6], ["2", "PIP", 0.3]]
 
 
 def test_real_films_curate(real_films, tmp_path):
