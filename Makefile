@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: run test lab panel notebooks lock clean help
+.PHONY: run test check pythons lab panel notebooks lock clean help
 
 run: $(STAMP)  ## the whole course on the embedded cohort, quick profile
 	$(BIN)/rahelpers run --profile quick
@@ -13,6 +13,13 @@ test: $(STAMP)  ## every test: unit, command line, notebooks
 	$(BIN)/python -m pytest -q tests
 	rm -rf runs/smoke
 	$(BIN)/python -m pytest -q --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider notebooks
+
+check: $(STAMP)  ## the unit tests alone, without a browser
+	$(BIN)/python -m pytest -q tests -k "not browser"
+
+pythons:  ## `make check` on every other supported Python that this machine has, each in an environment of its own
+	@for p in python3.12 python3.13; do $$p -c "" 2>/dev/null || { echo "$$p is not on this machine"; continue; }; \
+	$(MAKE) --no-print-directory check PYTHON=$$p VENV=.venv-$$p || exit 1; done
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
@@ -29,7 +36,7 @@ lock: $(STAMP)  ## write requirements.lock again from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-header -o requirements.lock
 
 clean:  ## remove runs and the environment
-	rm -rf runs $(VENV)
+	rm -rf runs .venv .venv-*
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ —/'

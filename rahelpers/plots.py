@@ -103,22 +103,22 @@ def plot_joints(image: np.ndarray, joints: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_history(history: pd.DataFrame, title: str) -> Figure:
-    """Loss of train and validation, validation AUC, and the epoch whose weights were kept.
+    """Loss and AUC of train and validation, and the epoch whose weights were kept.
 
     Parameters
     ----------
     history : DataFrame
-        Columns epoch, train_loss, validation_loss, validation_auc.
+        Columns epoch, train_loss, train_auc, validation_loss, validation_auc.
     title : str
     """
     figure = Figure(figsize=(8, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for column in ("train_loss", "validation_loss"):
-        colour, dash = SPLIT_STYLE[column.split("_")[0]]
-        left.plot(history["epoch"], history[column], color=colour, linestyle=dash, label=column.split("_")[0])
-    right.plot(history["epoch"], history["validation_auc"], color=SPLIT_STYLE["validation"][0], linestyle="--")
+    for split in ("train", "validation"):
+        colour, dash = SPLIT_STYLE[split]
+        for axis, name in ((left, "loss"), (right, "auc")):
+            axis.plot(history["epoch"], history[f"{split}_{name}"], color=colour, linestyle=dash, label=split)
     best = int(history.loc[history["validation_auc"].idxmax(), "epoch"])
-    for axis, name in ((left, "loss"), (right, "validation AUC")):
+    for axis, name in ((left, "loss"), (right, "AUC")):
         axis.axvline(best, color="black", linewidth=0.8)
         axis.set(xlabel="epoch", ylabel=name)
     right.annotate(f"kept: epoch {best}", (best, right.get_ylim()[0]), xytext=(4, 4), textcoords="offset points", fontsize=8)

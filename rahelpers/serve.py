@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,19 @@ def voila_command(notebook: Path, port: int, browser: bool) -> list[str]:
 
 
 def serve_panel(run: Run, port: int, browser: bool) -> int:
-    """Serve until interrupted; the exit code of Voila."""
+    """Serve until interrupted; the exit code of Voila.
+
+    Raises
+    ------
+    ValueError
+        If the port is taken: Voila would quietly take another, and the address told here would be somebody else's page.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise ValueError(f"port {port} is taken by another program (another panel?); choose one with --port") from None
     notebook = write_panel_notebook(run)
     print(f"{run.config.title}: diagnosis panel on http://127.0.0.1:{port} (Ctrl-C stops it)", flush=True)
     with this_python_kernel(notebook.parent / "kernels"):

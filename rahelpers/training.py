@@ -51,7 +51,11 @@ def _train(run: Run, step: Step, cohort: Cohort) -> None:
     labels = cohort.manifest["label"].to_numpy()
     rows, validation = cohort.split("train"), cohort.split("validation")
     rate = config.learning_rate if config.weights == "none" else config.learning_rate / 10
-    model.compile(keras.optimizers.Adam(_schedule(rate, config.epochs, len(rows), config.batch_size)), keras.losses.BinaryCrossentropy(from_logits=True))
+    model.compile(
+        keras.optimizers.Adam(_schedule(rate, config.epochs, len(rows), config.batch_size)),
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        metrics=[keras.metrics.AUC(from_logits=True, name="auc")],
+    )
     balance = len(rows) / (2 * np.bincount(labels[rows], minlength=2))
     watcher = ValidationWatcher(cohort, validation, step.partial(), config.patience)
     start = watcher.resume(model)
@@ -131,7 +135,9 @@ def make_augmentation(seed: int, mirror: bool) -> Callable[[tf.Tensor], tf.Tenso
 
 
 class ValidationWatcher(keras.callbacks.Callback):
-    """After each epoch: train loss, validation loss and AUC; keeps the best weights, stops early, and saves a state to resume from.
+    """After each epoch: loss and AUC of train (its films as augmented, while learning) and of validation.
+
+    Keeps the best weights, stops early, and saves a state to resume from.
 
     Parameters
     ----------
@@ -179,7 +185,8 @@ class ValidationWatcher(keras.callbacks.Callback):
         auc = float(roc_auc_score(self.labels, logits))
         loss = float(np.mean(np.logaddexp(0, np.where(self.labels == 1, -logits, logits))))
         is_best = not self.history or auc > max(h["validation_auc"] for h in self.history)
-        self.history.append({"epoch": epoch + 1, "train_loss": float(logs["loss"]), "validation_loss": loss, "validation_auc": auc})
+        train = {"train_loss": float(logs["loss"]), "train_auc": float(logs["auc"])}
+        self.history.append({"epoch": epoch + 1} | train | {"validation_loss": loss, "validation_auc": auc})
         logs |= {"val_loss": loss, "val_auc": auc}  # Keras's own progress line prints what it finds here
         if is_best:
             write_atomically(self.folder / "best.weights.h5", lambda p: self._save_weights(p))

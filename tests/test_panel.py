@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 from rahelpers import panel
 from rahelpers.inference import load_bundle
 from rahelpers.radiograph import RadiographError
-from rahelpers.serve import voila_command, write_panel_notebook
+from rahelpers.serve import serve_panel, voila_command, write_panel_notebook
 
 
 def png(size=(80, 60)) -> bytes:
@@ -73,6 +74,14 @@ def test_callbacks(tiny_run):
     assert "Truth" in view.reveal.value
     view._on_upload({"new": ({"content": b"junk", "name": "x.png"},)})
     assert "cannot be used" in view.answer.value and view.diagnosis is None and view.film.value == ""
+
+
+def test_a_taken_port_is_said(tiny_run):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ValueError, match="taken"):
+            serve_panel(tiny_run, other.getsockname()[1], False)
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ CARPALS: dict[str, list[tuple[float, float]]] = {
     "Triquetrum": [(-6.4, -2.6), (-9.4, 1.6), (-14.6, 5.2), (-16.8, 1.4), (-15.2, -4.8), (-11, -9.4), (-8.2, -8.4)],
     "Pisiform": [(-10.6, 1.2), (-14, 2), (-16.6, -0.6), (-16.4, -5), (-13, -6.6), (-10.2, -4)],
 }
-CARPAL_DEPTH = {"Pisiform": 4.0}  # half thickness, mm; the others 8
+CARPAL_DEPTH = {"Pisiform": 4.0}  # half thickness, mm; the others 6.5
 RADIUS = [(21.6, -9.4), (18.4, -11.2), (12.6, -15.2), (6.4, -16.4), (0.8, -17.2), (-4.2, -16.4), (-5.8, -19), (-4.4, -26), (-0.8, -38), (0.4, -90),
           (13.4, -90), (14.6, -46), (18.6, -32), (23.4, -21), (23.8, -13.6)]  # fmt: skip
 ULNA = [(-7.6, -19), (-7.8, -24), (-9.2, -33), (-9.6, -90), (-19.2, -90), (-18.2, -34), (-19.8, -24), (-20.4, -16), (-19.6, -11.4),
@@ -204,7 +204,7 @@ def build_hand(patient: Patient, findings: Findings, side: int, pose: Pose | Non
     for name, corners in CARPALS.items():
         placed = carpal(_grown(corners, 1.0)) + (shift if name == "Scaphoid" else 0) + own.normal(0, 0.2, (len(corners), 2))
         margins[name] = placed
-        hand.bones.append(Bone(name, _rounded(placed), CARPAL_DEPTH.get(name, 8.0) * overall))
+        hand.bones.append(Bone(name, _rounded(placed), CARPAL_DEPTH.get(name, 6.5) * overall))
     for name, corners, depth, cortex in (("Radius", RADIUS, 9.0, 2.4), ("Ulna", ULNA, 5.5, 2.0)):
         placed = np.array(corners) * overall * (1, 1) + own.normal(0, 0.2, (len(corners), 2))
         margins[name] = placed
@@ -221,6 +221,9 @@ def build_hand(patient: Patient, findings: Findings, side: int, pose: Pose | Non
         finite = points[points[:, 1] > -30]
         half = 12.0 if name == "Radius" else 7.0
         hand.joints[name] = Joint(name, finite.mean(axis=0), np.array([0.0, 1.0]), half, float("nan"), points[list(corners)])
+    thumb, index = (next(bone.axis for bone in hand.bones if bone.name == name) for name in ("MC1", "MC2"))
+    web = np.stack([thumb[0] + 0.7 * (thumb[1] - thumb[0]), index[0] + 0.42 * (index[1] - index[0])])
+    hand.strokes.append((web, 20 * overall, 9.0))
     hand.strokes.append((np.array([[-3.0, 24.0], [-1.0, 2.0]]) * overall, 52 * overall, 14.0))
     hand.strokes.append((np.array([[12.0, 12.0], [22.0, 24.0]]) * overall, 26 * overall, 14.0))
     hand.strokes.append((np.array([[0.0, 6.0], [0.5, -90.0]]) * overall, 51 * overall, 16.0))

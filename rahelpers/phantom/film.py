@@ -22,6 +22,7 @@ DOSE_UGY = 2.5  # air kerma at the detector: assumption, common for hands
 QUANTA = 21759.0 * 0.5  # quanta a mm2 and uGy at RQA3, 50 kVp (IEC 62220-1), times a detective efficiency of 0.5 (assumption)
 FOCUS_BLUR_MM = 0.15  # focal spot and detector together: assumption
 SCATTER = 0.12  # share of the primary signal: assumption, small for a hand
+TOP_MARGIN_MM = (8.0, 24.0)  # from the tip of the longest finger's bone to the edge of the field
 OWN_DISEASE = "own"
 
 
@@ -95,7 +96,10 @@ def render(patient: Patient, side: str, size: int, disease: Findings | None | st
     hand = build_hand(patient, findings, which, pose)
     grid = size * -(-DRAWN_PIXELS // size)
     scale = grid / FIELD_MM * pose_rng.uniform(0.93, 1.03)
-    centre = np.array([0.5 * grid + pose_rng.normal(0, 0.02) * grid, 0.865 * grid + pose_rng.normal(0, 0.012) * grid])
+    # the hand without disease sets the place, so that a film and its counterfactual lie alike
+    reach = max(bone.outline[:, 1].max() for bone in build_hand(patient, Findings(), which, pose).bones)
+    below = min((reach + pose_rng.uniform(*TOP_MARGIN_MM)) * scale, 0.92 * grid)
+    centre = np.array([0.5 * grid + pose_rng.normal(0, 0.02) * grid, below])
     detector = Detector(scale, np.radians(pose_rng.normal(0, 4)), np.radians(pose.tilt), centre, grid)
     streams = (random_for(patient, 12, which), random_for(patient, 7, which), random_for(patient, 13))
     incidental = tuple(name for name in patient.incidental if name not in ("ring", "cannula", "implant") or side == "L")
@@ -137,29 +141,53 @@ def _expose(attenuation: np.ndarray, size: int, scale: float, dose_ugy: float | 
     film = np.clip((film - air) / max(bone - air, 1e-6) * rng.uniform(0.9, 1.0), 0, 1) ** rng.uniform(0.65, 0.95)
     steep = rng.uniform(0.0, 0.5)
     film = (1 - steep) * film + steep * film * film * (3 - 2 * film)
-    return film * np.float32(rng.uniform(0.88, 1.0)) + np.float32(rng.uniform(0, 0.08))
+    air_grey = np.float32(0.3 * rng.beta(1.0, 5.0))  # most detectors show air black, some grey
+    return film * (np.float32(rng.uniform(0.88, 1.0)) - air_grey) + air_grey
 
 
 def _mark(film: np.ndarray, side: str, rng: np.random.Generator) -> np.ndarray:
-    """What stands beside the hand: the lead letter of the side, initials, and the edge of the field."""
-    size, share = film.shape[0], COHORT["film"]
-    corner, high = int(rng.integers(2)), rng.uniform(0.05, 0.22)
-    has_marker, has_initials, has_edge = rng.random() < share["marker"], rng.random() < share["initials"], rng.random() < share["collimation"]
-    text = side + (" " + "".join(rng.choice(list("ABDEHJKMNPST"), int(rng.integers(2, 4)))) if has_initials else "")
-    scale, thick = size / 420 * rng.uniform(0.8, 1.3), max(1, round(size / 220))
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-    left = int(size * rng.uniform(0.03, 0.08))
-    place = (left if corner else size - width - left, int(size * high) + height)
-    edges = rng.uniform(0.008, 0.05, 4) * size
-    shade = 1.0 if rng.random() < 0.5 else 0.0
+    """What stands beside the hand: the lead marker, and the edges of the field."""
+    share = COHORT["film"]
+    has_marker, has_edge = rng.random() < share["marker"], rng.random() < share["collimation"]
+    # drawn whether or not they are used, so that one does not shift the other
+    marker = _draw_marker(film.shape[0], side, rng)
+    edges, shade = _draw_edges(film.shape[0], rng)
     if has_marker:
-        letters = np.zeros((size, size), np.uint8)
-        cv2.putText(letters, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thick, cv2.LINE_AA)
-        film = np.maximum(film, letters / np.float32(255))
+        film = np.maximum(film, marker)
     if has_edge:
-        top, right, bottom, left = (round(e) for e in edges)
-        film[:top], film[size - bottom :], film[:, :left], film[:, size - right :] = shade, shade, shade, shade
+        film = film + edges * (shade - film)
     return np.clip(film, 0, 1).astype(np.float32)
+
+
+def _draw_marker(size: int, side: str, rng: np.random.Generator) -> np.ndarray:
+    """The letter of the side in lead, in some with initials below and on a plate that is seen; a little askew, in an upper corner."""
+    text = "".join(rng.choice(list("ABDEHJKMNPST"), int(rng.integers(2, 4)))) if rng.random() < COHORT["film"]["initials"] else ""
+    plate, at_left = rng.random() < 0.4, rng.random() < 0.5
+    height, angle, lead = rng.uniform(0.035, 0.06) * size, rng.normal(0, 10), rng.uniform(0.8, 1.0)
+    x = rng.uniform(0.07, 0.12) * size
+    centre = (x if at_left else size - x, rng.uniform(0.06, 0.3) * size)
+    sheet = np.zeros((size, size), np.uint8)
+    if plate:
+        half = np.array([0.75 * height, 1.25 * height])
+        corners = np.round([centre - half, centre + half]).astype(int)
+        cv2.rectangle(sheet, tuple(map(int, corners[0])), tuple(map(int, corners[1])), round(255 * rng.uniform(0.1, 0.4)), -1)
+    for words, share_of_height, line in ((side, 1.0, 0.0), (text, 0.42, 0.85)):
+        scale, thick = share_of_height * height / 22, max(1, round(share_of_height * height / 7))
+        (width, tall), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+        place = (round(centre[0] - width / 2), round(centre[1] + line * height + tall / 2 - 0.2 * height))
+        cv2.putText(sheet, words, place, cv2.FONT_HERSHEY_SIMPLEX, scale, round(255 * lead), thick, cv2.LINE_AA)
+    turned = cv2.warpAffine(sheet, cv2.getRotationMatrix2D(tuple(map(float, centre)), angle, 1.0), (size, size))
+    return turned / np.float32(255)
+
+
+def _draw_edges(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.float32]:
+    """Where collimator blades shade the film, 0 to 1 with a soft rim, and the grey that stands there: black, or any light grey."""
+    widths = np.minimum(rng.exponential(0.022, 4), 0.06) * (rng.random(4) < 0.7) * size
+    shade = np.float32(rng.uniform(0.35, 1.0) if rng.random() < 0.5 else 0.0)
+    top, right, bottom, left = (round(w) for w in widths)
+    edges = np.ones((size, size), np.float32)
+    edges[top : size - bottom, left : size - right] = 0
+    return cv2.GaussianBlur(edges, (0, 0), max(size / 400, 0.3), borderType=cv2.BORDER_REPLICATE), shade
 
 
 def _joint_table(hand: Hand, findings: Findings, detector: Detector) -> pd.DataFrame:

@@ -23,6 +23,7 @@ SUBPIXEL = 4  # bits of cv2's fixed-point coordinates
 # Radius of an erosion by SvdH grade 0 to 5, as a share of half the joint's width: the score grades by share of the surface, 5 is
 # collapse (clinical.md); the shares are assumptions.
 EROSION_RADIUS = (0.0, 0.2, 0.3, 0.42, 0.55, 0.7)
+SKIN_SMOOTH_MM = 2.0
 TEXTURE_MM = 0.22  # side of a texture cell: trabeculae are 0.1 to 0.2 mm thick and 0.6 mm apart (assumption)
 MASKS = ("erosion", "narrowing", "ankylosis", "osteopenia", "swelling", "subluxation", "collapse")
 
@@ -149,6 +150,8 @@ def _soft_tissue(hand: Hand, findings: Findings, detector: Detector, masks: dict
                 _disc(masks["swelling"], joint.centre, axes, angle, 255, detector)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(2.6 * detector.scale) + 1,) * 2)
     whole = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, kernel)
+    # skin has no kinks where two strokes meet
+    whole = ((cv2.GaussianBlur(whole, (0, 0), SKIN_SMOOTH_MM * detector.scale) > 127) * 255).astype(np.uint8)
     depth = cv2.distanceTransform(whole, cv2.DIST_L2, 5) / detector.scale
     blur = max(1, round(3 * detector.scale))
     limit = np.maximum(cv2.blur(np.maximum(depth_limit, 7.0 * (whole > 0)), (blur, blur)), 1.0)
