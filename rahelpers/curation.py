@@ -10,8 +10,8 @@ import pandas as pd
 import pandera.pandas as pa
 
 from rahelpers.artifacts import Run, Step
+from rahelpers.normalisation import Geometry, to_network_input
 from rahelpers.progress import show_progress
-from rahelpers.radiograph import letterbox, letterbox_boxes, to_network_input
 from rahelpers.sources import JOINT_COLUMNS, first_fault, iter_source, source_fingerprint
 from rahelpers.splits import SPLITS, find_leaks, split_by_patient
 
@@ -112,11 +112,11 @@ def _curate(run: Run, step: Step) -> None:
             continue
         film = item.radiograph
         height, width = film.image.shape
-        mirrored = film.laterality == "R"
-        images.append(to_network_input(film, config.image_size, mirror_right=True))
-        lesions.append(None if item.lesion is None else _fit_mask(item.lesion, config.image_size, mirrored))
+        seen = to_network_input(film, config.image_size)
+        images.append(seen.image)
+        lesions.append(None if item.lesion is None else seen.fit_mask(item.lesion))
         if len(item.joints):
-            joints.append(_fit_joints(item.joints, item.row["image_id"], height, width, mirrored))
+            joints.append(_fit_joints(item.joints, item.row["image_id"], seen.geometry))
         rows.append(item.row | {"laterality": film.laterality, "width": width, "height": height,
                                 "spacing_mm": film.spacing_mm if film.spacing_mm else np.nan, "source": config.source})  # fmt: skip
     if not rows:
@@ -137,17 +137,10 @@ def _curate(run: Run, step: Step) -> None:
     step.finish()
 
 
-def _fit_mask(mask: np.ndarray, size: int, mirrored: bool) -> np.ndarray:
-    mask = mask[:, ::-1] if mirrored else mask
-    return letterbox(np.ascontiguousarray(mask, dtype=np.float32), size) >= 0.5
-
-
-def _fit_joints(joints: pd.DataFrame, image_id: str, height: int, width: int, mirrored: bool) -> pd.DataFrame:
+def _fit_joints(joints: pd.DataFrame, image_id: str, geometry: Geometry) -> pd.DataFrame:
     fitted = joints.copy()
-    boxes = fitted[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float, copy=True)
-    if mirrored:
-        boxes[:, [0, 2]] = 1 - boxes[:, [2, 0]]
-    fitted[["x0", "y0", "x1", "y1"]] = letterbox_boxes(boxes, height, width)
+    corners = ["x0", "y0", "x1", "y1"]
+    fitted[corners] = np.clip(geometry.boxes_to_square(fitted[corners].to_numpy(dtype=float)), 0, 1)
     fitted.insert(0, "image_id", image_id)
     return fitted[JOINT_COLUMNS]
 

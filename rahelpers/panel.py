@@ -14,8 +14,9 @@ from rahelpers.artifacts import Run
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.gradcam import compute_gradcam
 from rahelpers.inference import Bundle, load_bundle, predict_logits
+from rahelpers.normalisation import to_network_input
 from rahelpers.plots import figure_png, picture_html, plot_region_shap
-from rahelpers.radiograph import RadiographError, read_radiograph, to_network_input
+from rahelpers.radiograph import RadiographError, read_radiograph
 from rahelpers.shap_regions import RegionShap, compute_region_shap, make_regions
 
 BANNER = "Education and research only. Not for diagnosis or treatment."
@@ -73,7 +74,7 @@ def read_upload(content: bytes, name: str, bundle: Bundle) -> np.ndarray:
     """
     if len(content) > MAX_BYTES:
         raise RadiographError(f"{name}: {len(content) / 1e6:.0f} MB; expected at most {MAX_BYTES / 1e6:.0f} MB")
-    return to_network_input(read_radiograph(content, name), bundle.info["image_size"], bundle.info["mirror_right"])
+    return to_network_input(read_radiograph(content, name), bundle.info["image_size"], bundle.info["mirror_right"]).image
 
 
 def render_png(image: np.ndarray, heatmap: np.ndarray | None = None, opacity: float = 0.0) -> bytes:

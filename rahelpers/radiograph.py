@@ -1,4 +1,4 @@
-"""One radiograph: reading it from a file, and fitting it into the network's square."""
+"""One radiograph: reading it from a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 MAX_PIXELS = 64_000_000  # a 35 x 43 cm detector at 0.1 mm has 15 million
@@ -122,81 +121,3 @@ def _read_dicom(data: bytes, name: str) -> tuple[np.ndarray, float | None, str]:
     spacing_mm = float(spacing[0]) if spacing and np.isfinite(float(spacing[0])) and float(spacing[0]) > 0 else None
     side = str(dataset.get("ImageLaterality") or dataset.get("Laterality") or "").upper()
     return pixels, spacing_mm, side if side in ("L", "R") else ""
-
-
-def _letterbox_geometry(height: int, width: int, size: int) -> tuple[int, int, int, int]:
-    """Height, width, top and left of the fitted film inside the square."""
-    scale = size / max(height, width)
-    fitted_h, fitted_w = max(1, round(height * scale)), max(1, round(width * scale))
-    return fitted_h, fitted_w, (size - fitted_h) // 2, (size - fitted_w) // 2
-
-
-def letterbox(image: np.ndarray, size: int) -> np.ndarray:
-    """Fit an image into a square: aspect kept, centred, black beside.
-
-    Parameters
-    ----------
-    image : float32 array (H, W)
-    size : int
-        Side of the square, pixels.
-
-    Returns
-    -------
-    float32 array (size, size)
-    """
-    h, w, top, left = _letterbox_geometry(*image.shape, size)
-    shrinks = h < image.shape[0]
-    fitted = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    square = np.zeros((size, size), dtype=np.float32)
-    square[top : top + h, left : left + w] = fitted
-    return square
-
-
-def letterbox_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Boxes as fractions of a film -> fractions of its letterboxed square.
-
-    Parameters
-    ----------
-    boxes : float array (n, 4)
-        x0, y0, x1, y1 as fractions of width and height.
-    height, width : int
-        Size of the film, pixels.
-
-    Returns
-    -------
-    float array (n, 4)
-    """
-    longest = max(height, width)
-    scale = np.array([width / longest, height / longest] * 2)
-    offset = np.array([(longest - width) / 2 / longest, (longest - height) / 2 / longest] * 2)
-    return np.asarray(boxes, dtype=float).reshape(-1, 4) * scale + offset
-
-
-def normalise_intensity(image: np.ndarray) -> np.ndarray:
-    """Stretch the 1st to the 99.5th percentile to [0, 1]: exposure differs from film to film, and is not disease."""
-    low, high = np.percentile(image, [1.0, 99.5])
-    if high <= low:
-        low, high = float(image.min()), max(float(image.max()), float(image.min()) + 1e-6)
-    return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
-
-
-def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = False) -> np.ndarray:
-    """The film as the network sees it; training, evaluation and panel all come through here.
-
-    Parameters
-    ----------
-    radiograph : Radiograph
-    size : int
-        Side of the square, pixels.
-    mirror_right : bool
-        Mirror a film whose laterality is 'R', so that every hand looks like a left one.
-
-    Returns
-    -------
-    uint8 array (size, size)
-        Bone bright; intensity normalised, aspect kept.
-    """
-    image = normalise_intensity(radiograph.image)
-    if mirror_right and radiograph.laterality == "R":
-        image = image[:, ::-1]
-    return np.rint(letterbox(np.ascontiguousarray(image), size) * 255).astype(np.uint8)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
 from rahelpers.artifacts import write_atomically
 from rahelpers.curation import Cohort
 from rahelpers.evaluation import bootstrap_interval
+from rahelpers.normalisation import find_hand
 from rahelpers.progress import show_progress
 
 
@@ -51,7 +53,7 @@ def explain_each(rows: np.ndarray, folder: Path, explain: Callable[[int], dict[s
 
 
 def foreground(image: np.ndarray) -> np.ndarray:
-    """The hand: pixels brighter than Otsu's threshold of the blurred film, largest piece.
+    """The hand in a network input; everything where none is found.
 
     Parameters
     ----------
@@ -61,15 +63,9 @@ def foreground(image: np.ndarray) -> np.ndarray:
     -------
     bool array (S, S)
     """
-    from skimage.filters import gaussian, threshold_otsu
-    from skimage.measure import label
-
-    smooth = gaussian(image.astype(np.float32) / 255, 1)
-    # half of Otsu's value keeps the soft tissue, which is darker than bone
-    pieces = label(smooth > 0.5 * threshold_otsu(smooth))
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return pieces == sizes.argmax() if sizes.any() else np.ones(image.shape, bool)
+    mask = find_hand(image.astype(np.float32) / 255).mask
+    side = image.shape[0]
+    return cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) >= 0.5 if mask.any() else np.ones(image.shape, bool)
 
 
 def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> bool:

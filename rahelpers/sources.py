@@ -29,6 +29,7 @@ JOINT_SCHEMA = pa.DataFrameSchema(
     strict=True,
 )
 JOINT_COLUMNS = list(JOINT_SCHEMA.columns)
+MIN_PHANTOM_PIXELS = 256
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
 
@@ -84,7 +85,9 @@ def source_fingerprint(config: RunConfig) -> dict[str, str]:
 def _iter_phantom(config: RunConfig) -> Iterator[SourceItem]:
     from rahelpers.phantom import iter_cohort
 
-    for patient, film in iter_cohort(config.seed, config.n_patients, config.image_size, config.spectrum):
+    # drawn finer than the network sees it, as a film is
+    size = max(MIN_PHANTOM_PIXELS, 2 * config.image_size)
+    for patient, film in iter_cohort(config.seed, config.n_patients, size, config.spectrum):
         content = np.ascontiguousarray(film.image, dtype=np.float32).tobytes()
         row = {
             "image_id": f"{patient.patient_id}_{film.laterality}",

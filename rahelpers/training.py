@@ -289,7 +289,7 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, logit
         "architecture": config.architecture,
         "image_size": config.image_size,
         "mirror_right": True,
-        "preprocessing": "percentiles 1 to 99.5 to [0, 1], right hands mirrored, letterboxed (rahelpers.radiograph.to_network_input)",
+        "preprocessing": "hand found, cropped, turned upright, right hands mirrored, grey values normalised (rahelpers.normalisation.to_network_input)",
         "gradcam_layer": gradcam_layer(model),
         "temperature": temperature,
         "operating_point": choose_operating_point(labels, probability, config.operating_rule, config.target_sensitivity),

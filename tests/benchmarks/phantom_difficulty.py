@@ -19,8 +19,9 @@ from rahelpers.config import make_config
 from rahelpers.curation import Cohort, curate
 from rahelpers.evaluation import bootstrap_interval, evaluate
 from rahelpers.inference import predict_logits
+from rahelpers.normalisation import to_network_input
 from rahelpers.phantom import SPECTRA, Patient, count_features, draw_findings, make_patient, render
-from rahelpers.radiograph import Radiograph, to_network_input
+from rahelpers.radiograph import Radiograph
 from rahelpers.training import train
 
 RESAMPLES = 1000
@@ -35,8 +36,8 @@ def auc_without_disease(run: Run, cohort: Cohort, model: object) -> np.ndarray:
     """Logits of the test films rendered again with nobody ill: same patients, same pose, same noise."""
     patients, sides, films = patients_of(cohort, run), cohort.manifest["laterality"], []
     for row in cohort.split("test"):
-        film = render(patients[row], sides[row], run.config.image_size, disease=None)
-        films.append(to_network_input(Radiograph(film.image, film.spacing_mm, film.laterality), run.config.image_size, mirror_right=True))
+        film = render(patients[row], sides[row], int(cohort.manifest["width"].iloc[row]), disease=None)
+        films.append(to_network_input(Radiograph(film.image, film.spacing_mm, film.laterality), run.config.image_size).image)
     return predict_logits(model, np.stack(films))
 
 

@@ -1,0 +1,319 @@
+"""Hand normalisation: find the hand, crop, turn fingers up, bring every hand to one side, fit it into the network's square.
+
+Every step is a whole-pixel move or a scaling, so points and boxes travel both ways: a heat map goes back onto the original film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.ndimage import binary_fill_holes
+
+from rahelpers.radiograph import Radiograph
+
+MASK_SIDE = 192  # the hand is looked for on a film whose long side has so many pixels
+LOG_OFFSET = 0.06  # grey value below which the film is noise: skin against air is a step in the logarithm, however dark the fingers
+UNIFORM = (0.10, 0.035)  # a line at the film's edge whose 96 % range and SD are below these is frame or air
+HAND_SHARE = (0.06, 0.75)  # of the field
+TOUCH = 0.35  # a hand does not lie along more than this share of the field's rim
+HAND_CONTRAST = 0.03  # of 900 real films, those below are over- or under-exposed beyond use, or cut by a frame
+TURN_CONFIDENCE = 0.5  # pieces a row; of 150 upright real films none was turned wrongly above it
+MARGIN = 0.03  # of the hand's longer side, around the crop
+OPENING = 5  # pixels: cuts strips of frame and marker plates off the hand
+
+
+@dataclass(frozen=True)
+class HandMask:
+    """Where the hand is.
+
+    Attributes
+    ----------
+    mask : bool array (h, w)
+        At MASK_SIDE pixels; all False where no hand was found.
+    contrast : float
+        Median step of the logarithm of the grey value along the outline: the higher, the surer. 0 where no hand was found.
+    """
+
+    mask: np.ndarray
+    contrast: float
+
+
+def find_hand(image: np.ndarray) -> HandMask:
+    """The hand, soft tissue and forearm included, by the threshold whose outline has the strongest edge.
+
+    Parameters
+    ----------
+    image : float32 array (H, W)
+        Grey values in [0, 1], bone bright.
+
+    Returns
+    -------
+    HandMask
+    """
+    scale = MASK_SIDE / max(image.shape)
+    small = cv2.resize(image, (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale))), interpolation=cv2.INTER_AREA)
+    top, bottom, left, right = _inside_frame(small)
+    field = cv2.GaussianBlur(np.log(np.float32(LOG_OFFSET) + small[top:bottom, left:right]), (0, 0), 1.0)
+    step = np.hypot(cv2.Sobel(field, cv2.CV_32F, 1, 0), cv2.Sobel(field, cv2.CV_32F, 0, 1)) / 8
+    best, found = 0.0, None
+    for threshold in np.unique(np.quantile(field, np.linspace(0.2, 0.85, 27))):
+        piece = _largest_piece(field > threshold)
+        if piece is None or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1]:
+            continue
+        rim = piece[0].sum() + piece[-1].sum() + piece[:, 0].sum() + piece[:, -1].sum()
+        touch = rim / (2 * sum(piece.shape))
+        outline = piece & ~cv2.erode(piece.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        outline[[0, -1]] = outline[:, [0, -1]] = False
+        if touch > TOUCH or outline.sum() < 40:
+            continue
+        contrast = float(np.median(step[outline])) * (1 - touch)
+        if contrast > best:
+            best, found = contrast, piece
+    mask = np.zeros(small.shape, bool)
+    if found is not None:
+        opened = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (OPENING, OPENING)))
+        piece = _largest_piece(opened > 0)
+        mask[top:bottom, left:right] = found if piece is None else piece
+    return HandMask(mask, best)
+
+
+def _inside_frame(film: np.ndarray) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right of the field once uniform lines at the film's edges are left out."""
+    top, bottom, left, right = 0, film.shape[0], 0, film.shape[1]
+
+    def is_uniform(line: np.ndarray) -> bool:
+        return bool(np.ptp(np.percentile(line, [2, 98])) < UNIFORM[0] and line.std() < UNIFORM[1])
+
+    changed = True
+    while changed and bottom - top > 40 and right - left > 40:
+        before = (top, bottom, left, right)
+        top += is_uniform(film[top, left:right])
+        bottom -= is_uniform(film[bottom - 1, left:right])
+        left += is_uniform(film[top:bottom, left])
+        right -= is_uniform(film[top:bottom, right - 1])
+        changed = before != (top, bottom, left, right)
+    margin = 2  # the frame's own blur
+    return top + margin, bottom - margin, left + margin, right - margin
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray | None:
+    """The largest connected piece, its holes filled; None where there is none."""
+    count, pieces = cv2.connectedComponents(mask.astype(np.uint8))
+    if count < 2:
+        return None
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return binary_fill_holes(pieces == sizes.argmax())
+
+
+def find_turn(mask: np.ndarray) -> tuple[int, float]:
+    """How often a film must be turned by 90 degrees counterclockwise so that the fingers point up.
+
+    Fingers are many pieces side by side, a forearm is one: rows of the upper half are cut into more pieces than those of the lower.
+
+    Parameters
+    ----------
+    mask : bool array (h, w)
+
+    Returns
+    -------
+    quarter_turns : int
+        0 to 3.
+    confidence : float
+        By how many pieces a row the best way leads the second best; 0 for an empty mask.
+    """
+    if not mask.any():
+        return 0, 0.0
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    hand = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    lead = []
+    for turns in range(4):
+        turned = np.rot90(hand, turns)
+        pieces = (np.diff(np.pad(turned, ((0, 0), (1, 0))).astype(np.int8), axis=1) == 1).sum(axis=1)
+        half = len(pieces) // 2
+        lead.append(pieces[:half].mean() - pieces[half:].mean())
+    order = np.argsort(lead)[::-1]
+    return int(order[0]), float(lead[order[0]] - lead[order[1]])
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a film lies in the square.
+
+    Attributes
+    ----------
+    matrix : float array (3, 3)
+        Film pixel (x, y, 1) -> square pixel; pixel centres at whole numbers plus one half, so (0, 0) is the film's corner.
+    film_shape : (H, W)
+    size : int
+        Side of the square, pixels.
+    """
+
+    matrix: np.ndarray
+    film_shape: tuple[int, int]
+    size: int
+
+    def to_square(self, points: np.ndarray) -> np.ndarray:
+        """Points (n, 2), x and y in film pixels -> square pixels."""
+        return _apply(self.matrix, points)
+
+    def to_film(self, points: np.ndarray) -> np.ndarray:
+        """Points (n, 2), x and y in square pixels -> film pixels."""
+        return _apply(np.linalg.inv(self.matrix), points)
+
+    def boxes_to_square(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (n, 4) x0, y0, x1, y1 as fractions of the film -> fractions of the square."""
+        height, width = self.film_shape
+        return _boxes(self.to_square, boxes, np.array([width, height]), np.array([self.size, self.size]))
+
+    def boxes_to_film(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (n, 4) x0, y0, x1, y1 as fractions of the square -> fractions of the film."""
+        height, width = self.film_shape
+        return _boxes(self.to_film, boxes, np.array([self.size, self.size]), np.array([width, height]))
+
+    def map_to_film(self, heatmap: np.ndarray) -> np.ndarray:
+        """A map of the square, float (S, S), on the original film, float32 (H, W); 0 where the square did not reach."""
+        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
+        centres = np.linalg.inv(half) @ self.matrix @ half  # cv2 counts from the middle of the first pixel
+        height, width = self.film_shape
+        return cv2.warpAffine(np.asarray(heatmap, np.float32), centres[:2], (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, dtype=float).reshape(-1, 2)
+    return points @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def _boxes(move: Callable[[np.ndarray], np.ndarray], boxes: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    boxes = np.asarray(boxes, dtype=float).reshape(-1, 4)
+    first, second = move(boxes[:, :2] * before) / after, move(boxes[:, 2:] * before) / after
+    return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What is kept of a film, and how it is turned.
+
+    Attributes
+    ----------
+    box : (top, bottom, left, right)
+        Pixels of the film.
+    quarter_turns : int
+        Turns of 90 degrees, counterclockwise.
+    mirror : bool
+        Left and right exchanged, after turning.
+    """
+
+    box: tuple[int, int, int, int]
+    quarter_turns: int = 0
+    mirror: bool = False
+
+
+def fit_to_square(image: np.ndarray, size: int, placement: Placement) -> tuple[np.ndarray, Geometry]:
+    """Crop, turn, mirror and letterbox a film.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+    size : int
+        Side of the square, pixels.
+    placement : Placement
+
+    Returns
+    -------
+    square : float32 array (size, size)
+        Aspect kept, centred, 0 beside.
+    geometry : Geometry
+    """
+    top, bottom, left, right = placement.box
+    part = image[top:bottom, left:right]
+    matrix = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
+    for _ in range(placement.quarter_turns % 4):
+        matrix = np.array([[0, 1, 0], [-1, 0, part.shape[1]], [0, 0, 1.0]]) @ matrix
+        part = np.rot90(part)
+    if placement.mirror:
+        matrix = np.array([[-1, 0, part.shape[1]], [0, 1, 0], [0, 0, 1.0]]) @ matrix
+        part = part[:, ::-1]
+    height, width = part.shape
+    scale = size / max(height, width)
+    fitted_h, fitted_w = max(1, round(height * scale)), max(1, round(width * scale))
+    above, beside = (size - fitted_h) // 2, (size - fitted_w) // 2
+    smoothly = cv2.INTER_AREA if fitted_h < height else cv2.INTER_LINEAR
+    square = np.zeros((size, size), np.float32)
+    square[above : above + fitted_h, beside : beside + fitted_w] = cv2.resize(
+        np.ascontiguousarray(part, np.float32), (fitted_w, fitted_h), interpolation=smoothly
+    )
+    matrix = np.array([[fitted_w / width, 0, beside], [0, fitted_h / height, above], [0, 0, 1.0]]) @ matrix
+    return square, Geometry(matrix, (image.shape[0], image.shape[1]), size)
+
+
+def normalise_intensity(image: np.ndarray) -> np.ndarray:
+    """Stretch the 1st to the 99.5th percentile to [0, 1]: exposure differs from film to film, and is not disease."""
+    low, high = np.percentile(image, [1.0, 99.5])
+    if high <= low:
+        low, high = float(image.min()), max(float(image.max()), float(image.min()) + 1e-6)
+    return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """A film as the network sees it.
+
+    Attributes
+    ----------
+    image : uint8 array (S, S)
+        Bone bright.
+    placement : Placement
+    geometry : Geometry
+        Carries points, boxes and heat maps to the film and back.
+    contrast : float
+        How surely the hand was found (see HandMask); below HAND_CONTRAST the whole film was kept.
+    turn_confidence : float
+        See find_turn; below TURN_CONFIDENCE the film was not turned.
+    """
+
+    image: np.ndarray
+    placement: Placement
+    geometry: Geometry
+    contrast: float
+    turn_confidence: float
+
+    def fit_mask(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of the film, bool (H, W), in the square, bool (S, S): a pixel that is a quarter lesion is lesion, or a thin one would vanish."""
+        return fit_to_square(mask.astype(np.float32), self.image.shape[0], self.placement)[0] >= 0.25
+
+
+def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = True) -> NetworkInput:
+    """Find the hand, crop, turn it upright, mirror right hands, fit, normalise: training, evaluation and panel all come through here.
+
+    Parameters
+    ----------
+    radiograph : Radiograph
+    size : int
+        Side of the square, pixels.
+    mirror_right : bool
+        Mirror a film whose laterality is 'R', so that every hand looks like a left one.
+
+    Returns
+    -------
+    NetworkInput
+    """
+    image = normalise_intensity(radiograph.image)
+    height, width = image.shape
+    hand, box, turns, confidence = find_hand(image), (0, height, 0, width), 0, 0.0
+    if hand.contrast >= HAND_CONTRAST:
+        rows, columns = np.flatnonzero(hand.mask.any(axis=1)), np.flatnonzero(hand.mask.any(axis=0))
+        scale = height / hand.mask.shape[0]
+        margin = MARGIN * max(np.ptp(rows), np.ptp(columns)) * scale
+        box = (max(int(rows[0] * scale - margin), 0), min(int((rows[-1] + 1) * scale + margin), height),
+               max(int(columns[0] * scale - margin), 0), min(int((columns[-1] + 1) * scale + margin), width))  # fmt: skip
+        turns, confidence = find_turn(hand.mask)
+    placement = Placement(box, turns if confidence >= TURN_CONFIDENCE else 0, mirror_right and radiograph.laterality == "R")
+    kept = np.zeros_like(image)
+    window = np.s_[box[0] : box[1], box[2] : box[3]]
+    kept[window] = normalise_intensity(image[window])
+    square, geometry = fit_to_square(kept, size, placement)
+    return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, hand.contrast, confidence)
