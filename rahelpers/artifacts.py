@@ -121,7 +121,7 @@ class Step:
         self.made_from = {
             "step": name,
             "config": settings,
-            "inputs": {need: run.read_record(need)["key"] for need in needs} | (inputs or {}),
+            "inputs": {need: run.digest(need) for need in needs} | (inputs or {}),
             "code": code_hash(modules),
             "versions": library_versions(),
         }
@@ -195,7 +195,7 @@ class Run:
         write_text(self.folder / "config.json", save_config(self.config))
 
     def step(self, name: str, settings: dict[str, Any], inputs: dict[str, str] | None = None) -> Step:
-        """The step `name`, keyed by `settings`, the keys of the steps it reads, and further `inputs` (name -> hash)."""
+        """The step `name`, keyed by `settings`, what the steps that it reads wrote, and further `inputs` (name -> hash)."""
         return Step(self, name, settings, inputs)
 
     def file(self, step: str, name: str) -> Path:
@@ -211,6 +211,14 @@ class Run:
         if not path.exists():
             raise DamagedArtefact(f"{path.relative_to(self.folder)} is missing from run {self.folder.name}")
         return path
+
+    def digest(self, step: str) -> str:
+        """SHA-256 over what a finished step was made from and the files that came out: what later steps are keyed by.
+
+        The files count too, because training again from the same inputs gives another network unless it is deterministic.
+        """
+        record = self.read_record(step)
+        return hashlib.sha256(json.dumps([record["key"], record["files"]], sort_keys=True).encode()).hexdigest()
 
     def read_record(self, step: str, check_files: bool = False) -> dict[str, Any]:
         """The record of a finished step; with `check_files`, every file is compared with its SHA-256."""

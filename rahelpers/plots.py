@@ -80,6 +80,29 @@ def plot_films(images: np.ndarray, titles: list[str], title: str, lesions: np.nd
     return figure
 
 
+def plot_normalised(film: np.ndarray, box: np.ndarray, network_input: np.ndarray, title: str) -> Figure:
+    """A film with the outline of what is kept, and beside it the network's input.
+
+    Parameters
+    ----------
+    film : float array (H, W) in [0, 1]
+    box : float array (4,)
+        x0, y0, x1, y1 of the square on the film, as fractions; may reach beyond it.
+    network_input : uint8 array (S, S)
+    title : str
+    """
+    figure, (left, right) = _axes(2, 2, cell=3.2)
+    height, width = film.shape
+    left.imshow(film, cmap="gray", vmin=0, vmax=1)
+    x0, y0, x1, y1 = box * [width, height, width, height]
+    left.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="#ffd21f", linewidth=1.2, clip_on=False)
+    left.set_title(f"film, {width} x {height} px", fontsize=8)
+    right.imshow(network_input, cmap="gray", vmin=0, vmax=255)
+    right.set_title(f"network input, {network_input.shape[1]} x {network_input.shape[0]} px", fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
 def plot_joints(image: np.ndarray, joints: pd.DataFrame, title: str) -> Figure:
     """One film with its joint boxes and their names; a site with a score has a thicker box.
 

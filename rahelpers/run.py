@@ -74,7 +74,7 @@ def notebook_key(notebook: Path, run: Run) -> str:
     """Hash of a notebook's source, the config, the files that the run starts from and the records of the steps before it."""
     cells = [c.source for c in nbformat.read(notebook, as_version=4).cells]
     settings = {k: v for k, v in dataclasses.asdict(run.config).items() if k != "run_dir"}
-    before = {step: run.read_record(step)["key"] for step, name in NOTEBOOK_OF.items() if name < notebook.stem}
+    before = {step: run.digest(step) for step, name in NOTEBOOK_OF.items() if name < notebook.stem}
     files = source_fingerprint(run.config) | weights_fingerprint(run.config)
     text = json.dumps([cells, settings, files, before, library_versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -91,7 +91,7 @@ def _is_finished(notebook: Path, run: Run) -> bool:
         step = STEP_OF.get(notebook.stem)
         if step:
             current = run.read_record(step, check_files=True)
-            if current["key"] != record["step_key"] or current["made_from"]["code"] != _code_now(step):
+            if run.digest(step) != record["step"] or current["made_from"]["code"] != _code_now(step):
                 return False
         if sha256_of(executed) != record["sha256"]:
             raise DamagedArtefact(f"notebooks/{notebook.name} is damaged (its SHA-256 is not the recorded one)")
@@ -216,5 +216,5 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
     write_atomically(executed, lambda p: nbformat.write(book, p))
     working.unlink()
     step = STEP_OF.get(notebook.stem)
-    record = {"key": notebook_key(notebook, run), "sha256": sha256_of(executed), "step_key": run.read_record(step)["key"] if step else ""}
+    record = {"key": notebook_key(notebook, run), "sha256": sha256_of(executed), "step": run.digest(step) if step else ""}
     write_json(folder / f"{notebook.stem}.json", record)

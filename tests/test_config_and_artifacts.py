@@ -47,6 +47,18 @@ def test_every_value_is_documented():
     assert all(f.metadata["doc"] for f in dataclasses.fields(RunConfig)) and len(CONFIG_KEYS) > 30
 
 
+def test_a_step_remade_with_other_content_makes_later_ones_again(tmp_path):
+    """Same inputs, another file: a network trained again is another network, and its scores must not be the old one's."""
+    run = Run(make_config(run_dir=str(tmp_path / "r")))
+    for content, expected in (("one", False), ("two", False), ("two", True)):
+        curated = run.step("curate", {})
+        curated.write("a.txt", lambda p, c=content: p.write_text(c))
+        curated.finish()
+        trained = run.step("train", {})
+        assert trained.is_done() is expected
+        trained.finish()
+
+
 def _step(run, setting=1):
     return run.step("curate", {"setting": setting})
 

@@ -181,6 +181,7 @@ def build_hand(patient: Patient, findings: Findings, side: int, pose: Pose | Non
     size = body.normal() + SEX_SHIFT_SD * ((patient.sex == "M") - male)  # 0 on average: the table's sample is mixed
     stout = 1.0 + 0.045 * body.normal() + (0.05 if patient.sex == "M" else -0.05)
     overall = 1 + 0.065 * size
+    plump = 1 + 0.06 * random_for(patient, 14).normal()  # flesh on the fingers: assumption
     spaces = {}
     for name, z in own_space_z(patient, side).items():
         mean, sd = expected_space(patient, name)
@@ -198,7 +199,7 @@ def build_hand(patient: Patient, findings: Findings, side: int, pose: Pose | Non
     lengths = {digit: _draw_lengths(digit, size, body) for digit in RAYS}
     for digit, (x, y, angle) in RAYS.items():
         bend = broken[1] if digit == broken[0] and side == 0 else 0.0
-        _add_ray(hand, digit, carpal((x, y)), angle + own.normal(0, 0.6), lengths[digit], stout, spaces, findings, pose, bend)
+        _add_ray(hand, digit, carpal((x, y)), angle + own.normal(0, 0.6), lengths[digit], stout, plump, spaces, findings, pose, bend)
     shift = _scaphoid_shift(spaces, patient)
     margins = {}
     for name, corners in CARPALS.items():
@@ -249,7 +250,7 @@ def _scaphoid_shift(spaces: dict[str, float], patient: Patient) -> np.ndarray:
 
 
 def _add_ray(
-    hand: Hand, digit: int, base: np.ndarray, angle: float, lengths: list[float], stout: float, spaces: dict[str, float],
+    hand: Hand, digit: int, base: np.ndarray, angle: float, lengths: list[float], stout: float, plump: float, spaces: dict[str, float],
     findings: Findings, pose: Pose, bend: float,
 ) -> None:  # fmt: skip
     kinds = ("MC", "PP", "DP") if digit == 1 else ("MC", "PP", "MP", "DP")
@@ -283,11 +284,11 @@ def _add_ray(
         previous = (point - heading * back, np.array([heading[1], -heading[0]]), half_width * (1.0 if kind == "MC" else 0.78))
         path.append(point)
     path.append(point + direction * PULP[digit] * 0.3)
-    metacarpal, phalanges = np.array(path[:2]), np.array(path[1:])
-    hand.strokes.append((metacarpal, 25 * stout, 13.0))
-    hand.strokes.append((phalanges[:2], 19.5 * thick, 9.5 * thick))
-    hand.strokes.append((phalanges[:3], 18.0 * thick, 8.5 * thick))
-    hand.strokes.append((phalanges[1:], 15.5 * thick, 7.5 * thick))
+    metacarpal, phalanges, flesh = np.array(path[:2]), np.array(path[1:]), thick * plump
+    hand.strokes.append((metacarpal, 25 * stout * plump, 13.0))
+    hand.strokes.append((phalanges[:2], 19.5 * flesh, 9.5 * flesh))
+    hand.strokes.append((phalanges[:3], 18.0 * flesh, 8.5 * flesh))
+    hand.strokes.append((phalanges[1:], 15.5 * flesh, 7.5 * flesh))
 
 
 def _template(kind: str) -> tuple[np.ndarray, np.ndarray]:

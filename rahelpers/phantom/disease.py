@@ -26,6 +26,7 @@ SITES = tuple(dict.fromkeys([*EROSION_SITES, *JSN_SITES]))
 SPACE_Z = ((0.46, 0.62), (-0.37, 0.83), (-0.70, 0.96), (-1.91, 1.57))
 ANKYLOSIS = 4
 OA_SITES = {"DIP2": 0.9, "DIP3": 0.9, "DIP4": 0.7, "DIP5": 0.8, "PIP2": 0.5, "PIP3": 0.55, "PIP4": 0.4, "PIP5": 0.4, "CMC1": 0.9, "IP1": 0.5}
+TREATED, QUIET = 0.5, 0.3  # share of patients whose treatment works, and what it leaves of their synovitis: assumption
 MCP = ("MCP2", "MCP3", "MCP4", "MCP5")
 
 
@@ -52,7 +53,7 @@ class Findings:
     thinning : float
         Share of bone lost everywhere (age osteopenia).
     swelling : dict
-        Joint -> 0 to 1, fusiform soft-tissue swelling.
+        Joint -> 0 to 1, fusiform soft-tissue swelling: synovitis in RA, nodes in osteoarthritis.
     subluxation : dict
         MCP joint -> mm by which the phalanx slipped to the ulnar side.
     drift : float
@@ -128,6 +129,8 @@ def _draw_ra(damage: float, severity: float, shared: np.random.Generator, own: n
     jsn = {s: _grade(w, 4, damage, shared, own) for s, w in JSN_SITES.items()}
     # synovitis is there from the first months, before bone shows it (clinical.md); how much: assumption
     activity = float(np.clip(0.3 + 0.6 * severity + 0.2 * shared.normal(), 0, 1))
+    if shared.random() < TREATED:
+        activity *= QUIET
     osteopenia = float(np.clip(0.34 * damage + 0.08 * shared.normal(), 0, 0.5))
     swelling = {s: float(np.clip(activity * w + 0.2 * own.normal() - 0.1, 0, 1)) for s, w in JSN_SITES.items() if s.startswith(("MCP", "PIP"))}
     deformed = max(damage - 0.45, 0.0) / 0.55
@@ -142,8 +145,10 @@ def _draw_oa(severity: float, own: np.random.Generator) -> Findings:
     narrowing = {s: float(own.uniform(0.15, 0.25 + 0.6 * severity)) for s in hit}
     jsn = {s: 1 + int(share > 0.3) + int(share > 0.5) for s, share in narrowing.items() if s in JSN_SITES}
     central = tuple(s for s in hit if s.startswith(("DIP", "PIP", "IP")) and own.random() < 0.35 * severity)
-    deviation = {s: float(own.normal(0, 5 * severity)) for s in hit if s.startswith(("DIP", "PIP", "IP"))}
-    return Findings(jsn=jsn, narrowing=narrowing, osteophytes=hit, central=central, deviation=deviation)
+    fingers = [s for s in hit if s.startswith(("DIP", "PIP", "IP"))]
+    deviation = {s: float(own.normal(0, 5 * severity)) for s in fingers}
+    nodes = {s: float(own.uniform(0.0, 0.3 + 0.5 * severity)) for s in fingers}  # Heberden's and Bouchard's
+    return Findings(jsn=jsn, narrowing=narrowing, osteophytes=hit, central=central, deviation=deviation, swelling=nodes)
 
 
 def _grade(weight: float, most: int, damage: float, shared: np.random.Generator, own: np.random.Generator) -> int:

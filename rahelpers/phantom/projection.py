@@ -24,6 +24,7 @@ SUBPIXEL = 4  # bits of cv2's fixed-point coordinates
 # collapse (clinical.md); the shares are assumptions.
 EROSION_RADIUS = (0.0, 0.2, 0.3, 0.42, 0.55, 0.7)
 SKIN_SMOOTH_MM = 2.0
+SWELLING_MM = 1.8  # by how much the worst swelling moves the skin on either side: assumption
 TEXTURE_MM = 0.22  # side of a texture cell: trabeculae are 0.1 to 0.2 mm thick and 0.6 mm apart (assumption)
 MASKS = ("erosion", "narrowing", "ankylosis", "osteopenia", "swelling", "subluxation", "collapse")
 
@@ -142,11 +143,11 @@ def _soft_tissue(hand: Hand, findings: Findings, detector: Detector, masks: dict
         if amount > 0.05:
             joint = hand.joints[name]
             angle = _film_angle(joint.direction, detector)
-            half = 0.5 * (2.9 if name.startswith("PIP") else 3.2) * joint.half_width
-            axes = (2.1 * joint.half_width, half + 2.4 * amount)
+            half = 0.5 * (3.2 if name.startswith("MCP") else 2.9) * joint.half_width
+            axes = (2.1 * joint.half_width, half + SWELLING_MM * amount)
             _disc(whole, joint.centre, axes, angle, 255, detector)
             _disc(swollen, joint.centre, axes, angle, 4.5 * amount, detector)
-            if amount > 0.3:
+            if findings.has_ra and amount > 0.3:
                 _disc(masks["swelling"], joint.centre, axes, angle, 255, detector)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(2.6 * detector.scale) + 1,) * 2)
     whole = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, kernel)
