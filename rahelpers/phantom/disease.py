@@ -128,13 +128,13 @@ def _draw_ra(damage: float, severity: float, shared: np.random.Generator, own: n
     erosion = {s: _grade(w, 5, damage, shared, own) for s, w in EROSION_SITES.items()}
     jsn = {s: _grade(w, 4, damage, shared, own) for s, w in JSN_SITES.items()}
     # synovitis is there from the first months, before bone shows it (clinical.md); how much: assumption
-    activity = float(np.clip(0.3 + 0.6 * severity + 0.2 * shared.normal(), 0, 1))
+    activity = float(np.clip(0.12 + 0.75 * severity + 0.2 * shared.normal(), 0, 1))
     if shared.random() < TREATED:
         activity *= QUIET
     osteopenia = float(np.clip(0.34 * damage + 0.08 * shared.normal(), 0, 0.5))
     swelling = {s: float(np.clip(activity * w + 0.2 * own.normal() - 0.1, 0, 1)) for s, w in JSN_SITES.items() if s.startswith(("MCP", "PIP"))}
-    deformed = max(damage - 0.45, 0.0) / 0.55
-    drift = float(max(deformed * (14 + 6 * own.normal()), 0.0))
+    deformed = max(damage - 0.4, 0.0) / 0.6
+    drift = float(max(deformed * (22 + 8 * own.normal()), 0.0))
     subluxation = {s: float(max(deformed * (2.5 + 1.5 * own.normal()), 0.0)) for s in MCP if jsn[s] >= 3}
     collapse = float(np.clip((jsn["SR"] + jsn["SC"] - 3) / 5, 0, 1))
     return Findings(erosion, jsn, has_ra=True, osteopenia=osteopenia, swelling=swelling, subluxation=subluxation, drift=drift, collapse=collapse)
