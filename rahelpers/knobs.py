@@ -7,7 +7,7 @@ import dataclasses
 import ipywidgets as widgets
 import numpy as np
 
-from rahelpers.phantom import Film, draw_findings, make_patient, render
+from rahelpers.phantom import Film, Pose, draw_findings, make_patient, render
 from rahelpers.phantom.disease import EROSION_SITES
 from rahelpers.plots import figure_png, picture_html, plot_films
 
@@ -15,7 +15,9 @@ SIZE = 384
 WATCHED = ("MCP2", "MCP3", "PIP3", "SR")  # joints whose width is shown
 
 
-def render_knobs(seed: int, index: int, severity: float, duration: float, site: str, grade: int, dose: float, visit: int) -> Film:
+def render_knobs(
+    seed: int, index: int, severity: float, duration: float, site: str, grade: int, dose: float, visit: int = 0, spread: float = 1.35, tilt: float = 0.0
+) -> Film:
     """The left hand of a phantom patient with RA as the knobs say.
 
     Parameters
@@ -33,7 +35,11 @@ def render_knobs(seed: int, index: int, severity: float, duration: float, site: 
     dose : float
         Air kerma at the detector, microgray.
     visit : int
-        0 or 1: another day, another pose.
+        0 or 1: two years later, when RA has gone on.
+    spread : float
+        Of the fingers, as a multiple of the angles between the metacarpals.
+    tilt : float
+        Of the hand about its long axis, degrees.
 
     Raises
     ------
@@ -45,7 +51,7 @@ def render_knobs(seed: int, index: int, severity: float, duration: float, site: 
     patient = dataclasses.replace(make_patient(seed, index), label=1, condition="RA", severity=severity, duration=duration)
     findings = draw_findings(patient, 0, visit)
     findings = dataclasses.replace(findings, erosion=findings.erosion | {site: grade})
-    return render(patient, "L", SIZE, findings, visit, dose)
+    return render(patient, "L", SIZE, findings, visit, dose, Pose(spread=spread, tilt=tilt))
 
 
 def describe_knobs(film: Film) -> str:
@@ -69,6 +75,8 @@ def build_knobs(seed: int) -> widgets.Widget:
         "site": widgets.Dropdown(options=list(EROSION_SITES), value="MCP2", description="site", style=style),
         "grade": widgets.IntSlider(3, 0, 5, description="erosion there", style=style, **late),
         "dose": widgets.FloatLogSlider(2.5, min=-1, max=1, step=0.1, description="dose, µGy", style=style, readout_format=".2f", **late),
+        "spread": widgets.FloatSlider(1.35, min=0.5, max=2.2, step=0.05, description="finger spread", style=style, **late),
+        "tilt": widgets.FloatSlider(0, min=-20, max=20, step=1, description="tilt, degrees", style=style, **late),
         "visit": widgets.ToggleButtons(options=[("first visit", 0), ("two years later", 1)], description="visit", style=style),
     }
     view = widgets.HTML()

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from rahelpers.phantom.anatomy import Hand, build_hand, draw_pose
+from rahelpers.phantom.anatomy import Hand, Pose, build_hand, draw_pose
 from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES, SITES, Findings, draw_findings
 from rahelpers.phantom.patient import COHORT, Patient, make_patient, random_for
 from rahelpers.phantom.projection import Detector, project
@@ -61,7 +61,10 @@ class Film:
         return np.rint(self.image * 65535).astype(np.uint16)
 
 
-def render(patient: Patient, side: str, size: int, disease: Findings | None | str = OWN_DISEASE, visit: int = 0, dose_ugy: float | None = None) -> Film:
+def render(
+    patient: Patient, side: str, size: int, disease: Findings | None | str = OWN_DISEASE, visit: int = 0, dose_ugy: float | None = None,
+    pose: Pose | None = None,
+) -> Film:  # fmt: skip
     """The film of one hand.
 
     Parameters
@@ -76,6 +79,8 @@ def render(patient: Patient, side: str, size: int, disease: Findings | None | st
         0 or 1: a second visit, two years later, has another pose and exposure.
     dose_ugy : float, optional
         Air kerma at the detector instead of the drawn one, microgray.
+    pose : Pose, optional
+        How the hand lies, instead of the drawn pose.
 
     Raises
     ------
@@ -92,7 +97,8 @@ def render(patient: Patient, side: str, size: int, disease: Findings | None | st
     findings = draw_findings(patient, which, visit) if disease == OWN_DISEASE else (disease or Findings())
     purpose = (which, visit)
     pose_rng, noise_rng = random_for(patient, 5, *purpose), random_for(patient, 6, *purpose)
-    pose = draw_pose(pose_rng)
+    drawn = draw_pose(pose_rng)  # always, so that place and scale stay the same
+    pose = pose or drawn
     hand = build_hand(patient, findings, which, pose)
     grid = size * -(-DRAWN_PIXELS // size)
     scale = grid / FIELD_MM * pose_rng.uniform(0.93, 1.03)
