@@ -27,6 +27,8 @@ SPACE_Z = ((0.46, 0.62), (-0.37, 0.83), (-0.70, 0.96), (-1.91, 1.57))
 ANKYLOSIS = 4
 OA_SITES = {"DIP2": 0.9, "DIP3": 0.9, "DIP4": 0.7, "DIP5": 0.8, "PIP2": 0.5, "PIP3": 0.55, "PIP4": 0.4, "PIP5": 0.4, "CMC1": 0.9, "IP1": 0.5}
 TREATED, QUIET = 0.5, 0.3  # share of patients whose treatment works, and what it leaves of their synovitis: assumption
+QUIET_BELOW = 0.1  # severity under which synovitis is as quiet as if treated: assumption
+LEAST_SWELLING = 0.2  # less is within what fingers vary by: assumption
 MCP = ("MCP2", "MCP3", "MCP4", "MCP5")
 
 
@@ -129,10 +131,11 @@ def _draw_ra(damage: float, severity: float, shared: np.random.Generator, own: n
     jsn = {s: _grade(w, 4, damage, shared, own) for s, w in JSN_SITES.items()}
     # synovitis is there from the first months, before bone shows it (clinical.md); how much: assumption
     activity = float(np.clip(0.12 + 0.75 * severity + 0.2 * shared.normal(), 0, 1))
-    if shared.random() < TREATED:
+    if shared.random() < TREATED or severity < QUIET_BELOW:
         activity *= QUIET
-    osteopenia = float(np.clip(0.34 * damage + 0.08 * shared.normal(), 0, 0.5))
-    swelling = {s: float(np.clip(activity * w + 0.2 * own.normal() - 0.1, 0, 1)) for s, w in JSN_SITES.items() if s.startswith(("MCP", "PIP"))}
+    osteopenia = float(np.clip(0.34 * damage + 0.08 * shared.normal() - 0.02, 0, 0.5))
+    amounts = {s: float(np.clip(activity * w + 0.2 * own.normal() - 0.1, 0, 1)) for s, w in JSN_SITES.items() if s.startswith(("MCP", "PIP"))}
+    swelling = {s: amount for s, amount in amounts.items() if amount > LEAST_SWELLING}
     deformed = max(damage - 0.4, 0.0) / 0.6
     drift = float(max(deformed * (22 + 8 * own.normal()), 0.0))
     subluxation = {s: float(max(deformed * (2.5 + 1.5 * own.normal()), 0.0)) for s in MCP if jsn[s] >= 3}
@@ -154,7 +157,7 @@ def _draw_oa(severity: float, own: np.random.Generator) -> Findings:
 def _grade(weight: float, most: int, damage: float, shared: np.random.Generator, own: np.random.Generator) -> int:
     """A grade from a latent tendency: three quarters of its variance is common to both hands."""
     latent = np.sqrt(0.75) * shared.normal() + np.sqrt(0.25) * own.normal()
-    return int(np.clip(np.round((3.4 * damage * weight + 0.7 * latent - 0.55) * most / 4), 0, most))
+    return int(np.clip(np.round((3.9 * damage * weight + 0.7 * latent - 0.9) * most / 4), 0, most))
 
 
 def count_features(findings: Findings) -> dict[str, float]:

@@ -14,6 +14,7 @@ COHORT_FILE = resources.files("rahelpers.phantom").joinpath("cohort.toml")
 COHORT: dict[str, Any] = tomllib.loads(COHORT_FILE.read_text(encoding="utf-8"))
 COHORT_SHA256 = hashlib.sha256(COHORT_FILE.read_bytes()).hexdigest()
 SPECTRA = tuple(COHORT["spectrum"])
+SILENT = 0.1  # what a silent course leaves of the severity: assumption
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def make_patient(seed: int, index: int, spectrum: str = "mixed") -> Patient:
     sex = "F" if rng.random() < people["share_female"] else "M"
     incidental = tuple(name for name, share in COHORT["incidental"].items() if rng.random() < share)
     label = int(rng.random() < mix["prevalence"])
-    severity = float(rng.beta(*mix["severity"]))
+    severity = float(rng.beta(*mix["severity"])) * (SILENT if rng.random() < mix["silent"] else 1.0)
     weights = np.array(list(mix["controls"].values()))
     control = str(rng.choice(list(mix["controls"]), p=weights / weights.sum()))
     duration = float(np.round(min(rng.exponential(mix["duration"]), max(age - 18, 0.5)), 1)) if label else 0.0
