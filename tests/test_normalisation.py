@@ -66,6 +66,13 @@ def test_exposure_is_taken_out(phantom_films):
     assert np.abs(plain.image.astype(int) - dark.image.astype(int)).max() <= 1
 
 
+def test_an_inverted_film_is_turned_to_bone_bright(phantom_films):
+    for film in phantom_films:
+        plain, negative = to_network_input(Radiograph(film.image), 96), to_network_input(Radiograph(1 - film.image), 96)
+        assert (plain.inverted, negative.inverted) == (False, True)
+        assert np.corrcoef(plain.image.ravel(), negative.image.ravel())[0, 1] > 0.99
+
+
 def test_without_a_hand_the_whole_film_is_kept():
     ramp = np.linspace(0, 1, 60 * 90, dtype=np.float32).reshape(60, 90)
     seen = to_network_input(Radiograph(ramp), 64)
