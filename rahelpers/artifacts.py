@@ -18,7 +18,7 @@ from rahelpers.config import RunConfig, save_config
 
 # Step name -> (folder, steps it reads, modules whose code makes it). One direction: a step reads only earlier ones.
 STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    "curate": ("01_curate", (), ("phantom", "radiograph", "normalisation", "sources", "curation", "splits")),
+    "curate": ("01_curate", (), ("phantom", "radiograph", "normalisation", "quality", "sources", "curation", "splits")),
     "train": ("02_train", ("curate",), ("vgg", "training")),
     "evaluate": ("03_evaluate", ("curate", "train"), ("inference", "evaluation")),
     "gradcam": ("04_gradcam", ("curate", "train"), ("inference", "gradcam", "scoreboard")),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import pandera.pandas as pa
 from rahelpers.artifacts import Run, Step
 from rahelpers.normalisation import Geometry, to_network_input
 from rahelpers.progress import show_progress
+from rahelpers.quality import check_film
 from rahelpers.sources import JOINT_COLUMNS, first_fault, iter_source, source_fingerprint
 from rahelpers.splits import SPLITS, find_leaks, split_by_patient
 
@@ -20,6 +21,7 @@ CONFIG_KEYS = (
     "file_column", "patient_column", "label_column", "positive", "laterality_column", "boxes", "max_films",
 )  # fmt: skip
 
+QUALITY_COLUMNS = ["image_id", "check", "action", "value", "limit", "words"]
 MANIFEST_SCHEMA = pa.DataFrameSchema(
     {
         "image_id": pa.Column(str, unique=True),
@@ -36,6 +38,8 @@ MANIFEST_SCHEMA = pa.DataFrameSchema(
         "spacing_mm": pa.Column(float, pa.Check.gt(0), nullable=True),
         "sha256": pa.Column(str, pa.Check.str_length(64, 64)),
         "condition": pa.Column(str),
+        "action": pa.Column(str, pa.Check.isin(["keep", "fix"])),
+        "reason": pa.Column(str),
     },
     coerce=True,
     strict=True,
@@ -55,16 +59,22 @@ class Cohort:
     joints : DataFrame
         The joint table; boxes as fractions of the S x S square. Empty where the source knows no joints.
     lesions : bool array (n, S, S) or None
-        Exact lesion masks; None where the source knows none.
+        Exact lesion masks: erosions, narrowed and fused joints; None where the source knows none.
+    signs : bool array (n, S, S) or None
+        Every sign of the disease, also those without an edge (swelling, osteopenia); None where the source knows none.
     excluded : DataFrame
         image_id and reason of every film that was left out.
+    quality : DataFrame
+        Every finding of quality control, on kept and excluded films: image_id, check, action, value, limit, words.
     """
 
     manifest: pd.DataFrame
     images: np.ndarray
     joints: pd.DataFrame
     lesions: np.ndarray | None
+    signs: np.ndarray | None
     excluded: pd.DataFrame
+    quality: pd.DataFrame
 
     def split(self, name: str) -> np.ndarray:
         """Row indices of one split: train, validation or test."""
@@ -102,9 +112,10 @@ def _curate(run: Run, step: Step) -> None:
     config = run.config
     rows: list[dict] = []
     images: list[np.ndarray] = []
-    lesions: list[np.ndarray | None] = []
+    masks: dict[str, list[np.ndarray | None]] = {"lesions": [], "signs": []}
     joints: list[pd.DataFrame] = []
     excluded: list[dict] = []
+    quality: list[dict] = []
     total = 2 * config.n_patients if config.source == "phantom" else None
     for item in show_progress(iter_source(config), "reading films", total):
         if item.radiograph is None:
@@ -113,12 +124,19 @@ def _curate(run: Run, step: Step) -> None:
         film = item.radiograph
         height, width = film.image.shape
         seen = to_network_input(film, config.image_size)
+        findings = check_film(film, seen)
+        quality += [{"image_id": item.row["image_id"]} | dataclasses.asdict(finding) for finding in findings]
+        if findings and findings[0].action == "exclude":
+            excluded.append({"image_id": item.row["image_id"], "reason": findings[0].words})
+            continue
         images.append(seen.image)
-        lesions.append(None if item.lesion is None else seen.fit_mask(item.lesion))
+        for name, mask in (("lesions", item.lesion), ("signs", item.signs)):
+            masks[name].append(None if mask is None else seen.fit_mask(mask))
         if len(item.joints):
             joints.append(_fit_joints(item.joints, item.row["image_id"], seen.geometry))
         rows.append(item.row | {"laterality": film.laterality, "width": width, "height": height,
-                                "spacing_mm": film.spacing_mm if film.spacing_mm else np.nan, "source": config.source})  # fmt: skip
+                                "spacing_mm": film.spacing_mm if film.spacing_mm else np.nan, "source": config.source,
+                                "action": findings[0].action if findings else "keep", "reason": "; ".join(f.words for f in findings)})  # fmt: skip
     if not rows:
         raise ValueError(f"no film could be used; the first reason: {excluded[0]['reason'] if excluded else 'the source is empty'}")
     manifest = pd.DataFrame(rows)
@@ -129,10 +147,12 @@ def _curate(run: Run, step: Step) -> None:
     manifest = check_manifest(manifest[list(MANIFEST_SCHEMA.columns)])
     step.write("manifest.csv", lambda p: manifest.to_csv(p, index=False))
     step.write("images.npy", lambda p: np.save(p, np.stack([images[i] for i in kept])))
-    if all(lesions[i] is not None for i in kept):
-        step.write("lesions.npy", lambda p: np.save(p, np.stack([lesions[i] for i in kept])))
+    for name, found in masks.items():
+        if all(found[i] is not None for i in kept):
+            step.write(f"{name}.npy", lambda p, f=found: np.save(p, np.stack([f[i] for i in kept])))
     table = pd.concat(joints, ignore_index=True) if joints else pd.DataFrame(columns=JOINT_COLUMNS)
     step.write("joints.csv", lambda p: table.to_csv(p, index=False))
+    step.write("quality.csv", lambda p: pd.DataFrame(quality, columns=QUALITY_COLUMNS).to_csv(p, index=False))
     step.write("excluded.csv", lambda p: pd.DataFrame(excluded, columns=["image_id", "reason"]).to_csv(p, index=False))
     step.finish()
 
@@ -167,6 +187,7 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
         laterality=manifest["laterality"].fillna(""),
         file=manifest["file"].fillna(""),
         condition=manifest["condition"].fillna(""),
+        reason=manifest["reason"].fillna(""),
     )
     try:
         manifest = MANIFEST_SCHEMA.validate(manifest, lazy=True)
@@ -186,14 +207,20 @@ def load_cohort(run: Run) -> Cohort:
     MissingArtefact
         If step 01 has not been run.
     """
-    text = {"image_id": str, "patient_id": str, "sex": str, "laterality": str, "file": str, "condition": str}
+    text = {"image_id": str, "patient_id": str, "sex": str, "laterality": str, "file": str, "condition": str, "reason": str}
     path = run.file("curate", "manifest.csv")
     manifest = check_manifest(pd.read_csv(path, dtype=text, keep_default_na=True))
-    lesion_file: Path = path.parent / "lesions.npy"
+
+    def masks(name: str) -> np.ndarray | None:
+        file = path.parent / f"{name}.npy"
+        return np.load(file, mmap_mode="r") if file.exists() else None
+
     return Cohort(
         manifest,
         np.load(run.file("curate", "images.npy"), mmap_mode="r"),
         pd.read_csv(run.file("curate", "joints.csv"), dtype={"image_id": str}),
-        np.load(lesion_file, mmap_mode="r") if lesion_file.exists() else None,
+        masks("lesions"),
+        masks("signs"),
         pd.read_csv(run.file("curate", "excluded.csv"), dtype={"image_id": str}),
+        pd.read_csv(run.file("curate", "quality.csv"), dtype={"image_id": str}),
     )

@@ -48,7 +48,7 @@ def check_packages(requirements: list[str] | None = None) -> Check:
     needed = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})]
     for requirement in needed:
         try:
-            installed = metadata.version(requirement.name)
+            installed = _installed(requirement.name)
         except metadata.PackageNotFoundError:
             wrong.append(f"{requirement.name} is missing")
             continue
@@ -56,6 +56,16 @@ def check_packages(requirements: list[str] | None = None) -> Check:
             wrong.append(f"{requirement.name} {installed} is not {requirement.specifier}")
     mend = f"{Path(sys.executable).name} -m pip install --require-hashes -r requirements.lock"
     return Check("FAIL", "packages", "; ".join(wrong), mend) if wrong else Check("ok", "packages", f"{len(needed)} direct dependencies in bounds")
+
+
+def _installed(name: str) -> str:
+    """Version of a package; with a GPU, tensorflow stands in for tensorflow-cpu (README, "With a GPU")."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        if name == "tensorflow-cpu":
+            return metadata.version("tensorflow")
+        raise
 
 
 def check_processor() -> Check:
@@ -75,12 +85,12 @@ def check_gpu() -> Check:
     if not tool:
         return Check("ok", "GPU", "none found; the course is sized for the CPU")
     listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False).stdout.strip()
-    return Check(
-        "warn",
-        "GPU",
-        f"{listed or 'driver found, no device'}; the locked tensorflow-cpu does not use it",
-        "pip install 'tensorflow[and-cuda]' for the full profile",
-    )
+    found = listed or "driver found, no device"
+    try:
+        metadata.version("tensorflow-cpu")
+    except metadata.PackageNotFoundError:
+        return Check("ok", "GPU", found)
+    return Check("warn", "GPU", f"{found}; the locked tensorflow-cpu does not use it", "see 'With a GPU' in README.md")
 
 
 def check_disk(folder: Path | None = None) -> Check:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
@@ -55,6 +56,37 @@ def bootstrap_interval(statistic: Statistic, labels: np.ndarray, scores: np.ndar
     return float(low), float(high)
 
 
+def rate_interval(hits: np.ndarray, patients: np.ndarray, n: int, seed: int) -> dict[str, float]:
+    """A share of films with its 95 % interval: patient bootstrap, and the exact binomial one where every film is alike.
+
+    Resampling films that are all hits (or all misses) gives an interval of no width, which would pass few patients off as certainty.
+
+    Parameters
+    ----------
+    hits : bool or float array (m,)
+        1 or 0 for each film.
+    patients : array (m,)
+    n, seed : int
+        Bootstrap resamples and seed.
+
+    Returns
+    -------
+    dict
+        value, low, high.
+
+    References
+    ----------
+    Clopper & Pearson, Biometrika 1934;26:404; with patients, not films, as the number of trials.
+    """
+    hits = np.asarray(hits, dtype=float)
+    value, trials = float(hits.mean()), len(np.unique(patients))
+    if value in (0.0, 1.0):
+        exact = binomtest(round(value * trials), trials).proportion_ci(0.95, method="exact")
+        return {"value": value, "low": float(exact.low), "high": float(exact.high)}
+    low, high = bootstrap_interval(lambda _, h: float(h.mean()), np.ones(len(hits)), hits, patients, n, seed)
+    return {"value": value, "low": low, "high": high}
+
+
 def compute_scores(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, threshold: float, n: int, seed: int) -> dict[str, Any]:
     """AUC, sensitivity, specificity and Brier score with intervals, the confusion matrix, and the counts.
 
@@ -77,14 +109,15 @@ def compute_scores(labels: np.ndarray, probability: np.ndarray, patients: np.nda
         raise ValueError(f"labels hold only {np.unique(labels).tolist()}: scores need both classes")
     statistics: dict[str, Statistic] = {
         "auc": lambda y, p: float(roc_auc_score(y, p)) if 0 < y.sum() < len(y) else np.nan,
-        "sensitivity": lambda y, p: float((p[y == 1] >= threshold).mean()),
-        "specificity": lambda y, p: float((p[y == 0] < threshold).mean()),
         "brier": lambda y, p: float(brier_score_loss(y, p)),
     }
     scores: dict[str, Any] = {}
     for name, statistic in statistics.items():
         low, high = bootstrap_interval(statistic, labels, probability, patients, n, seed)
         scores[name] = {"value": statistic(labels, probability), "low": low, "high": high}
+    called = probability >= threshold
+    for name, hits, films in (("sensitivity", called, labels == 1), ("specificity", ~called, labels == 0)):
+        scores[name] = rate_interval(hits[films], patients[films], n, seed)
     tn, fp, fn, tp = confusion_matrix(labels, probability >= threshold, labels=[0, 1]).ravel().tolist()
     scores["confusion"] = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
     scores["counts"] = {
@@ -125,6 +158,7 @@ def _evaluate(run: Run, step: Step) -> None:
         "class_names": list(config.class_names),
         "operating_point": bundle.info["operating_point"],
         "temperature": bundle.info["temperature"],
+        "offset": bundle.info["offset"],
         "interval": f"95 % patient bootstrap, percentile, {config.n_bootstrap} resamples",
         "splits": {},
     }
@@ -170,7 +204,7 @@ def compute_calibration(labels: np.ndarray, probability: np.ndarray, bins: int =
 
 
 def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: int) -> pd.DataFrame:
-    """How well facts that have nothing to do with joints predict the label, each alone.
+    """How well facts of the file, the person and the picture as a whole predict the label, each alone.
 
     Parameters
     ----------
@@ -183,26 +217,27 @@ def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: 
     -------
     DataFrame
         One fact a row: its AUC with interval (below 0.5: a low value goes with a positive label), and whether the interval
-        contains 0.5. Facts that are the same in every film, or unknown, are left out.
+        contains 0.5, and how many films are known. Facts that are the same in every film, or known in one class only, are left out.
     """
     border = np.concatenate([images[:, :4].reshape(len(images), -1), images[:, -4:].reshape(len(images), -1)], axis=1)
     facts = {
         "film width": manifest["width"],
         "film height": manifest["height"],
         "pixel spacing": manifest["spacing_mm"],
-        "right hand": (manifest["laterality"] == "R").astype(float),
+        "right hand": (manifest["laterality"] == "R").where(manifest["laterality"] != ""),
         "age": manifest["age"],
-        "male": (manifest["sex"] == "M").astype(float),
+        "male": (manifest["sex"] == "M").where(manifest["sex"] != ""),
         "mean intensity": images.reshape(len(images), -1).mean(axis=1),
-        "border intensity": border.mean(axis=1),
+        "intensity above and below the hand": border.mean(axis=1),
     }
     labels, patients = manifest["label"].to_numpy(), manifest["patient_id"].to_numpy()
     rows = {}
     for name, values in facts.items():
-        values = np.asarray(values, dtype=float)
-        if np.isnan(values).any() or np.ptp(values) == 0:
+        values = pd.Series(values, dtype=float).to_numpy()
+        known = ~np.isnan(values)
+        if len(np.unique(labels[known])) < 2 or np.ptp(values[known]) == 0:
             continue
-        low, high = bootstrap_interval(lambda y, s: float(roc_auc_score(y, s)), labels, values, patients, n, seed)
-        auc = float(roc_auc_score(labels, values))
-        rows[name] = {"AUC": f"{auc:.2f} ({low:.2f}–{high:.2f})", "interval contains 0.5": "yes" if low <= 0.5 <= high else "NO"}
+        low, high = bootstrap_interval(lambda y, s: float(roc_auc_score(y, s)), labels[known], values[known], patients[known], n, seed)
+        auc = float(roc_auc_score(labels[known], values[known]))
+        rows[name] = {"AUC": f"{auc:.2f} ({low:.2f}–{high:.2f})", "interval contains 0.5": "yes" if low <= 0.5 <= high else "NO", "films": int(known.sum())}
     return pd.DataFrame(rows).T

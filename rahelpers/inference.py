@@ -31,18 +31,14 @@ class Bundle:
     folder: Path
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
-        """Calibrated probability of the positive class: sigmoid(logit / temperature) (Guo et al. 2017, arXiv 1706.04599).
+        """Calibrated probability of the positive class, float64 (n,), of logits, float (n,)."""
+        return calibrate(logits, self.info["temperature"], self.info["offset"])
 
-        Parameters
-        ----------
-        logits : float array (n,)
 
-        Returns
-        -------
-        float64 array (n,)
-        """
-        scaled = np.asarray(logits, dtype=np.float64) / self.info["temperature"]
-        return 1.0 / (1.0 + np.exp(-np.clip(scaled, -60, 60)))
+def calibrate(logits: np.ndarray, temperature: float, offset: float) -> np.ndarray:
+    """sigmoid(logit / temperature + offset), float64 (n,); see rahelpers.training.fit_calibration."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature + offset
+    return 1.0 / (1.0 + np.exp(-np.clip(scaled, -60, 60)))
 
 
 def load_bundle(folder: Path) -> Bundle:

@@ -18,7 +18,7 @@ MASK_SIDE = 192  # the hand is looked for on a film whose long side has so many 
 LOG_OFFSET = 0.06  # grey value below which the film is noise: skin against air is a step in the logarithm, however dark the fingers
 UNIFORM = (0.10, 0.035)  # a line at the film's edge whose 96 % range and SD are below these is frame or air
 HAND_SHARE = (0.06, 0.75)  # of the field
-FULLEST = 0.85  # of its bounding box: what fills more is an exposed field, not a hand
+FULLEST = 0.75  # of its bounding box: a hand fills at most 0.70 (100 real films); what fills more is an exposed field
 TOUCH = 0.35  # a hand does not lie along more than this share of the field's rim
 HAND_CONTRAST = 0.03  # of 900 real films, those below show an exposed field that is dark against the rest of the detector
 # Below this the film is looked at inverted too: of 225 real films none was inverted wrongly, of the same films stored inverted 202 were mended.
@@ -280,8 +280,8 @@ class NetworkInput:
         Carries points, boxes and heat maps to the film and back.
     inverted : bool
         The film was stored with bone dark; it is bright here.
-    contrast : float
-        How surely the hand was found (see HandMask); below HAND_CONTRAST the whole film was kept.
+    hand : HandMask
+        On the film as it lies; below HAND_CONTRAST the whole film was kept.
     turn_confidence : float
         See find_turn; below TURN_CONFIDENCE the film was not turned.
     """
@@ -290,7 +290,7 @@ class NetworkInput:
     placement: Placement
     geometry: Geometry
     inverted: bool
-    contrast: float
+    hand: HandMask
     turn_confidence: float
 
     def fit_mask(self, mask: np.ndarray) -> np.ndarray:
@@ -332,4 +332,4 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
     window = np.s_[box[0] : box[1], box[2] : box[3]]
     kept[window] = normalise_intensity(image[window])
     square, geometry = fit_to_square(kept, size, placement)
-    return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, inverted, hand.contrast, confidence)
+    return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, inverted, hand, confidence)

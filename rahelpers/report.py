@@ -73,25 +73,14 @@ def _explanations(run: Run) -> Markup:
 
     cam = json.loads(run.file("gradcam", "scores.json").read_text())
     shap = json.loads(run.file("shap", "scores.json").read_text())
-    rows = [
-        (
-            "Grad-CAM: hottest point lies in a lesion",
-            show(cam["hit_rate"]),
-            show(cam["chance"]),
-            f"{cam['films_with_lesion']} films with a lesion",
-        ),
-        (
-            "Grad-CAM: share of heat inside lesions",
-            show(cam["energy"]),
-            show(cam["chance"]),
-            f"{cam['films_with_lesion']} films with a lesion",
-        ),
-        (
-            "SHAP: strongest region is a diseased site",
-            show(shap["top_site_diseased"]),
-            show(shap["chance"]),
-            f"{shap['films_with_scores']} films",
-        ),
+    rows = []
+    for name, words in (("lesions", "a lesion (erosion, narrowed or fused joint)"), ("signs", "any sign of RA (also swelling, osteopenia, drift)")):
+        score = cam[name] or {"hit_rate": None, "chance": None, "energy": None, "films": 0}
+        counts = f"{score['films']} films that have one"
+        rows.append((f"Grad-CAM: hottest point lies in {words}", show(score["hit_rate"]), show(score["chance"]), counts))
+        rows.append((f"Grad-CAM: share of the hand's heat inside {words}", show(score["energy"]), show(score["chance"]), counts))
+    rows += [
+        ("SHAP: strongest region is a diseased site", show(shap["top_site_diseased"]), show(shap["chance"]), f"{shap['films_with_scores']} films"),
         ("SHAP: largest additivity error, logits", show(shap["largest_additivity_error"]), "0", f"{shap['films']} films"),
     ]
     return Markup(pd.DataFrame(rows, columns=["question", "found", "chance", "counts"]).to_html(border=0, index=False))

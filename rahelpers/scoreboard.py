@@ -12,7 +12,7 @@ import pandas as pd
 
 from rahelpers.artifacts import write_atomically
 from rahelpers.curation import Cohort
-from rahelpers.evaluation import bootstrap_interval
+from rahelpers.evaluation import bootstrap_interval, rate_interval
 from rahelpers.normalisation import find_hand
 from rahelpers.progress import show_progress
 
@@ -80,10 +80,10 @@ def energy_inside(heatmap: np.ndarray, lesion: np.ndarray) -> float:
 
 
 def score_maps(cohort: Cohort, rows: np.ndarray, maps: np.ndarray, flat: np.ndarray, n: int, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Score heat maps against lesion masks.
+    """Score heat maps against what the source knows: lesions with an edge, and all signs of the disease.
 
-    Only films that have a lesion and a map that is not flat can hit. A flat map counts as a miss. Chance is the share of the
-    hand that is lesion: what a random point in the hand would hit.
+    Only films that have such a place can hit. A flat map counts as a miss. Chance is the share of the hand that is such a place: what a
+    random point in the hand would hit.
 
     Parameters
     ----------
@@ -98,29 +98,35 @@ def score_maps(cohort: Cohort, rows: np.ndarray, maps: np.ndarray, flat: np.ndar
     Returns
     -------
     table : DataFrame
-        One film a row; hit, chance and energy are missing where the film has no known lesion.
+        One film a row; for lesion and sign: hit, chance and energy (share of the hand's heat), missing where the film has no such place.
     scores : dict
-        Rates with intervals and counts; None where no lesion is known.
+        films, flat, and for `lesions` and `signs`: films, hit_rate, chance and energy with intervals, or None where the source knows none.
     """
     table = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]].assign(row=rows, flat=flat)
-    hit, chance, energy = [], [], []
-    for row, heatmap in zip(rows, maps, strict=True):
-        lesion = None if cohort.lesions is None else np.asarray(cohort.lesions[row])
-        if lesion is None or not lesion.any():
-            hit, chance, energy = [*hit, np.nan], [*chance, np.nan], [*energy, np.nan]
-            continue
-        hand = foreground(cohort.images[row]) | lesion
-        hit.append(float(heatmap.any() and pointing_hit(heatmap, lesion)))
-        chance.append(float(lesion.sum() / hand.sum()))
-        energy.append(energy_inside(heatmap, lesion))
-    table = table.assign(hit=hit, chance=chance, energy=energy)
-    known = table.dropna(subset=["hit"])
-    scores: dict[str, Any] = {"films": len(table), "flat": int(flat.sum()), "films_with_lesion": len(known)}
-    scores |= {"hit_rate": None, "chance": None, "energy": None}
-    if len(known):
-        patients = known["patient_id"].to_numpy()
-        for name, column in (("hit_rate", "hit"), ("chance", "chance"), ("energy", "energy")):
-            values = known[column].to_numpy()
-            low, high = bootstrap_interval(lambda _, v: float(np.nanmean(v)), np.ones(len(known)), values, patients, n, seed)
-            scores[name] = {"value": float(np.nanmean(values)), "low": low, "high": high}
+    scores: dict[str, Any] = {"films": len(table), "flat": int(flat.sum())}
+    for name, masks in (("lesions", cohort.lesions), ("signs", cohort.signs)):
+        found = [_score_map(cohort.images[r], m, None if masks is None else np.asarray(masks[r])) for r, m in zip(rows, maps, strict=True)]
+        columns = pd.DataFrame(found, columns=["hit", "chance", "energy"], index=table.index)
+        table = table.join(columns.add_suffix(f"_{name}"))
+        known = columns["hit"].notna().to_numpy()
+        scores[name] = _summarise(columns[known], table["patient_id"].to_numpy()[known], n, seed) if known.any() else None
     return table, scores
+
+
+def _score_map(image: np.ndarray, heatmap: np.ndarray, target: np.ndarray | None) -> tuple[float, float, float]:
+    """Hit, chance and energy of one film; NaN where there is nothing to hit."""
+    if target is None or not target.any():
+        return (np.nan, np.nan, np.nan)
+    hand = foreground(image) | target
+    hit = float(heatmap.any() and pointing_hit(heatmap, target))
+    return hit, float(target.sum() / hand.sum()), energy_inside(np.where(hand, heatmap, 0), target)
+
+
+def _summarise(columns: pd.DataFrame, patients: np.ndarray, n: int, seed: int) -> dict[str, Any]:
+    """Rates over films, with patient-bootstrap intervals."""
+    found: dict[str, Any] = {"films": len(columns), "hit_rate": rate_interval(columns["hit"].to_numpy(), patients, n, seed)}
+    for name in ("chance", "energy"):
+        values = columns[name].to_numpy()
+        low, high = bootstrap_interval(lambda _, v: float(np.nanmean(v)), np.ones(len(values)), values, patients, n, seed)
+        found[name] = {"value": float(np.nanmean(values)), "low": low, "high": high}
+    return found

@@ -13,6 +13,7 @@ from skimage.segmentation import slic
 
 from rahelpers.artifacts import Run
 from rahelpers.curation import load_cohort
+from rahelpers.evaluation import rate_interval
 from rahelpers.inference import load_bundle, predict_logits
 from rahelpers.scoreboard import choose_films, explain_each, foreground
 from rahelpers.tensorflow_quiet import keras
@@ -40,7 +41,9 @@ class RegionShap:
     logit : float
         Logit of the film itself.
     additivity_error : float
-        |base_value + sum of values - logit|.
+        |base_value + sum of values - logit|: the bookkeeping. It says nothing about how well the values are estimated.
+    standard_error : float array (p,)
+        Of each value, over the sampled orders: how far it would move with other orders.
     """
 
     names: list[str]
@@ -48,6 +51,7 @@ class RegionShap:
     base_value: float
     logit: float
     additivity_error: float
+    standard_error: np.ndarray
 
 
 def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 20) -> Regions:
@@ -134,16 +138,18 @@ def compute_region_shap(model: keras.Model, image: np.ndarray, regions: Regions,
 
     everyone, nobody = np.ones((1, players)), np.zeros((1, players))
     explainer = shap.PermutationExplainer(logits_of, nobody, seed=seed)
-    found = explainer(everyone, max_evals=max(evaluations, 2 * players + 1), silent=True, batch_size=64)
+    evaluations = max(evaluations, 2 * (2 * players + 1))
+    found = explainer(everyone, max_evals=evaluations, silent=True, batch_size=64, error_bounds=True)
+    orders = 2 * (evaluations // (2 * players + 1))  # each drawn order is walked both ways
     values, base = found.values[0].astype(np.float64), float(np.ravel(found.base_values)[0])
     logit = float(logits_of(everyone)[0])
-    return RegionShap(regions.names, values, base, logit, abs(base + values.sum() - logit))
+    return RegionShap(regions.names, values, base, logit, abs(base + values.sum() - logit), found.error_std[0] / np.sqrt(orders))
 
 
 def explain_shap(run: Run) -> dict:
     """Step 05: region SHAP of some test films. Returns the content of `scores.json`."""
     config = run.config
-    step = run.step("shap", config.subset("seed", "n_explain", "shap_evaluations", "shap_baseline"))
+    step = run.step("shap", config.subset("seed", "n_explain", "n_bootstrap", "shap_evaluations", "shap_baseline"))
     if not step.is_done():
         cohort, bundle = load_cohort(run), load_bundle(run.file("train", "bundle/bundle.json").parent)
         rows = choose_films(cohort.manifest, config.n_explain, config.seed)
@@ -158,11 +164,17 @@ def explain_shap(run: Run) -> dict:
                 "base": found.base_value,
                 "logit": found.logit,
                 "error": found.additivity_error,
+                "standard_error": found.standard_error,
             }
 
         results = explain_each(rows, step.partial(), one)
         names = cohort.manifest["image_id"].iloc[rows].to_numpy()
-        values = pd.concat([pd.DataFrame({"image_id": i, "region": r["names"], "value": r["values"]}) for i, r in zip(names, results, strict=True)])
+        values = pd.concat(
+            [
+                pd.DataFrame({"image_id": image_id, "region": r["names"], "value": r["values"], "standard_error": r["standard_error"]})
+                for image_id, r in zip(names, results, strict=True)
+            ]
+        )
         films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]].assign(
             row=rows,
             base=[float(r["base"]) for r in results],
@@ -171,23 +183,23 @@ def explain_shap(run: Run) -> dict:
         )
         step.write("values.csv", lambda p: values.to_csv(p, index=False))
         step.write("films.csv", lambda p: films.to_csv(p, index=False))
-        step.write_json("scores.json", {"title": config.title} | _score(values, films, cohort.joints))
+        step.write_json("scores.json", {"title": config.title} | _score(values, films, cohort.joints, config.n_bootstrap, config.seed))
         step.finish()
     return json.loads(run.file("shap", "scores.json").read_text())
 
 
-def _score(values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame) -> dict:
+def _score(values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame, n: int, seed: int) -> dict:
     """Additivity, and how often the strongest region is a site with a score, beside the share of such regions."""
     scale = max(float(np.ptp(films["logit"])), float((films["logit"] - films["base"]).abs().max()), 1e-6)
     scores = {"films": len(films), "largest_additivity_error": float(films["error"].max()), "logit_range": scale,
               "top_site_diseased": None, "chance": None, "films_with_scores": 0}  # fmt: skip
     joints = joints.assign(diseased=joints[["erosion", "jsn"]].apply(pd.to_numeric, errors="coerce").fillna(0).max(axis=1) > 0)
     merged = values.merge(joints[["image_id", "site", "diseased"]], left_on=["image_id", "region"], right_on=["image_id", "site"], how="left")
-    merged = merged.merge(films[["image_id", "label"]], on="image_id").query("label == 1")
+    merged = merged.merge(films[["image_id", "patient_id", "label"]], on="image_id").query("label == 1")
     merged["diseased"] = merged["diseased"].eq(True)
     known = merged.groupby("image_id").filter(lambda g: g["diseased"].any())
     if len(known):
         top = known.loc[known.groupby("image_id")["value"].idxmax()] if known.index.is_unique else known
-        scores |= {"top_site_diseased": float(top["diseased"].mean()), "chance": float(known.groupby("image_id")["diseased"].mean().mean()),
-                   "films_with_scores": int(len(top))}  # fmt: skip
+        scores |= {"top_site_diseased": rate_interval(top["diseased"].to_numpy(), top["patient_id"].to_numpy(), n, seed),
+                   "chance": float(known.groupby("image_id")["diseased"].mean().mean()), "films_with_scores": int(len(top))}  # fmt: skip
     return scores

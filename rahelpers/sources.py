@@ -53,13 +53,16 @@ class SourceItem:
     joints : DataFrame
         Columns of the joint table without image_id; boxes as fractions of width and height of the film. May be empty.
     lesion : bool array (H, W) or None
-        The exact lesion mask where the source knows it.
+        The exact lesion mask where the source knows it: erosions, narrowed and fused joints.
+    signs : bool array (H, W) or None
+        Every sign of the disease where the source knows it, also those without an edge (swelling, osteopenia).
     """
 
     row: dict
     radiograph: Radiograph | None
     joints: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=JOINT_COLUMNS[1:]))
     lesion: np.ndarray | None = None
+    signs: np.ndarray | None = None
     fault: str = ""
 
 
@@ -99,7 +102,7 @@ def _iter_phantom(config: RunConfig) -> Iterator[SourceItem]:
             "condition": patient.condition,
             "sha256": hashlib.sha256(content).hexdigest(),
         }
-        yield SourceItem(row, Radiograph(film.image, film.spacing_mm, film.laterality), film.joints, film.lesion_mask)
+        yield SourceItem(row, Radiograph(film.image, film.spacing_mm, film.laterality), film.joints, film.lesion_mask, film.sign_mask)
 
 
 def parse_rule(positive: str) -> tuple[str, str]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from rahelpers.artifacts import Run, Step, library_versions, sha256_of, weights_fingerprint, write_atomically, write_json
 from rahelpers.curation import Cohort, load_cohort
-from rahelpers.inference import Bundle, load_bundle, predict_logits
+from rahelpers.inference import Bundle, calibrate, load_bundle, predict_logits
 from rahelpers.tensorflow_quiet import keras, tf
 from rahelpers.vgg import build_network, gradcam_layer
 
@@ -24,7 +24,7 @@ CONFIG_KEYS = (
 
 
 def train(run: Run) -> Bundle:
-    """Step 02: train, choose the operating point and the temperature on the validation split, write the bundle.
+    """Step 02: train, choose the operating point and the calibration on the validation split, write the bundle.
 
     Raises
     ------
@@ -207,8 +207,10 @@ class ValidationWatcher(keras.callbacks.Callback):
         write_atomically(self.folder / "state.npz", lambda p: np.savez(p, epoch=finished, **arrays))
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that minimises the log loss of sigmoid(logit / T) (Guo et al. 2017, arXiv 1706.04599, sec. 4.2).
+def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Temperature T and offset b of the calibrated probability sigmoid(logit / T + b), by the least log loss.
+
+    The temperature takes overconfidence out; the offset brings back how common the classes are, which class weights take away.
 
     Parameters
     ----------
@@ -218,15 +220,23 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     Returns
     -------
-    float
-        Between 0.05 and 20.
+    temperature : float
+        Between 0.05 and 20: never negative, so that the ranking of films stays.
+    offset : float
+
+    References
+    ----------
+    Platt, Probabilistic outputs for support vector machines, 1999, with its smoothed targets; Guo et al. 2017, arXiv 1706.04599, sec. 4.2.
     """
+    positive = labels == 1
+    targets = np.where(positive, (positive.sum() + 1) / (positive.sum() + 2), 1 / ((~positive).sum() + 2))
 
-    def log_loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp(0, np.where(labels == 1, -scaled, scaled))))
+    def log_loss(parameters: np.ndarray) -> float:
+        scaled = logits / np.exp(parameters[0]) + parameters[1]
+        return float(np.mean(np.logaddexp(0, scaled) - targets * scaled))
 
-    return float(np.exp(minimize_scalar(log_loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+    found = minimize(log_loss, [0.0, 0.0], bounds=[(np.log(0.05), np.log(20)), (-10, 10)], method="L-BFGS-B")
+    return float(np.exp(found.x[0])), float(found.x[1])
 
 
 def choose_operating_point(labels: np.ndarray, probability: np.ndarray, rule: str, target_sensitivity: float) -> dict[str, Any]:
@@ -244,7 +254,7 @@ def choose_operating_point(labels: np.ndarray, probability: np.ndarray, rule: st
     Returns
     -------
     dict
-        probability, rule, and sensitivity and specificity on the data given.
+        probability, rule, and on the data given: sensitivity, specificity and the counts of both classes.
     """
     if len(np.unique(labels)) < 2:
         raise ValueError(f"labels hold {np.unique(labels)}: an operating point needs both classes")
@@ -263,6 +273,8 @@ def choose_operating_point(labels: np.ndarray, probability: np.ndarray, rule: st
         "probability": threshold,
         "rule": rule if rule == "youden" else f"sensitivity of at least {target_sensitivity}",
         "chosen_on": "validation",
+        "films_positive": int((labels == 1).sum()),
+        "films_negative": int((labels == 0).sum()),
         "sensitivity": float(called[labels == 1].mean()),
         "specificity": float((~called[labels == 0]).mean()),
     }
@@ -274,11 +286,11 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, logit
     Parameters
     ----------
     logits, labels : array (n,)
-        Of the validation split: they set the temperature and the operating point.
+        Of the validation split: they set the calibration and the operating point.
     """
     config = run.config
-    temperature = fit_temperature(logits, labels)
-    probability = 1 / (1 + np.exp(-np.clip(logits / temperature, -60, 60)))
+    temperature, offset = fit_calibration(logits, labels)
+    probability = calibrate(logits, temperature, offset)
     file = step.write("bundle/model.keras", model.save)
     train_rows = cohort.manifest.iloc[cohort.split("train")]
     info = {
@@ -292,6 +304,7 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, logit
         "preprocessing": "hand found, cropped, turned upright, right hands mirrored, grey values normalised (rahelpers.normalisation.to_network_input)",
         "gradcam_layer": gradcam_layer(model),
         "temperature": temperature,
+        "offset": offset,
         "operating_point": choose_operating_point(labels, probability, config.operating_rule, config.target_sensitivity),
         "training": {
             "films": int(len(train_rows)),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from rahelpers.evaluation import bootstrap_interval, compute_scores
-from rahelpers.training import choose_operating_point, fit_temperature
+from rahelpers.evaluation import bootstrap_interval, compute_scores, rate_interval
+from rahelpers.training import choose_operating_point, fit_calibration
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
 SCORES = np.array([0.1, 0.2, 0.6, 0.4, 0.7, 0.9])
@@ -56,4 +56,27 @@ def test_temperature_is_found_again():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, 20000)
     labels = (rng.random(20000) < 1 / (1 + np.exp(-logits))).astype(int)
-    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.05)
+    temperature, offset = fit_calibration(3 * logits, labels)
+    assert temperature == pytest.approx(3, rel=0.05) and offset == pytest.approx(0, abs=0.05)
+
+
+def test_calibration_brings_back_how_common_the_classes_are():
+    """Class weights shift every logit as if half the films were positive; with a tenth positive the offset is log(1 / 9)."""
+    rng = np.random.default_rng(1)
+    labels = (rng.random(40000) < 0.1).astype(int)
+    evidence = rng.normal(np.where(labels == 1, 1.0, -1.0), 1.0)  # log likelihood ratio of two normals one SD either side: 2 x
+    temperature, offset = fit_calibration(2 * evidence, labels)
+    assert temperature == pytest.approx(1, rel=0.05) and offset == pytest.approx(np.log(1 / 9), abs=0.1)
+
+
+def test_a_network_worse_than_chance_is_not_turned_round():
+    temperature, _ = fit_calibration(np.linspace(-3, 3, 50), (np.linspace(-3, 3, 50) < 0).astype(int))
+    assert 0.05 <= temperature <= 20
+
+
+def test_few_patients_are_no_certainty():
+    """0 of 4 patients: the exact upper limit is 1 - 0.025 ** (1 / 4) = 0.602, with two films a patient or one."""
+    for films in (1, 2):
+        found = rate_interval(np.zeros(4 * films), np.repeat(np.arange(4), films), 100, 0)
+        assert found["low"] == 0 and found["high"] == pytest.approx(0.6024, abs=1e-3)
+    assert rate_interval(np.ones(4), np.arange(4), 100, 0)["low"] == pytest.approx(0.3976, abs=1e-3)

@@ -76,7 +76,7 @@ def test_an_inverted_film_is_turned_to_bone_bright(phantom_films):
 def test_without_a_hand_the_whole_film_is_kept():
     ramp = np.linspace(0, 1, 60 * 90, dtype=np.float32).reshape(60, 90)
     seen = to_network_input(Radiograph(ramp), 64)
-    assert seen.contrast < 0.03 and seen.placement == Placement((0, 60, 0, 90))
+    assert seen.hand.contrast < 0.03 and seen.placement == Placement((0, 60, 0, 90))
     assert find_turn(np.zeros((20, 20), bool)) == (0, 0.0)
 
 

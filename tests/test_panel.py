@@ -19,9 +19,10 @@ from rahelpers.radiograph import RadiographError
 from rahelpers.serve import serve_panel, voila_command, write_panel_notebook
 
 
-def png(size=(80, 60)) -> bytes:
+def png(size=(120, 100)) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)).save(buffer, "PNG")
+    ramp = np.linspace(0, 255, size[0] * size[1]).reshape(size)  # a picture, but of no hand
+    Image.fromarray(ramp.astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -31,10 +32,11 @@ def bundle(tiny_run):
 
 
 def test_upload_becomes_an_answer(bundle):
-    image = panel.read_upload(png(), "film.png", bundle)
-    answer = panel.diagnose(bundle, image)
+    image, notes = panel.read_upload(png(), "film.png", bundle)
+    answer = panel.diagnose(bundle, image, notes)
     assert image.shape == (48, 48) and 0 <= answer.probability <= 1 and answer.heatmap.shape == (48, 48)
     text = panel.describe(answer, bundle.info)
+    assert "no hand was found" in text and "which hand" in text, "a ramp is no hand, and a PNG has no side"
     assert "operating point" in text and ("at or above" in text) == answer.positive
 
 
@@ -62,7 +64,7 @@ def test_opacity_zero_shows_the_film_alone():
 def test_callbacks(tiny_run):
     from rahelpers.curation import load_cohort
 
-    view = panel._Panel(load_cohort(tiny_run), load_bundle(tiny_run.file("train", "bundle/bundle.json").parent), 64)
+    view = panel._Panel(load_cohort(tiny_run), load_bundle(tiny_run.file("train", "bundle/bundle.json").parent), tiny_run.config)
     view.sample.value = view.sample.options[1][1]
     assert "Probability of RA" in view.answer.value and "alt=" in view.film.value
     before = view.overlay.value

@@ -56,7 +56,7 @@ def folder(tmp_path):
     images.mkdir()
     rng = np.random.default_rng(1)
     for i in range(30):
-        Image.fromarray(rng.integers(0, 255, (60, 50), dtype=np.uint8)).save(images / f"{i}.png")
+        Image.fromarray(rng.integers(0, 255, (90, 80), dtype=np.uint8)).save(images / f"{i}.png")
     (images / "3.png").write_bytes(b"broken")
     (images / "4.png").unlink()
     (images / "5.png").write_bytes((images / "6.png").read_bytes())

@@ -56,6 +56,11 @@ class Film:
         """What makes the film RA and has an edge: erosions, narrowed and fused joint spaces, bool (n, n)."""
         return self.masks["erosion"] | self.masks["narrowing"] | self.masks["ankylosis"]
 
+    @property
+    def sign_mask(self) -> np.ndarray:
+        """Every sign of RA on the film, also those without an edge (swelling, osteopenia, slipped and collapsed joints), bool (n, n)."""
+        return np.logical_or.reduce(list(self.masks.values()))
+
     def to_uint16(self) -> np.ndarray:
         """The film as a 16-bit detector stores it, uint16 (n, n)."""
         return np.rint(self.image * 65535).astype(np.uint16)

@@ -1,0 +1,62 @@
+"""Quality control: each check on a film made for it, and silence on good films."""
+
+import numpy as np
+import pytest
+
+from rahelpers.normalisation import to_network_input
+from rahelpers.phantom import make_patient, render
+from rahelpers.quality import check_film
+from rahelpers.radiograph import Radiograph, read_radiograph
+
+
+def findings(image: np.ndarray) -> dict[str, str]:
+    """Check -> action of a film."""
+    film = Radiograph(np.ascontiguousarray(image, np.float32))
+    return {f.check: f.action for f in check_film(film, to_network_input(film, 96))}
+
+
+@pytest.fixture(scope="module")
+def good() -> np.ndarray:
+    return render(next(p for p in (make_patient(31, i) for i in range(40)) if not p.incidental), "L", 320, dose_ugy=2.5).image
+
+
+def test_a_good_film_has_no_finding(good):
+    assert findings(good) == {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check", "action"),
+    [
+        (lambda f: f[::6, ::6], "size", "exclude"),
+        (lambda f: np.round(f * 6) / 6, "grey levels", "exclude"),
+        (lambda f: 1 - f, "inverted", "fix"),
+        (lambda f: np.rot90(f), "turned", "fix"),
+        (lambda f: np.rot90(f, 2), "turned", "fix"),
+        (lambda f: np.random.default_rng(0).random(f.shape), "hand", "keep"),
+        (lambda f: np.pad(f, 320), "hand", "keep"),
+        (lambda f: np.clip(f * 2.5, 0, 1), "exposure", "keep"),
+        (lambda f: f[90:], "cut off", "keep"),
+    ],
+)
+def test_each_fault_is_named(good, spoil, check, action):
+    assert findings(spoil(good)).get(check) == action
+
+
+def test_a_washed_out_film_is_named(good):
+    """A single bright spot takes the grey range, and hand and air are left with a tenth of it."""
+    film = good * 0.1
+    film[5:8, 5:8] = 1
+    assert findings(film).get("exposure") == "keep"
+
+
+def test_words_say_what_was_received_and_expected(good):
+    film = Radiograph(np.ascontiguousarray(good[::6, ::6]))
+    assert "54 x 54 pixels; expected at least 64" in check_film(film, to_network_input(film, 96))[0].words
+
+
+def test_few_of_the_real_films_are_excluded_and_none_is_turned_or_inverted(real_films):
+    """Fifty films that radiologists read: all usable, all upright, all bone bright."""
+    for file in sorted((real_films / "images").glob("*.jpg"))[::18]:
+        film = read_radiograph(file)
+        actions = {f.check: f.action for f in check_film(film, to_network_input(film, 96))}
+        assert not {"inverted", "turned"} & set(actions) and "exclude" not in actions.values(), f"{file.name}: {actions}"
