@@ -16,7 +16,7 @@ LEAST_LEVELS = 24  # grey levels: a film has hundreds, a drawing or a thumbnail 
 LEAST_RANGE = 0.15  # of the grey range, between the air and the brightest bone
 MOST_SATURATED = 0.10  # share of the hand at the brightest value: bone has burnt out
 LEAST_HAND = 0.08  # share of the film
-EDGE_ROWS = 4  # of the mask, whose long side has MASK_SIDE pixels
+EDGE_ROWS = 3  # of the mask: the frame takes two, so this is the first row of the field
 
 
 @dataclass(frozen=True)
