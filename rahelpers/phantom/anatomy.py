@@ -59,9 +59,9 @@ CARPALS: dict[str, list[tuple[float, float]]] = {
     "Pisiform": [(-10.6, 1.2), (-14, 2), (-16.6, -0.6), (-16.4, -5), (-13, -6.6), (-10.2, -4)],
 }
 CARPAL_DEPTH = {"Pisiform": 4.0}  # half thickness, mm; the others 6.5
-RADIUS = [(21.6, -9.4), (18.4, -11.2), (12.6, -15.2), (6.4, -16.4), (0.8, -17.2), (-4.2, -16.4), (-5.8, -19), (-4.4, -26), (-0.8, -38), (0.4, -90),
-          (13.4, -90), (14.6, -46), (18.6, -32), (23.4, -21), (23.8, -13.6)]  # fmt: skip
-ULNA = [(-7.6, -19), (-7.8, -24), (-9.2, -33), (-9.6, -90), (-19.2, -90), (-18.2, -34), (-19.8, -24), (-20.4, -16), (-19.6, -11.4),
+RADIUS = [(21.6, -9.4), (18.4, -11.2), (12.6, -15.2), (6.4, -16.4), (0.8, -17.2), (-4.2, -16.4), (-5.8, -19), (-4.4, -26), (-0.8, -38), (0.4, -160),
+          (13.4, -160), (14.6, -46), (18.6, -32), (23.4, -21), (23.8, -13.6)]  # fmt: skip
+ULNA = [(-7.6, -19), (-7.8, -24), (-9.2, -33), (-9.6, -160), (-19.2, -160), (-18.2, -34), (-19.8, -24), (-20.4, -16), (-19.6, -11.4),
         (-17.8, -11.2), (-16.2, -16.4), (-11.4, -16.9)]  # fmt: skip
 # Wrist sites of the SvdH score: centre of the joint, direction across it, half-width of its surface.
 WRIST_JOINTS = {"STT": ((15.2, 4.9), (0.35, 1.0), 5.0), "SC": ((6.9, 0.6), (-1.0, 0.2), 5.0), "SR": ((12.6, -12.8), (0.45, 1.0), 6.5)}
@@ -209,7 +209,7 @@ def build_hand(patient: Patient, findings: Findings, side: int, pose: Pose | Non
     for name, corners, depth, cortex in (("Radius", RADIUS, 9.0, 2.4), ("Ulna", ULNA, 5.5, 2.0)):
         placed = np.array(corners) * overall * (1, 1) + own.normal(0, 0.2, (len(corners), 2))
         margins[name] = placed
-        axis = np.array([placed[:, 0].mean(), 0]) * (1, 0) + np.array([[0, -90.0], [0, -14.0]]) * overall
+        axis = np.array([placed[:, 0].mean(), 0]) * (1, 0) + np.array([[0, -140.0], [0, -14.0]]) * overall
         hand.bones.append(Bone(name, _rounded(placed), depth * overall, cortex * stout, axis))
     _add_sesamoids(hand, own)
     for name, (centre, direction, half_width) in WRIST_JOINTS.items():
@@ -227,7 +227,7 @@ def build_hand(patient: Patient, findings: Findings, side: int, pose: Pose | Non
     hand.strokes.append((web, 20 * overall, 9.0))
     hand.strokes.append((np.array([[-3.0, 24.0], [-1.0, 2.0]]) * overall, 52 * overall, 14.0))
     hand.strokes.append((np.array([[12.0, 12.0], [22.0, 24.0]]) * overall, 26 * overall, 14.0))
-    hand.strokes.append((np.array([[0.0, 6.0], [0.5, -90.0]]) * overall, 51 * overall, 16.0))
+    hand.strokes.append((np.array([[0.0, 6.0], [0.5, -160.0]]) * overall, 51 * overall, 16.0))
     return hand
 
 

@@ -22,7 +22,7 @@ DOSE_UGY = 2.5  # air kerma at the detector: assumption, common for hands
 QUANTA = 21759.0 * 0.5  # quanta a mm2 and uGy at RQA3, 50 kVp (IEC 62220-1), times a detective efficiency of 0.5 (assumption)
 FOCUS_BLUR_MM = 0.15  # focal spot and detector together: assumption
 SCATTER = 0.12  # share of the primary signal: assumption, small for a hand
-TOP_MARGIN_MM = (8.0, 24.0)  # from the tip of the longest finger's bone to the edge of the field
+TOP_MARGIN_MM = (11.0, 26.0)  # from the tip of the longest finger's bone to the edge of the field
 OWN_DISEASE = "own"
 
 
@@ -193,7 +193,8 @@ def _draw_marker(size: int, side: str, rng: np.random.Generator) -> np.ndarray:
 
 def _draw_edges(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.float32]:
     """Where collimator blades shade the film, 0 to 1 with a soft rim, and the grey that stands there: black, or any light grey."""
-    widths = np.minimum(rng.exponential(0.022, 4), 0.06) * (rng.random(4) < 0.7) * size
+    most = np.array([0.015, 0.06, 0.06, 0.06])  # at the top a radiographer leaves the fingertips free
+    widths = np.minimum(rng.exponential(0.022, 4), most) * (rng.random(4) < 0.7) * size
     shade = np.float32(rng.uniform(0.35, 1.0) if rng.random() < 0.5 else 0.0)
     top, right, bottom, left = (round(w) for w in widths)
     edges = np.ones((size, size), np.float32)
