@@ -19,10 +19,10 @@ from rahelpers.config import RunConfig, save_config
 # Step name -> (folder, steps it reads, modules whose code makes it). One direction: a step reads only earlier ones.
 STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "curate": ("01_curate", (), ("phantom", "radiograph", "normalisation", "quality", "sources", "curation", "splits")),
-    "train": ("02_train", ("curate",), ("vgg", "training")),
+    "train": ("02_train", ("curate",), ("vgg", "inference", "training")),
     "evaluate": ("03_evaluate", ("curate", "train"), ("inference", "evaluation")),
-    "gradcam": ("04_gradcam", ("curate", "train"), ("inference", "gradcam", "scoreboard")),
-    "shap": ("05_shap", ("curate", "train"), ("inference", "shap_regions", "scoreboard")),
+    "gradcam": ("04_gradcam", ("curate", "train"), ("inference", "evaluation", "gradcam", "scoreboard")),
+    "shap": ("05_shap", ("curate", "train"), ("inference", "evaluation", "shap_regions", "scoreboard")),
 }
 NOTEBOOK_OF = {"curate": "01_curate_data", "train": "02_train_vgg", "evaluate": "03_evaluate",
                "gradcam": "04_explain_gradcam", "shap": "05_explain_shap"}  # fmt: skip

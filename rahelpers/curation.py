@@ -192,7 +192,8 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
     try:
         manifest = MANIFEST_SCHEMA.validate(manifest, lazy=True)
     except pa.errors.SchemaErrors as error:
-        raise ValueError(f"manifest: {first_fault(error)}") from None
+        films = [f"film {image_id}" for image_id in manifest["image_id"]]
+        raise ValueError(f"manifest: {first_fault(error, films)}") from None
     leaks = find_leaks(manifest)
     if leaks:
         raise ValueError(f"manifest: {leaks[0]} ({len(leaks)} leaks in all)")

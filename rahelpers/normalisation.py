@@ -102,10 +102,16 @@ def _inside_frame(film: np.ndarray) -> tuple[int, int, int, int]:
     return top + margin, bottom - margin, left + margin, right - margin
 
 
+def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right of what is True; bottom and right one beyond."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
 def _fullness(piece: np.ndarray) -> float:
     """Share of its bounding box that a piece fills."""
-    rows, columns = np.flatnonzero(piece.any(axis=1)), np.flatnonzero(piece.any(axis=0))
-    return float(piece.sum() / ((np.ptp(rows) + 1) * (np.ptp(columns) + 1)))
+    top, bottom, left, right = _bounds(piece)
+    return float(piece[top:bottom, left:right].mean())
 
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray | None:
@@ -136,8 +142,8 @@ def find_turn(mask: np.ndarray) -> tuple[int, float]:
     """
     if not mask.any():
         return 0, 0.0
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    hand = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    top, bottom, left, right = _bounds(mask)
+    hand = mask[top:bottom, left:right]
     lead = []
     for turns in range(4):
         turned = np.rot90(hand, turns)
@@ -321,11 +327,9 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
         if other.contrast > max(2 * hand.contrast, SURE_CONTRAST):
             image, hand, inverted = 1 - image, other, True
     if hand.contrast >= HAND_CONTRAST:
-        rows, columns = np.flatnonzero(hand.mask.any(axis=1)), np.flatnonzero(hand.mask.any(axis=0))
-        scale = height / hand.mask.shape[0]
-        margin = MARGIN * max(np.ptp(rows), np.ptp(columns)) * scale
-        box = (max(int(rows[0] * scale - margin), 0), min(int((rows[-1] + 1) * scale + margin), height),
-               max(int(columns[0] * scale - margin), 0), min(int((columns[-1] + 1) * scale + margin), width))  # fmt: skip
+        top, bottom, left, right = (edge * height / hand.mask.shape[0] for edge in _bounds(hand.mask))
+        margin = MARGIN * max(bottom - top, right - left)
+        box = (max(int(top - margin), 0), min(int(bottom + margin), height), max(int(left - margin), 0), min(int(right + margin), width))
         turns, confidence = find_turn(hand.mask)
     placement = Placement(box, turns if confidence >= TURN_CONFIDENCE else 0, mirror_right and radiograph.laterality == "R")
     kept = np.zeros_like(image)

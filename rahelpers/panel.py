@@ -181,7 +181,7 @@ class _Panel:
         self.film, self.overlay, self.answer, self.bars, self.reveal = (widgets.HTML() for _ in range(5))
         self.sample.observe(self._on_sample, "value")
         self.upload.observe(self._on_upload, "value")
-        self.side.observe(lambda _: self._on_upload({"new": self.upload.value}), "value")
+        self.side.observe(self._on_side, "value")
         self.opacity.observe(self._on_opacity, "value")
         self.explain.on_click(self._on_explain)
         self.truth.on_click(self._on_truth)
@@ -229,6 +229,10 @@ class _Panel:
             self._show(image, f"{file['name']}, {self.bundle.info['image_size']} px", notes)
         except RadiographError as error:
             self._clear(message_html(str(error)))
+
+    def _on_side(self, _: dict) -> None:
+        if self.row is None:  # a test sample on show has its side already
+            self._on_upload({"new": self.upload.value})
 
     def _on_opacity(self, _: dict | None = None) -> None:
         if self.diagnosis is None:

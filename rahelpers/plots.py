@@ -120,7 +120,11 @@ def plot_joints(image: np.ndarray, joints: pd.DataFrame, title: str) -> Figure:
         hit = bool((pd.notna(site.erosion) and site.erosion > 0) or (pd.notna(site.jsn) and site.jsn > 0))
         axes[0].plot([site.x0, site.x1, site.x1, site.x0, site.x0], [site.y0, site.y0, site.y1, site.y1, site.y0],
                      color="#ffd21f" if hit else "#9ecae1", linewidth=2 if hit else 0.8)  # fmt: skip
-        axes[0].text(site.x1 + 0.005, site.y0, site.site, color="white", fontsize=6, va="top")
+    # names stand beside the film, in the order of their boxes: the wrist's would lie on each other
+    order = joints.assign(y=(joints["y0"] + joints["y1"]) / 2).sort_values("y")
+    for place, site in zip(np.linspace(0.02, 0.98, len(order)), order.itertuples(), strict=True):
+        axes[0].annotate(site.site, ((site.x0 + site.x1) / 2, site.y), xytext=(1.03, place), fontsize=7, va="center", annotation_clip=False,
+                         arrowprops={"arrowstyle": "-", "color": "#7f7f7f", "linewidth": 0.4})  # fmt: skip
     axes[0].set_title(f"{title} · {size} px", fontsize=9)
     return figure
 

@@ -14,7 +14,7 @@ ACTIONS = ("keep", "fix", "exclude")  # from mild to severe
 LEAST_SIDE = 64  # pixels: below it a joint space is less than a pixel wide
 LEAST_LEVELS = 24  # grey levels: a film has hundreds, a drawing or a thumbnail of a screenshot a handful
 LEAST_RANGE = 0.15  # of the grey range, between the air and the brightest bone
-MOST_SATURATED = 0.10  # share of the hand at the brightest value: bone has burnt out
+MOST_SATURATED = 0.10  # share of the crop at the brightest value: bone has burnt out
 LEAST_HAND = 0.08  # share of the film
 EDGE_ROWS = 3  # of the mask: the frame takes two, so this is the first row of the field
 

@@ -74,7 +74,10 @@ def _explanations(run: Run) -> Markup:
     cam = json.loads(run.file("gradcam", "scores.json").read_text())
     shap = json.loads(run.file("shap", "scores.json").read_text())
     rows = []
-    for name, words in (("lesions", "a lesion (erosion, narrowed or fused joint)"), ("signs", "any sign of RA (also swelling, osteopenia, drift)")):
+    for name, words in (
+        ("lesions", "a lesion (erosion, narrowed or fused joint)"),
+        ("signs", "any sign of the disease (also swelling, bone loss, slipped joints)"),
+    ):
         score = cam[name] or {"hit_rate": None, "chance": None, "energy": None, "films": 0}
         counts = f"{score['films']} films that have one"
         rows.append((f"Grad-CAM: hottest point lies in {words}", show(score["hit_rate"]), show(score["chance"]), counts))

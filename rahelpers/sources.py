@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +33,10 @@ MIN_PHANTOM_PIXELS = 256
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
 
-def first_fault(error: pa.errors.SchemaErrors) -> str:
-    """The first thing that a schema finds wrong with a table, as row of the CSV file (the header is row 1), column and value."""
+def first_fault(error: pa.errors.SchemaErrors, names: Sequence[str]) -> str:
+    """The first thing that a schema finds wrong with a table: the name of the row, the column and the value."""
     first = error.failure_cases.iloc[0]
-    row = "" if pd.isna(first["index"]) else f"row {int(first['index']) + 2}, "
+    row = "" if pd.isna(first["index"]) else f"{names[int(first['index'])]}, "
     return f"{row}column {first['column']}: {first['failure_case']} fails {first['check']}"
 
 
@@ -273,7 +273,8 @@ def read_boxes(config: RunConfig) -> pd.DataFrame:
     try:
         boxes = JOINT_SCHEMA.validate(boxes[JOINT_COLUMNS], lazy=True)
     except pa.errors.SchemaErrors as error:
-        raise ValueError(f"boxes={config.boxes}: {first_fault(error)}; expected corners as fractions of width and height") from None
+        rows = [f"row {i + 2}" for i in range(len(boxes))]  # as a person counts them in the file: the header is row 1
+        raise ValueError(f"boxes={config.boxes}: {first_fault(error, rows)}; expected corners as fractions of width and height") from None
     flat = boxes.index[(boxes["x0"] >= boxes["x1"]) | (boxes["y0"] >= boxes["y1"])]
     if len(flat):
         raise ValueError(f"boxes={config.boxes}: row {flat[0] + 2} has no area; expected x0 < x1 and y0 < y1")

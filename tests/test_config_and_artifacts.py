@@ -1,10 +1,12 @@
 """Config refuses what it does not know; artefacts are keyed, checked, and rebuilt when damaged."""
 
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
-from rahelpers.artifacts import MissingArtefact, Run, open_run
+from rahelpers.artifacts import STEPS, MissingArtefact, Run, open_run
 from rahelpers.config import CONFIG_KEYS, RunConfig, config_from_notebook, make_config, save_config
 
 
@@ -57,6 +59,22 @@ def test_a_step_remade_with_other_content_makes_later_ones_again(tmp_path):
         trained = run.step("train", {})
         assert trained.is_done() is expected
         trained.finish()
+
+
+def test_a_steps_key_covers_every_module_that_makes_it():
+    """A changed line in any module that a step's code imports must make the step again: its own list, or that of a step it reads."""
+    root = Path(__file__).resolve().parents[1] / "rahelpers"
+    frame = {"artifacts", "config", "progress", "tensorflow_quiet"}  # how a run is kept and shown, not what comes out
+
+    def imports(module: str) -> set[str]:
+        files = sorted((root / module).glob("*.py")) if (root / module).is_dir() else [root / f"{module}.py"]
+        nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom) and node.module]
+        return {node.module.split(".")[1] for node in nodes if node.module.startswith("rahelpers.")} - {module}
+
+    for step, (_, needs, modules) in STEPS.items():
+        covered = set(modules).union(*(STEPS[need][2] for need in needs)) | frame
+        missing = {found for module in modules for found in imports(module)} - covered
+        assert not missing, f"{step} is made by {missing} too"
 
 
 def _step(run, setting=1):

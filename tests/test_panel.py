@@ -74,6 +74,9 @@ def test_callbacks(tiny_run):
     assert "add up" in view.bars.value
     view.truth.click()
     assert "Truth" in view.reveal.value
+    shown = view.answer.value
+    view.side.value = "R"
+    assert view.answer.value == shown, "the side is a matter of uploads; a test sample stays"
     view._on_upload({"new": ({"content": b"junk", "name": "x.png"},)})
     assert "cannot be used" in view.answer.value and view.diagnosis is None and view.film.value == ""
 

@@ -77,6 +77,13 @@ def test_bad_films_are_listed_and_good_ones_kept(folder):
     assert "RA" not in cohort.manifest.to_csv()
 
 
+def test_a_value_out_of_range_names_its_film(folder):
+    """Age in months, in a table whose film 4 is missing: a row number of the manifest would point at another film."""
+    pd.read_csv(folder / "t.csv").assign(age=[600 if i == 20 else 50 for i in range(30)]).to_csv(folder / "t.csv", index=False)
+    with pytest.raises(ValueError, match="manifest: film 20, column age: 600"):
+        curate(Run(make_config(**settings(folder))))
+
+
 def test_titles_never_say_ra_for_another_task(folder):
     config = make_config(**settings(folder))
     assert config.title.startswith("grade = 1") and "RA" not in config.title

@@ -74,5 +74,5 @@ if __name__ == "__main__":
             rows.append(measure(spectrum, seed))
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
-    print(table.drop(columns="value").to_markdown(index=False))
+    print(table.drop(columns="value").to_string(index=False))
     print(table.groupby("spectrum", sort=False)["value"].agg(["mean", "min", "max"]).round(3).to_string())
