@@ -33,7 +33,7 @@ notebooks: $(STAMP)  ## execute the notebooks again in the smoke profile and sto
 	$(BIN)/nbstripout --keep-output --keep-count notebooks/*.ipynb
 
 lock: $(STAMP)  ## write requirements.lock again from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-header -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-header -o requirements.lock
 
 clean:  ## remove runs and the environment
 	rm -rf runs .venv .venv-*

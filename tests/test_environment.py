@@ -15,7 +15,7 @@ PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 LOCK = (PROJECT / "requirements.lock").read_text()
 LINES = re.findall(r"^([A-Za-z0-9_.-]+(?:\[[^]]*\])?==[^\\\n]+?) *\\$", LOCK, re.M)
 PINS = [Requirement(line) for line in LINES]  # a package has several where Python versions need different ones
-DIRECT = [Requirement(r) for r in [*PYPROJECT["dependencies"], *PYPROJECT["optional-dependencies"]["dev"]]]
+DIRECT = [Requirement(r) for r in [*PYPROJECT["dependencies"], *sum(PYPROJECT["optional-dependencies"].values(), [])]]
 
 
 @pytest.mark.parametrize("requirement", DIRECT, ids=str)
