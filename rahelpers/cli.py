@@ -15,8 +15,8 @@ from rahelpers.artifacts import MissingArtefact, Run, open_run
 from rahelpers.config import CONFIG_KEYS, PROFILES, SOURCES, make_config, near_match, project_root
 
 # Options of `run` that are shorthand for a configuration value.
-SHORTHAND = ("images", "table", "id_column", "file_column", "patient_column", "label_column", "positive", "laterality_column", "boxes",
-             "task", "architecture", "weights")  # fmt: skip
+SHORTHAND = ("images", "table", "id_column", "file_column", "patient_column", "label_column", "positive", "laterality_column", "centre_column",
+             "external_centre", "boxes", "task", "architecture", "weights")  # fmt: skip
 PATHS = ("images", "table", "boxes")
 
 
@@ -73,7 +73,7 @@ def run(profile: str, source: str, start: str, name: str, pairs: tuple[str, ...]
         if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
             raise ValueError(f"weights={config.weights}: there is no such file")
         if config.source == "folder":
-            from rahelpers.sources import read_boxes, read_table
+            from rahelpers.sources.folder import read_boxes, read_table
 
             read_table(config)
             read_boxes(config)

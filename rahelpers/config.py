@@ -53,6 +53,8 @@ class RunConfig:
     label_column: str = _value("", "folder only: column that the label is made from; required")
     positive: str = _value("", 'folder only: which values are positive: a value ("M") or a threshold (">=120"); required')
     laterality_column: str = _value("", "folder only: column with L or R; empty: not known, nothing is mirrored")
+    centre_column: str = _value("", "folder only: column that names the hospital; empty: not known")
+    external_centre: str = _value("", "hold this hospital out as the split `external`; empty: none")
     boxes: str = _value("", "folder only: CSV of joint boxes, `image_id, joint, x0, y0, x1, y1` as fractions")
     max_films: int = _value(0, "folder only: use at most so many films, drawn by seed; 0: all")
 

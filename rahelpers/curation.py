@@ -13,7 +13,7 @@ from rahelpers.artifacts import Run, Step
 from rahelpers.normalisation import Geometry, to_network_input
 from rahelpers.progress import show_progress
 from rahelpers.quality import check_film
-from rahelpers.sources import JOINT_COLUMNS, first_fault, iter_source, source_fingerprint
+from rahelpers.sources import JOINT_COLUMNS, first_fault, list_films, source_fingerprint
 from rahelpers.splits import SPLITS, find_leaks, split_by_patient
 
 CONFIG_KEYS = (
@@ -116,8 +116,9 @@ def _curate(run: Run, step: Step) -> None:
     joints: list[pd.DataFrame] = []
     excluded: list[dict] = []
     quality: list[dict] = []
-    total = 2 * config.n_patients if config.source == "phantom" else None
-    for item in show_progress(iter_source(config), "reading films", total):
+    films = list_films(config)
+    for film_file in show_progress(films, "reading films", len(films)):
+        item = film_file.read()
         if item.radiograph is None:
             excluded.append({"image_id": item.row["image_id"], "reason": item.fault})
             continue

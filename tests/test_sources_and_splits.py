@@ -8,7 +8,7 @@ from PIL import Image
 from rahelpers.artifacts import Run
 from rahelpers.config import make_config
 from rahelpers.curation import curate
-from rahelpers.sources import make_labels, read_boxes, read_table
+from rahelpers.sources.folder import make_labels, read_boxes, read_table
 from rahelpers.splits import find_leaks, split_by_patient
 
 

@@ -1,11 +1,9 @@
-"""Sources: each yields radiographs with labels, one film at a time."""
+"""A folder of films with a table: the source for a researcher's own films."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,95 +12,19 @@ import pandera.pandas as pa
 
 from rahelpers.artifacts import sha256_of
 from rahelpers.config import RunConfig, near_match
-from rahelpers.radiograph import Radiograph, RadiographError, read_radiograph
+from rahelpers.sources.film import JOINT_COLUMNS, JOINT_SCHEMA, FilmFile, first_fault, no_joints
 
-JOINT_SCHEMA = pa.DataFrameSchema(
-    {
-        "image_id": pa.Column(str),
-        "site": pa.Column(str),
-        "erosion": pa.Column(float, pa.Check.in_range(0, 5), nullable=True),
-        "jsn": pa.Column(float, pa.Check.in_range(0, 4), nullable=True),
-        **{side: pa.Column(float, pa.Check.in_range(0, 1)) for side in ("x0", "y0", "x1", "y1")},
-        "jsw_mm": pa.Column(float, pa.Check.ge(0), nullable=True),
-    },
-    coerce=True,
-    strict=True,
-)
-JOINT_COLUMNS = list(JOINT_SCHEMA.columns)
-MIN_PHANTOM_PIXELS = 256
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
 
-def first_fault(error: pa.errors.SchemaErrors, names: Sequence[str]) -> str:
-    """The first thing that a schema finds wrong with a table: the name of the row, the column and the value."""
-    first = error.failure_cases.iloc[0]
-    row = "" if pd.isna(first["index"]) else f"{names[int(first['index'])]}, "
-    return f"{row}column {first['column']}: {first['failure_case']} fails {first['check']}"
-
-
-@dataclass(frozen=True)
-class SourceItem:
-    """One film of a source.
-
-    Attributes
-    ----------
-    row : dict
-        Manifest fields that the source knows: image_id, patient_id, file, label, age, sex, sha256.
-    radiograph : Radiograph or None
-        None where the file could not be read; `fault` says why.
-    joints : DataFrame
-        Columns of the joint table without image_id; boxes as fractions of width and height of the film. May be empty.
-    lesion : bool array (H, W) or None
-        The exact lesion mask where the source knows it: erosions, narrowed and fused joints.
-    signs : bool array (H, W) or None
-        Every sign of the disease where the source knows it, also those without an edge (swelling, osteopenia).
-    """
-
-    row: dict
-    radiograph: Radiograph | None
-    joints: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=JOINT_COLUMNS[1:]))
-    lesion: np.ndarray | None = None
-    signs: np.ndarray | None = None
-    fault: str = ""
-
-
-def iter_source(config: RunConfig) -> Iterator[SourceItem]:
-    """Films of the configured source, in a fixed order."""
-    return {"phantom": _iter_phantom, "folder": _iter_folder}[config.source](config)
-
-
-def source_fingerprint(config: RunConfig) -> dict[str, str]:
-    """Hashes of what a source reads from disk, so that a changed film or table makes curation again."""
-    if config.source == "phantom":
-        from rahelpers.phantom import COHORT_SHA256
-
-        return {"cohort.toml": COHORT_SHA256}
+def fingerprint(config: RunConfig) -> dict[str, str]:
+    """Hashes of the tables, and of the films' names, sizes and times."""
     listing = hashlib.sha256()
     for path in _list_films(Path(config.images)):
         stat = path.stat()
         listing.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     found = {"table": sha256_of(Path(config.table)), "images": listing.hexdigest()}
     return found | ({"boxes": sha256_of(Path(config.boxes))} if config.boxes else {})
-
-
-def _iter_phantom(config: RunConfig) -> Iterator[SourceItem]:
-    from rahelpers.phantom import iter_cohort
-
-    # drawn finer than the network sees it, as a film is
-    size = max(MIN_PHANTOM_PIXELS, 2 * config.image_size)
-    for patient, film in iter_cohort(config.seed, config.n_patients, size, config.spectrum):
-        content = np.ascontiguousarray(film.image, dtype=np.float32).tobytes()
-        row = {
-            "image_id": f"{patient.patient_id}_{film.laterality}",
-            "patient_id": patient.patient_id,
-            "file": "",
-            "label": int(patient.label),
-            "age": float(patient.age),
-            "sex": patient.sex,
-            "condition": patient.condition,
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-        yield SourceItem(row, Radiograph(film.image, film.spacing_mm, film.laterality), film.joints, film.lesion_mask, film.sign_mask)
 
 
 def parse_rule(positive: str) -> tuple[str, str]:
@@ -156,14 +78,14 @@ def read_table(config: RunConfig) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns image_id, patient_id, path (or None), label (0, 1, or NaN where the table has none), laterality, age, sex.
+        The columns image_id, patient_id, path (or None), label (0, 1, or NaN where the table has none), laterality, centre, age, sex.
     """
     for key in ("images", "table", "boxes"):
         path = Path(getattr(config, key))
         if (key != "boxes" or config.boxes) and not (path.is_dir() if key == "images" else path.is_file()):
             raise ValueError(f"{key}={path}: there is no such {'folder' if key == 'images' else 'file'}")
     table = _read_csv("table", config.table, {config.id_column: str, config.patient_column: str})
-    for key in ("id_column", "patient_column", "label_column", "file_column", "laterality_column"):
+    for key in ("id_column", "patient_column", "label_column", "file_column", "laterality_column", "centre_column"):
         column = getattr(config, key)
         if column and column not in table.columns:
             raise ValueError(f"{key}={column!r} is not a column of {Path(config.table).name}{near_match(column, list(table.columns))}")
@@ -177,6 +99,7 @@ def read_table(config: RunConfig) -> pd.DataFrame:
     table["image_id"], table["patient_id"] = ids, table[config.patient_column]
     side = table[config.laterality_column].astype(str).str.upper().str[:1] if config.laterality_column else pd.Series("", table.index)
     table["laterality"] = side.where(side.isin(["L", "R"]), "")
+    table["centre"] = table[config.centre_column].fillna("").astype(str) if config.centre_column else ""
     table["path"] = _find_files(table, config)
     if config.max_films and len(table) > config.max_films:
         table = table.sample(config.max_films, random_state=config.seed).sort_index()
@@ -221,29 +144,20 @@ def _only_film(by_name: dict[str, set[Path]], name: str, root: Path) -> Path | N
     return found[0] if found else None
 
 
-def _iter_folder(config: RunConfig) -> Iterator[SourceItem]:
+def list_films(config: RunConfig) -> list[FilmFile]:
+    """One film for each row of the table, in its order."""
     table = read_table(config)
-    boxes = read_boxes(config)
+    boxes = dict(list(read_boxes(config).groupby("image_id")))
+    root = Path(config.images).resolve()
+    films = []
     for record in table.to_dict("records"):
-        image_id, path = record["image_id"], record["path"]
-        row = {k: record[k] for k in ("image_id", "patient_id", "label", "age", "sex")}
-        row |= {"file": str(path.relative_to(Path(config.images).resolve())) if path else "", "sha256": "", "condition": ""}
-        if path is None:
-            yield SourceItem(row, None, fault="no file of that name under the image folder")
-            continue
-        if np.isnan(record["label"]):
-            yield SourceItem(row, None, fault=f"no value in {config.label_column}")
-            continue
-        row |= {"label": int(record["label"]), "sha256": sha256_of(path)}
-        try:
-            radiograph = read_radiograph(path)
-        except RadiographError as error:
-            yield SourceItem(row, None, fault=str(error))
-            continue
-        laterality = record["laterality"] or radiograph.laterality
-        radiograph = Radiograph(radiograph.image, radiograph.spacing_mm, laterality)
-        joints = boxes[boxes["image_id"] == image_id].drop(columns="image_id") if len(boxes) else boxes.drop(columns="image_id")
-        yield SourceItem(row, radiograph, joints)
+        path, label = record["path"], record["label"]
+        row = {k: record[k] for k in ("image_id", "patient_id", "age", "sex", "centre")}
+        row |= {"file": str(path.relative_to(root)) if path else "", "label": None if np.isnan(label) else int(label), "condition": ""}
+        fault = "no file of that name under the image folder" if path is None else f"no value in {config.label_column}" if np.isnan(label) else ""
+        joints = boxes[record["image_id"]].drop(columns="image_id") if record["image_id"] in boxes else no_joints()
+        films.append(FilmFile(row, path, record["laterality"], joints, fault=fault))
+    return films
 
 
 def read_boxes(config: RunConfig) -> pd.DataFrame:

@@ -1,0 +1,37 @@
+"""Sources: each lists its films; a film is read one at a time. One module a source, with `list_films(config)` and `fingerprint(config)`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+from rahelpers.config import RunConfig
+from rahelpers.sources.film import JOINT_COLUMNS, SourceItem, first_fault
+
+__all__ = ["JOINT_COLUMNS", "Film", "SourceItem", "first_fault", "list_films", "source_fingerprint"]
+
+
+class Film(Protocol):
+    """A film that a source names, not yet read."""
+
+    row: dict
+
+    def content_key(self) -> str:
+        """What the film is made from: the same key, the same film."""
+
+    def read(self) -> SourceItem:
+        """The film, or the fault that keeps it from being one."""
+
+
+def _module(config: RunConfig):  # noqa: ANN202
+    return import_module(f"rahelpers.sources.{config.source.replace('-', '_')}")
+
+
+def list_films(config: RunConfig) -> list[Film]:
+    """Films of the configured source, in a fixed order."""
+    return _module(config).list_films(config)
+
+
+def source_fingerprint(config: RunConfig) -> dict[str, str]:
+    """Hashes of what a source reads from disk, so that a changed film or table makes curation again."""
+    return _module(config).fingerprint(config)
