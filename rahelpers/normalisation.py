@@ -27,6 +27,8 @@ TURN_CONFIDENCE = 0.5  # pieces a row; of 900 upright real films none was turned
 MARGIN = 0.03  # of the hand's longer side, around the crop
 OPENING = 5  # pixels: cuts strips of frame and marker plates off the hand
 
+Window = tuple[int, int, int, int]  # top, bottom, left, right in pixels; bottom and right one beyond
+
 
 @dataclass(frozen=True)
 class HandMask:
@@ -83,7 +85,7 @@ def find_hand(image: np.ndarray) -> HandMask:
     return HandMask(mask, best)
 
 
-def _inside_frame(film: np.ndarray) -> tuple[int, int, int, int]:
+def _inside_frame(film: np.ndarray) -> Window:
     """Top, bottom, left, right of the field once uniform lines at the film's edges are left out."""
     top, bottom, left, right = 0, film.shape[0], 0, film.shape[1]
 
@@ -102,7 +104,7 @@ def _inside_frame(film: np.ndarray) -> tuple[int, int, int, int]:
     return top + margin, bottom - margin, left + margin, right - margin
 
 
-def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+def bounds(mask: np.ndarray) -> Window:
     """Top, bottom, left, right of what is True; bottom and right one beyond."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
@@ -110,7 +112,7 @@ def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 def _fullness(piece: np.ndarray) -> float:
     """Share of its bounding box that a piece fills."""
-    top, bottom, left, right = _bounds(piece)
+    top, bottom, left, right = bounds(piece)
     return float(piece[top:bottom, left:right].mean())
 
 
@@ -142,7 +144,7 @@ def find_turn(mask: np.ndarray) -> tuple[int, float]:
     """
     if not mask.any():
         return 0, 0.0
-    top, bottom, left, right = _bounds(mask)
+    top, bottom, left, right = bounds(mask)
     hand = mask[top:bottom, left:right]
     lead = []
     for turns in range(4):
@@ -222,7 +224,7 @@ class Placement:
         Left and right exchanged, after turning.
     """
 
-    box: tuple[int, int, int, int]
+    box: Window
     quarter_turns: int = 0
     mirror: bool = False
 
@@ -304,7 +306,7 @@ class NetworkInput:
         return fit_to_square(mask.astype(np.float32), self.image.shape[0], self.placement)[0] >= 0.25
 
 
-def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = True) -> NetworkInput:
+def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = True, window: Window | None = None) -> NetworkInput:
     """Find the hand, make bone bright, crop, turn it upright, mirror right hands, fit, normalise: training, evaluation and panel all come through here.
 
     Parameters
@@ -314,26 +316,36 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
         Side of the square, pixels.
     mirror_right : bool
         Mirror a film whose laterality is 'R', so that every hand looks like a left one.
+    window : (top, bottom, left, right), optional
+        Look for the hand in this part of the film alone, pixels: for a film with two hands. Geometry stays that of the whole film.
 
     Returns
     -------
     NetworkInput
     """
-    image = normalise_intensity(radiograph.image)
-    height, width = image.shape
-    hand, inverted, box, turns, confidence = find_hand(image), False, (0, height, 0, width), 0, 0.0
+    height, width = radiograph.image.shape
+    window = window or (0, height, 0, width)
+    part = normalise_intensity(radiograph.image[window[0] : window[1], window[2] : window[3]])
+    hand, inverted, turns, confidence = find_hand(part), False, 0, 0.0
     if hand.contrast < SURE_CONTRAST:
-        other = find_hand(1 - image)
+        other = find_hand(1 - part)
         if other.contrast > max(2 * hand.contrast, SURE_CONTRAST):
-            image, hand, inverted = 1 - image, other, True
+            part, hand, inverted = 1 - part, other, True
+    box = (0, part.shape[0], 0, part.shape[1])
     if hand.contrast >= HAND_CONTRAST:
-        top, bottom, left, right = (edge * height / hand.mask.shape[0] for edge in _bounds(hand.mask))
-        margin = MARGIN * max(bottom - top, right - left)
-        box = (max(int(top - margin), 0), min(int(bottom + margin), height), max(int(left - margin), 0), min(int(right + margin), width))
+        box = _crop(hand.mask, part.shape)
         turns, confidence = find_turn(hand.mask)
-    placement = Placement(box, turns if confidence >= TURN_CONFIDENCE else 0, mirror_right and radiograph.laterality == "R")
-    kept = np.zeros_like(image)
-    window = np.s_[box[0] : box[1], box[2] : box[3]]
-    kept[window] = normalise_intensity(image[window])
+    box_on_film = (box[0] + window[0], box[1] + window[0], box[2] + window[2], box[3] + window[2])
+    placement = Placement(box_on_film, turns if confidence >= TURN_CONFIDENCE else 0, mirror_right and radiograph.laterality == "R")
+    kept = np.zeros((height, width), np.float32)
+    kept[box_on_film[0] : box_on_film[1], box_on_film[2] : box_on_film[3]] = normalise_intensity(part[box[0] : box[1], box[2] : box[3]])
     square, geometry = fit_to_square(kept, size, placement)
     return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, inverted, hand, confidence)
+
+
+def _crop(mask: np.ndarray, shape: tuple[int, int]) -> Window:
+    """The hand's bounding box with a margin, in pixels of a picture of that shape."""
+    height, width = shape
+    top, bottom, left, right = (edge * height / mask.shape[0] for edge in bounds(mask))
+    margin = MARGIN * max(bottom - top, right - left)
+    return max(int(top - margin), 0), min(int(bottom + margin), height), max(int(left - margin), 0), min(int(right + margin), width)
