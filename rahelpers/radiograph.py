@@ -529,11 +529,11 @@ def _check_deflated(data: bytes) -> None:
 
 
 def _syntax_name(syntax: str) -> str:
-    """DICOM's name of a transfer syntax; 'unknown' for one that is not in the standard, whose number may be anybody's."""
+    """DICOM's name of a transfer syntax; for one that is not in the standard no number, for that may be anybody's."""
     from pydicom.uid import UID
 
     name = UID(syntax).name
-    return "unknown" if name == syntax else name
+    return "an unknown transfer syntax" if name == syntax else name
 
 
 def _value(dataset: FileDataset, keyword: str) -> Any:
@@ -560,7 +560,7 @@ def _photometric(dataset: FileDataset) -> str:
 
 def _check_dicom(dataset: FileDataset, marked: bool) -> None:
     """One film, of a size and kind that can be decoded."""
-    if not any(k in dataset for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+    if all(_value(dataset, k) in (None, b"", "") for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         if not marked:
             raise RadiographError(f"not a picture that can be read; {EXPECTED}")
         raise RadiographError("the DICOM file holds no pixels: it is cut short, or a report, an index or another object without a picture")
@@ -618,8 +618,7 @@ def _apply_window(pixels: np.ndarray, dataset: FileDataset, notes: list[str]) ->
     if not dataset.get("VOILUTSequence") and None in (dataset.get("WindowCenter"), dataset.get("WindowWidth")):
         return pixels, False
     try:
-        lookup = bool(dataset.get("VOILUTSequence")) and pixels.dtype.kind == "f" and not np.any(pixels % 1)
-        shown = apply_voi_lut(pixels.astype(np.int64) if lookup else pixels, dataset)  # a table is looked up by whole numbers
+        shown = apply_voi_lut(pixels, dataset)
         low, high = float(shown.min()), float(shown.max())
     except Exception as error:  # of many kinds: a width of zero, words for numbers, a table cut short
         notes.append(f"the window or VOI LUT cannot be used and was left out ({type(error).__name__})")
@@ -641,7 +640,7 @@ def _choose_decoder(dataset: FileDataset, syntax: str) -> str:
 
     uid = UID(syntax)
     if not uid.is_transfer_syntax or not _has_decoder(get_decoder, uid):
-        raise RadiographError(f"the pixels are stored as {_syntax_name(syntax)}, which is not read; convert it first, for example with gdcmconv --raw")
+        raise RadiographError(f"the pixels are stored as {_syntax_name(syntax)}, which is not read; convert the file first, for example with gdcmconv --raw")
     if not uid.is_compressed or uid == DEFLATED:
         return ""
     frame = _first_frame(dataset)
@@ -656,7 +655,7 @@ def _choose_decoder(dataset: FileDataset, syntax: str) -> str:
     if b"\xff\xd9" not in frame[-16:]:
         raise RadiographError("the compressed pixels are cut short; export the film again")
     if uid == JPEGExtended12Bit and _whole_number(dataset, "BitsStored") != 8:
-        raise RadiographError("the pixels are stored as 12-bit JPEG Extended, which is not read; convert it first, for example with dcmdjpeg")
+        raise RadiographError("the pixels are stored as 12-bit JPEG Extended, which is not read; convert the file first, for example with dcmdjpeg")
     if uid in (JPEGBaseline8Bit, JPEGExtended12Bit) or uid in JPEG2000TransferSyntaxes:
         return "pillow"
     return "gdcm"
