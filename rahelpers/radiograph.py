@@ -225,12 +225,20 @@ def _normalise(pixels: np.ndarray) -> np.ndarray:
         raise RadiographError("the picture is blank (every pixel has the same value)")
     if not 1e-30 < high - low < 1e30:  # where float32 would overflow
         pixels = pixels.astype(np.float64)
-    return np.clip((pixels - low) / (high - low), 0, 1).astype(np.float32)
+    image = pixels - low
+    image /= high - low  # in place, and so on: a large film is 256 MB
+    return np.clip(image, 0, 1, out=image).astype(np.float32, copy=False)
 
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise RadiographError(f"{width} x {height} pixels; expected at most {MAX_PIXELS:,} in all")
+
+
+def _check_jpeg_length(length: int, width: int, height: int) -> None:
+    """Refuse a JPEG that cannot hold its picture: each block of 8 x 8 pixels takes a bit at least, and decoders fill what is missing with grey."""
+    if 8 * length < (width // 8) * (height // 8):
+        raise RadiographError(f"the file is cut short: {length} bytes cannot hold {width} x {height} pixels; export it again")
 
 
 def _one_line(error: Exception) -> str:
@@ -338,6 +346,8 @@ def _read_opened(picture: Image.Image, data: bytes) -> Radiograph:
     width, height = picture.size
     _check_size(width, height)
     _check_single(picture)
+    if picture.format in ("JPEG", "MPO"):
+        _check_jpeg_length(len(data), width, height)
     is_tiff = picture.format == "TIFF"
     orientation, notes = _orientation_of(picture)
     if is_tiff and orientation >= 5:
@@ -551,6 +561,15 @@ def _whole_number(dataset: FileDataset, keyword: str, default: int = 0) -> int:
         raise RadiographError(f"the DICOM value of {keyword} is no whole number; export the film again") from None
 
 
+def _check_number(dataset: FileDataset, keyword: str) -> None:
+    try:
+        if np.isfinite(float(_value(dataset, keyword) or 0)):
+            return
+    except (ValueError, TypeError):
+        pass  # text, or several: refused below
+    raise RadiographError(f"the DICOM value of {keyword} is no finite number; export the film again")
+
+
 def _photometric(dataset: FileDataset) -> str:
     value = str(_value(dataset, "PhotometricInterpretation") or "")
     if value not in (*MONOCHROME, *COLOUR):
@@ -568,6 +587,8 @@ def _check_dicom(dataset: FileDataset, marked: bool) -> None:
     if width < 1 or height < 1:
         raise RadiographError(f"the DICOM file says {width} x {height} pixels; expected at least {LEAST_SIDE} x {LEAST_SIDE}")
     _check_size(width, height)
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        _check_number(dataset, keyword)
     frames, samples = _whole_number(dataset, "NumberOfFrames", 1), _whole_number(dataset, "SamplesPerPixel", 1)
     if frames > 1:
         raise RadiographError(f"holds {frames} frames; expected one film")
@@ -656,9 +677,10 @@ def _choose_decoder(dataset: FileDataset, syntax: str) -> str:
         raise RadiographError("the compressed pixels are cut short; export the film again")
     if uid == JPEGExtended12Bit and _whole_number(dataset, "BitsStored") != 8:
         raise RadiographError("the pixels are stored as 12-bit JPEG Extended, which is not read; convert the file first, for example with dcmdjpeg")
-    if uid in (JPEGBaseline8Bit, JPEGExtended12Bit) or uid in JPEG2000TransferSyntaxes:
+    if uid in (JPEGBaseline8Bit, JPEGExtended12Bit):
+        _check_jpeg_length(len(frame), width, height)
         return "pillow"
-    return "gdcm"
+    return "pillow" if uid in JPEG2000TransferSyntaxes else "gdcm"
 
 
 def _has_decoder(get_decoder: Any, uid: str) -> bool:

@@ -406,7 +406,8 @@ def test_secondary_captures_in_colour():
                                          ({"PhotometricInterpretation": None}, "is missing"), ({"NumberOfFrames": 7}, "holds 7 frames; expected one film"),
                                          ({"SamplesPerPixel": 4}, "4 samples per pixel"),
                                          ({"Rows": 65535, "Columns": 65535}, "65535 x 65535 pixels"),
-                                         ({"Rows": 0}, "48 x 0 pixels"), ({"Rows": 65}, "less than expected"), ({"PixelData": None}, "holds no pixels")])  # fmt: skip
+                                         ({"Rows": 0}, "48 x 0 pixels"), ({"Rows": 65}, "less than expected"),
+                                         ({"PixelData": None}, "holds no pixels")])  # fmt: skip
 def test_a_dicom_file_that_is_no_single_film_is_refused_in_words(tags, words):
     with pytest.raises(RadiographError, match=f"film.dcm: .*{words}"):
         read_radiograph(dicom(**tags), "film.dcm")
