@@ -33,7 +33,7 @@ MOST_ANISOTROPY = 0.01  # rows and columns may differ by one per cent: a hand of
 COLOUR_SPREAD = 12 / 255  # between the channels of one pixel: JPEG's rounding gives at most 3 of 255, a coloured arrow hundreds
 MOST_NAME = 120  # characters of a file's name in a message
 MOST_PAGES = 16  # of a TIFF file, when looking for a second film among its thumbnails
-DECODE_SECONDS = 120  # for one frame in gdcm; 15 million pixels take 2
+DECODE_SECONDS = 60  # for one frame in gdcm; 15 million pixels take 2
 
 PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 EXPECTED = "expected PNG, JPEG, TIFF, BMP or DICOM"

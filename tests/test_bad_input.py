@@ -317,7 +317,10 @@ def test_a_file_above_the_limit_is_not_read(tmp_path):
 
 @pytest.fixture
 def alarm():
-    """Ends a test that would wait for ever."""
+    """Ends a test that would wait for ever, where there are signals to do it."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
 
     def ring(*_):
         raise TimeoutError(f"waited {MOST_SECONDS} s")
