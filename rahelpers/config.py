@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
@@ -12,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 PROFILES = ("smoke", "quick", "full")
-SOURCES = ("phantom", "folder")
+SOURCES = ("phantom", "folder", "ram-h1200", "ram-w600", "rsna-bone-age")
+# What a public source is asked where the user asks nothing: label column, rule, names of class 0 and 1. Never RA: no default label is one.
+DEFAULT_TASKS = {
+    "ram-h1200": ("erosive", "1", ("hand without erosions", "erosive hand")),
+    "ram-w600": ("erosive", "1", ("wrist without erosions", "erosive wrist")),
+    "rsna-bone-age": ("bone_age_months", ">=120", ("bone age under 120 months", "bone age of 120 months or more")),
+}
+PUBLIC_NAMES = {"ram-h1200": "RAM-H1200", "ram-w600": "RAM-W600", "rsna-bone-age": "RSNA Bone Age"}
 SPECTRA = ("healthy", "mixed", "early")
 ARCHITECTURES = ("vgg_small", "vgg16", "vgg19")
 
@@ -32,7 +40,7 @@ class RunConfig:
     """
 
     profile: str = _value("smoke", "which sizes: smoke, quick or full")
-    source: str = _value("phantom", "where the radiographs come from: phantom or folder")
+    source: str = _value("phantom", "where the radiographs come from: phantom, folder, ram-h1200, ram-w600 or rsna-bone-age")
     seed: int = _value(7, "seed of every random draw")
     run_dir: str = _value("runs/smoke", "folder of the run; a relative path starts at the project's root")
 
@@ -40,23 +48,25 @@ class RunConfig:
     n_patients: int = _value(40, "phantom only: how many patients, two hands each")
     spectrum: str = _value("mixed", "phantom only: who is compared: healthy (established RA against healthy), mixed, or early (the first years of RA)")
     image_size: int = _value(96, "side of the square network input, pixels, 32 to 512")
-    task: str = _value("", "name of the prediction task in every title; empty: RA (phantom) or the label rule (folder)")
+    task: str = _value("", "name of the prediction task in every title; empty: RA (phantom), the default label (public datasets) or the label rule")
     test_fraction: float = _value(0.25, "share of the patients held out for the test split")
     validation_fraction: float = _value(0.2, "share of the patients in the validation split")
 
-    # source = folder
-    images: str = _value("", "folder only: the folder that holds the films")
+    # source = folder or a public dataset
+    images: str = _value("", "the folder that holds the films; for a public dataset its root, empty: data/NAME, or RAHELPERS_DATA/NAME")
     table: str = _value("", "folder only: CSV with one row a film")
     id_column: str = _value("image_id", "folder only: column with a unique name of the film")
     file_column: str = _value("", "folder only: column with the file's path under `images`; empty: found by id")
     patient_column: str = _value("", "folder only: column that names the patient; required, films of one patient stay in one split")
-    label_column: str = _value("", "folder only: column that the label is made from; required")
-    positive: str = _value("", 'folder only: which values are positive: a value ("M") or a threshold (">=120"); required')
+    label_column: str = _value("", "column that the label is made from; required for folder, public datasets have a default")
+    positive: str = _value("", 'which values are positive: a value ("M") or a threshold (">=120"); required where label_column is')
     laterality_column: str = _value("", "folder only: column with L or R; empty: not known, nothing is mirrored")
     centre_column: str = _value("", "folder only: column that names the hospital; empty: not known")
     external_centre: str = _value("", "hold this hospital out as the split `external`; empty: none")
+    stratify_centre: bool = _value(False, "share every hospital evenly among the splits, not labels alone")
+    dask: str = _value("", "address of a Dask scheduler that curates the films, such as tcp://10.0.0.5:8786; empty: this machine's cores")
     boxes: str = _value("", "folder only: CSV of joint boxes, `image_id, joint, x0, y0, x1, y1` as fractions")
-    max_films: int = _value(0, "folder only: use at most so many films, drawn by seed; 0: all")
+    max_films: int = _value(0, "use at most so many films, drawn by seed; 0: all; not for the phantom")
 
     # network and training
     architecture: str = _value("vgg_small", "vgg_small, vgg16 or vgg19")
@@ -103,6 +113,18 @@ class RunConfig:
             missing = [k for k in ("images", "table", "patient_column", "label_column", "positive") if not getattr(self, k)]
             if missing:
                 raise ValueError(f"source=folder needs {', '.join(missing)}; see 'Your own films' in README.md")
+        if self.source in DEFAULT_TASKS:
+            column, rule, _ = DEFAULT_TASKS[self.source]
+            if self.label_column not in ("", column) and not self.positive:
+                raise ValueError(f"label_column={self.label_column!r} needs positive: which values are positive, such as '1' or '>=10'")
+            object.__setattr__(self, "label_column", self.label_column or column)
+            object.__setattr__(self, "positive", self.positive or rule)
+
+    @property
+    def _default_names(self) -> tuple[str, str] | None:
+        """Names of the classes where the label is the public dataset's default one."""
+        column, rule, names = DEFAULT_TASKS.get(self.source, ("", "", None))
+        return names if not self.task and (self.label_column, self.positive) == (column, rule) else None
 
     @property
     def title(self) -> str:
@@ -110,14 +132,19 @@ class RunConfig:
         if self.source == "phantom":
             return f"{self.task or 'RA'} (phantom)"
         rule = self.positive if self.positive[:1] in "<>=" else f"= {self.positive}"
+        task = self.task or (self._default_names[1] if self._default_names else f"{self.label_column} {rule}")
+        if self.source in PUBLIC_NAMES:
+            return f"{task} ({PUBLIC_NAMES[self.source]})"
         folder = "/".join(Path(self.images).parts[-2:])
-        return f"{self.task or f'{self.label_column} {rule}'} (folder {folder})"
+        return f"{task} (folder {folder})"
 
     @property
     def class_names(self) -> tuple[str, str]:
         """Names of label 0 and label 1."""
+        if self._default_names:
+            return self._default_names
         positive = self.task or ("RA" if self.source == "phantom" else self.title.rsplit(" (", 1)[0])
-        return f"not {positive}" if self.source == "folder" or self.task else "non-RA", positive
+        return f"not {positive}" if self.source != "phantom" or self.task else "non-RA", positive
 
     @property
     def path(self) -> Path:
@@ -205,6 +232,16 @@ def config_from_notebook(namespace: dict[str, Any]) -> RunConfig:
 def save_config(config: RunConfig) -> str:
     """The config as JSON text; `make_config(**json.loads(text))` gives it back."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def data_folder(name: str) -> Path:
+    """Where a public dataset's files lie: RAHELPERS_DATA/NAME where that variable is set, else data/NAME in the project."""
+    return Path(os.environ.get("RAHELPERS_DATA") or project_root() / "data").expanduser() / name
+
+
+def dataset_folder(config: RunConfig) -> Path:
+    """The root folder of the public dataset that a run reads."""
+    return Path(config.images) if config.images else data_folder(config.source)
 
 
 def project_root() -> Path:

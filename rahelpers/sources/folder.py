@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import csv
+import io
+import os
 import re
 from pathlib import Path
 
@@ -13,17 +15,15 @@ import pandera.pandas as pa
 from rahelpers.artifacts import sha256_of
 from rahelpers.config import RunConfig, near_match
 from rahelpers.sources.film import JOINT_COLUMNS, JOINT_SCHEMA, FilmFile, first_fault, no_joints
+from rahelpers.sources.walk import find_files, is_inside, listing_hash, text_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
 
 def fingerprint(config: RunConfig) -> dict[str, str]:
     """Hashes of the tables, and of the films' names, sizes and times."""
-    listing = hashlib.sha256()
-    for path in _list_films(Path(config.images)):
-        stat = path.stat()
-        listing.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    found = {"table": sha256_of(Path(config.table)), "images": listing.hexdigest()}
+    root = Path(config.images)
+    found = {"table": sha256_of(Path(config.table)), "images": listing_hash(find_files(root, SUFFIXES)[0], root.resolve())}
     return found | ({"boxes": sha256_of(Path(config.boxes))} if config.boxes else {})
 
 
@@ -68,17 +68,14 @@ def make_labels(values: pd.Series, positive: str) -> pd.Series:
     return labels
 
 
-def _list_films(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-
-
 def read_table(config: RunConfig) -> pd.DataFrame:
     """The folder source's table, checked: columns exist, ids are unique, labels make two classes.
 
     Returns
     -------
     DataFrame
-        The columns image_id, patient_id, path (or None), label (0, 1, or NaN where the table has none), laterality, centre, age, sex.
+        The columns image_id, patient_id, path (or None), why (there is no path), label (0, 1, or NaN where the table has none), laterality,
+        centre, age, sex.
     """
     for key in ("images", "table", "boxes"):
         path = Path(getattr(config, key))
@@ -88,7 +85,7 @@ def read_table(config: RunConfig) -> pd.DataFrame:
     for key in ("id_column", "patient_column", "label_column", "file_column", "laterality_column", "centre_column"):
         column = getattr(config, key)
         if column and column not in table.columns:
-            raise ValueError(f"{key}={column!r} is not a column of {Path(config.table).name}{near_match(column, list(table.columns))}")
+            raise ValueError(f"{key}={column!r} is not a column of {Path(config.table).name}{near_match(column, list(table.columns))}{_other_comma(table)}")
     ids = table[config.id_column]
     if ids.isna().any() or ids.duplicated().any():
         bad = ids[ids.isna() | ids.duplicated()]
@@ -100,7 +97,7 @@ def read_table(config: RunConfig) -> pd.DataFrame:
     side = table[config.laterality_column].astype(str).str.upper().str[:1] if config.laterality_column else pd.Series("", table.index)
     table["laterality"] = side.where(side.isin(["L", "R"]), "")
     table["centre"] = table[config.centre_column].fillna("").astype(str) if config.centre_column else ""
-    table["path"] = _find_files(table, config)
+    table["path"], table["why"] = _find_films(table, config)
     if config.max_films and len(table) > config.max_films:
         table = table.sample(config.max_films, random_state=config.seed).sort_index()
     for column in ("age", "sex"):
@@ -110,29 +107,77 @@ def read_table(config: RunConfig) -> pd.DataFrame:
 
 
 def _read_csv(key: str, path: str, types: dict[str, type]) -> pd.DataFrame:
+    return read_checked_csv(key, Path(path), types)
+
+
+def read_checked_csv(key: str, path: Path, types: dict[str, type] | None = None) -> pd.DataFrame:
+    """A CSV file whose rows all have as many values as its header.
+
+    pandas alone takes a row that is too short for one with empty values, and a header that is too short for an index column: then
+    every label moves one column.
+
+    Raises
+    ------
+    ValueError
+        Says what the file is, where it is not a UTF-8 CSV file with a header and rows.
+    """
+    data = path.read_bytes()
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise ValueError(f"{key}={path}: not a UTF-8 CSV file: it is UTF-16, as spreadsheets write 'Unicode text'; save it as 'CSV UTF-8'")
+    if b"\0" in data:
+        raise ValueError(f"{key}={path}: not a UTF-8 CSV file: byte {data.index(0)} is NUL, so it is a binary file or UTF-16")
     try:
-        return pd.read_csv(path, dtype=types, encoding="utf-8-sig")
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{key}={path}: not a UTF-8 CSV file ({error})") from None
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{key}={path}: not a UTF-8 CSV file: row {row} holds the byte 0x{data[error.start]:02x}; save it as 'CSV UTF-8'") from None
+    try:
+        rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), start=1) if row]
+    except csv.Error as error:
+        raise ValueError(f"{key}={path}: not a CSV file ({error})") from None
+    if len(rows) < 2:
+        raise ValueError(f"{key}={path}: {'is empty' if not rows else 'holds a header and no row'}; expected a header and one row a film")
+    header = rows[0][1]
+    twice = [name for i, name in enumerate(header) if name in header[:i]]
+    if twice:
+        raise ValueError(f"{key}={path}: two columns are called {twice[0]!r}")
+    for number, row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"{key}={path}: row {number} has {len(row)} values, the header {len(header)}; a value with a comma needs quotes")
+    return pd.read_csv(io.StringIO(text, newline=""), dtype=types, index_col=False)
 
 
-def _find_files(table: pd.DataFrame, config: RunConfig) -> list[Path | None]:
-    """The file of each row: its path under `images` where a column names it, else the one film of that name."""
+def _other_comma(table: pd.DataFrame) -> str:
+    """A hint where the file's columns are parted by something else than commas."""
+    name = str(table.columns[0])
+    return "" if len(table.columns) > 1 or not re.search("[;\t|]", name) else f". Its one column is {name!r}: save it with commas"
+
+
+def _find_films(table: pd.DataFrame, config: RunConfig) -> tuple[list[Path | None], list[str]]:
+    """The file of each row, and why there is none: its path under `images` where a column names it, else the one film of that name."""
     root = Path(config.images).resolve()
     by_name: dict[str, set[Path]] = {}
-    for path in _list_films(root):
+    films, unreadable = find_files(root, SUFFIXES)
+    for path in films:
         for name in (path.stem, path.name):
             by_name.setdefault(name, set()).add(path)
+    hidden = f"; {len(unreadable)} folders could not be read, such as {unreadable[0]}" if unreadable else ""
     if not by_name:
-        raise ValueError(f"images={root}: holds no film; expected files that end in {', '.join(SUFFIXES)}")
-    if not config.file_column:
-        return [_only_film(by_name, str(i), root) for i in table["image_id"]]
+        raise ValueError(f"images={root}: holds no film; expected files that end in {', '.join(SUFFIXES)}{hidden}")
+    nothing = f"no file of that name under the image folder{hidden}"
     found: list[Path | None] = []
-    for name in table[config.file_column].astype(str):
-        path = root / name
-        inside = path.resolve().is_relative_to(root) and path.is_file()
-        found.append(path if inside else _only_film(by_name, Path(name).name, root))
-    return found
+    why = []
+    for name in table[config.file_column or "image_id"].fillna("").astype(str):
+        path = root / name if config.file_column else None
+        if path is not None and not Path(os.path.normpath(path)).is_relative_to(root):
+            # such a name is not looked up by its last part: it means another file than one of that name in here
+            found.append(None)
+            why.append(f"{name!r} lies outside the image folder")
+            continue
+        inside = path is not None and path.suffix.lower() in SUFFIXES and is_inside(path, root)
+        found.append(path if inside else _only_film(by_name, Path(name).name if config.file_column else name, root))
+        why.append("" if found[-1] else nothing)
+    return found, why
 
 
 def _only_film(by_name: dict[str, set[Path]], name: str, root: Path) -> Path | None:
@@ -153,8 +198,8 @@ def list_films(config: RunConfig) -> list[FilmFile]:
     for record in table.to_dict("records"):
         path, label = record["path"], record["label"]
         row = {k: record[k] for k in ("image_id", "patient_id", "age", "sex", "centre")}
-        row |= {"file": str(path.relative_to(root)) if path else "", "label": None if np.isnan(label) else int(label), "condition": ""}
-        fault = "no file of that name under the image folder" if path is None else f"no value in {config.label_column}" if np.isnan(label) else ""
+        row |= {"file": text_of(path, root) if path else "", "label": None if np.isnan(label) else int(label), "condition": ""}
+        fault = record["why"] if path is None else f"no value in {config.label_column}" if np.isnan(label) else ""
         joints = boxes[record["image_id"]].drop(columns="image_id") if record["image_id"] in boxes else no_joints()
         films.append(FilmFile(row, path, record["laterality"], joints, fault=fault))
     return films
