@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from rahelpers.artifacts import Run, Step
-from rahelpers.normalisation import Geometry, to_network_input
+from rahelpers.artifacts import Run, Step, write_atomically
+from rahelpers.curate_film import THUMBNAIL, FilmJob, Hand, curate_film, run_job
+from rahelpers.datasheet import describe_cohort
+from rahelpers.duplicates import SAME_HAND, Fingerprint, Index, find_same_hands, join_patients, read_pairs
+from rahelpers.film_cache import FILM_MODULES, ArrayFile, FilmCache
 from rahelpers.progress import show_progress
-from rahelpers.quality import check_film
-from rahelpers.sources import JOINT_COLUMNS, first_fault, list_films, source_fingerprint
+from rahelpers.sources import JOINT_COLUMNS, Film, first_fault, list_films, source_fingerprint
 from rahelpers.splits import SPLITS, find_leaks, split_by_patient
+from rahelpers.workers import map_in_order
 
 CONFIG_KEYS = (
     "source", "seed", "n_patients", "spectrum", "image_size", "task", "test_fraction", "validation_fraction", "images", "table", "id_column",
-    "file_column", "patient_column", "label_column", "positive", "laterality_column", "boxes", "max_films",
+    "file_column", "patient_column", "label_column", "positive", "laterality_column", "centre_column", "external_centre", "stratify_centre",
+    "boxes", "max_films",
 )  # fmt: skip
+PORTION = 128  # films between two looks at the cache
+READ_AHEAD = 512  # fingerprints held at once
+GALLERY = 240  # thumbnails of films with a finding
 
-QUALITY_COLUMNS = ["image_id", "check", "action", "value", "limit", "words"]
+TEXT_COLUMNS = ("laterality", "file", "condition", "centre", "part", "file_format", "stored_colour", "reason")  # may be empty
+QUALITY_COLUMNS = ["image_id", "check", "action", "value", "limit", "words", "picture"]
 MANIFEST_SCHEMA = pa.DataFrameSchema(
     {
         "image_id": pa.Column(str, unique=True),
@@ -38,6 +52,13 @@ MANIFEST_SCHEMA = pa.DataFrameSchema(
         "spacing_mm": pa.Column(float, pa.Check.gt(0), nullable=True),
         "sha256": pa.Column(str, pa.Check.str_length(64, 64)),
         "condition": pa.Column(str),
+        "centre": pa.Column(str),
+        "part": pa.Column(str, pa.Check.isin(["", "left", "right", "upper", "lower"])),
+        "file_format": pa.Column(str),
+        "bits_stored": pa.Column(int, pa.Check.in_range(0, 64)),
+        "stored_colour": pa.Column(str),
+        "marker": pa.Column(float, pa.Check.in_range(0, 1)),
+        "border": pa.Column(float, pa.Check.in_range(0, 1)),
         "action": pa.Column(str, pa.Check.isin(["keep", "fix"])),
         "reason": pa.Column(str),
     },
@@ -65,7 +86,12 @@ class Cohort:
     excluded : DataFrame
         image_id and reason of every film that was left out.
     quality : DataFrame
-        Every finding of quality control, on kept and excluded films: image_id, check, action, value, limit, words.
+        Every finding of quality control, on kept and excluded films: image_id, check, action, value, limit, words, and the number of its
+        picture in the gallery (-1: none).
+    pairs : DataFrame
+        Films of different patients that show, or may show, one hand: columns of `duplicates.PAIR_COLUMNS`.
+    gallery : uint8 array (k, T, T)
+        Films with a finding, as read.
     """
 
     manifest: pd.DataFrame
@@ -75,6 +101,8 @@ class Cohort:
     signs: np.ndarray | None
     excluded: pd.DataFrame
     quality: pd.DataFrame
+    pairs: pd.DataFrame
+    gallery: np.ndarray
 
     def split(self, name: str) -> np.ndarray:
         """Row indices of one split: train, validation or test."""
@@ -93,7 +121,10 @@ class Cohort:
 
 
 def curate(run: Run) -> Cohort:
-    """Step 01: read the source, fit every film into the network's square, split by patient, write everything down.
+    """Step 01: read the source, fit every hand into the network's square, find duplicates, split by patient, write everything down.
+
+    Films that were curated before, from the same content at the same size, come out of a cache beside the runs. Memory does not grow with the
+    number of pixels read: pictures go to disk as they come.
 
     Raises
     ------
@@ -110,69 +141,140 @@ def curate(run: Run) -> Cohort:
 
 def _curate(run: Run, step: Step) -> None:
     config = run.config
-    rows: list[dict] = []
-    images: list[np.ndarray] = []
-    masks: dict[str, list[np.ndarray | None]] = {"lesions": [], "signs": []}
-    joints: list[pd.DataFrame] = []
-    excluded: list[dict] = []
-    quality: list[dict] = []
     films = list_films(config)
-    for film_file in show_progress(films, "reading films", len(films)):
-        item = film_file.read()
-        if item.radiograph is None:
-            excluded.append({"image_id": item.row["image_id"], "reason": item.fault})
-            continue
-        film = item.radiograph
-        height, width = film.image.shape
-        seen = to_network_input(film, config.image_size)
-        findings = check_film(film, seen)
-        quality += [{"image_id": item.row["image_id"]} | dataclasses.asdict(finding) for finding in findings]
-        if findings and findings[0].action == "exclude":
-            excluded.append({"image_id": item.row["image_id"], "reason": findings[0].words})
-            continue
-        images.append(seen.image)
-        for name, mask in (("lesions", item.lesion), ("signs", item.signs)):
-            masks[name].append(None if mask is None else seen.fit_mask(mask))
-        if len(item.joints):
-            joints.append(_fit_joints(item.joints, item.row["image_id"], seen.geometry))
-        rows.append(item.row | {"laterality": film.laterality, "width": width, "height": height,
-                                "spacing_mm": film.spacing_mm if film.spacing_mm else np.nan, "source": config.source,
-                                "action": findings[0].action if findings else "keep", "reason": "; ".join(f.words for f in findings)})  # fmt: skip
-    if not rows:
-        raise ValueError(f"no film could be used; the first reason: {excluded[0]['reason'] if excluded else 'the source is empty'}")
-    manifest = pd.DataFrame(rows)
-    keep = _without_duplicates(manifest, excluded)
-    manifest = manifest[keep].reset_index(drop=True)
-    kept = np.flatnonzero(keep)
-    manifest["split"] = split_by_patient(manifest["patient_id"], manifest["label"], config.test_fraction, config.validation_fraction, config.seed)
+    cache = FilmCache(run.folder.parent / ".cache" / "films", config.image_size)
+    desk = _Desk(step.partial())
+    for key, hands in show_progress(_read_films(films, cache, config.dask), "reading films", len(films)):
+        for hand in hands:
+            desk.take(hand, key, config.source)
+    if not desk.rows:
+        raise ValueError(f"no film could be used; the first reason: {desk.excluded[0]['reason'] if desk.excluded else 'the source is empty'}")
+    manifest = pd.DataFrame(desk.rows)
+    pairs = _find_pairs(cache, manifest, desk)
+    manifest = _join_patients(manifest, pairs, desk)
+    manifest["split"] = split_by_patient(
+        manifest["patient_id"], manifest["label"], config.test_fraction, config.validation_fraction, config.seed,
+        centres=manifest["centre"], external=config.external_centre, by_centre=config.stratify_centre,
+    )  # fmt: skip
     manifest = check_manifest(manifest[list(MANIFEST_SCHEMA.columns)])
-    step.write("manifest.csv", lambda p: manifest.to_csv(p, index=False))
-    step.write("images.npy", lambda p: np.save(p, np.stack([images[i] for i in kept])))
-    for name, found in masks.items():
-        if all(found[i] is not None for i in kept):
-            step.write(f"{name}.npy", lambda p, f=found: np.save(p, np.stack([f[i] for i in kept])))
-    table = pd.concat(joints, ignore_index=True) if joints else pd.DataFrame(columns=JOINT_COLUMNS)
-    step.write("joints.csv", lambda p: table.to_csv(p, index=False))
-    step.write("quality.csv", lambda p: pd.DataFrame(quality, columns=QUALITY_COLUMNS).to_csv(p, index=False))
-    step.write("excluded.csv", lambda p: pd.DataFrame(excluded, columns=["image_id", "reason"]).to_csv(p, index=False))
+    tables = {"manifest": manifest, "joints": pd.concat(desk.joints, ignore_index=True) if desk.joints else pd.DataFrame(columns=JOINT_COLUMNS),
+              "quality": pd.DataFrame(desk.quality, columns=QUALITY_COLUMNS), "pairs": pairs,
+              "excluded": pd.DataFrame(desk.excluded, columns=["image_id", "reason"])}  # fmt: skip
+    for name, table in tables.items():
+        step.write(f"{name}.csv", lambda p, t=table: t.to_csv(p, index=False))
+    step.write("gallery.npy", lambda p: np.save(p, np.stack(desk.thumbnails) if desk.thumbnails else np.zeros((0, THUMBNAIL, THUMBNAIL), np.uint8)))
+    desk.move_pictures(step.folder)
+    step.write("datasheet.md", lambda p: p.write_text(describe_cohort(config, tables), encoding="utf-8"))
     step.finish()
 
 
-def _fit_joints(joints: pd.DataFrame, image_id: str, geometry: Geometry) -> pd.DataFrame:
-    fitted = joints.copy()
-    corners = ["x0", "y0", "x1", "y1"]
-    fitted[corners] = np.clip(geometry.boxes_to_square(fitted[corners].to_numpy(dtype=float)), 0, 1)
-    fitted.insert(0, "image_id", image_id)
-    return fitted[JOINT_COLUMNS]
+def _read_films(films: Sequence[Film], cache: FilmCache, dask: str) -> Iterator[tuple[str, list[Hand]]]:
+    """Every film's key in the cache, and its hands, in order. Of each portion, workers do what the cache lacks; then all is read from the cache."""
+    for start in range(0, len(films), PORTION):
+        portion = films[start : start + PORTION]
+        keys = [cache.key(film) for film in portion]
+        missing = [i for i, key in enumerate(keys) if key and not cache.has(key)]
+        jobs = [FilmJob(portion[i], cache.size) for i in missing]
+        for i, packed in zip(missing, map_in_order(run_job, jobs, dask, FILM_MODULES), strict=True):
+            cache.put(keys[i], packed)
+        for film, key in zip(portion, keys, strict=True):
+            hands = cache.get(key) if key else curate_film(film, cache.size)
+            yield key, [replace(hand, row=hand.row | _own(film.row, hand.row)) for hand in hands]
 
 
-def _without_duplicates(manifest: pd.DataFrame, excluded: list[dict]) -> np.ndarray:
-    """Keep the first of files with the same content; the others are listed as excluded, with the reason."""
-    duplicate = manifest["sha256"].duplicated().to_numpy()
-    first = manifest.drop_duplicates("sha256").set_index("sha256")["image_id"]
-    for row in manifest[duplicate].itertuples():
-        excluded.append({"image_id": row.image_id, "reason": f"same content as {first[row.sha256]}"})
-    return ~duplicate
+def _own(row: dict, read: dict) -> dict:
+    """What the table says of a film today: the cache may know the same pixels under another name. A hand keeps its part's name."""
+    part = f"_{read['part']}" if read.get("part") else ""
+    return row | {"image_id": f"{row['image_id']}{part}"}
+
+
+def _find_pairs(cache: FilmCache, manifest: pd.DataFrame, desk: _Desk) -> pd.DataFrame:
+    """Films that show one hand; a cohort whose films and patients have not changed was looked through before."""
+    parts = manifest["part"].tolist()
+    described = json.dumps([desk.keys, parts, manifest[["image_id", "patient_id"]].to_numpy().tolist()])
+    file = cache.folder / "pairs" / f"{hashlib.sha256(described.encode()).hexdigest()}.csv"
+
+    @lru_cache(READ_AHEAD)
+    def fingerprint(row: int) -> Fingerprint:
+        return next(hand.fingerprint for hand in cache.get(desk.keys[row]) if hand.row["part"] == parts[row])
+
+    if not file.exists():
+        found = find_same_hands(manifest, desk.index, fingerprint)
+        write_atomically(file, lambda path: found.to_csv(path, index=False))
+    return read_pairs(file)
+
+
+class _Desk:
+    """Where curated hands are sorted: used ones into rows and pictures on disk, others into the list of the excluded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rows: list[dict] = []
+        self.keys: list[str] = []
+        self.joints: list[pd.DataFrame] = []
+        self.excluded: list[dict] = []
+        self.quality: list[dict] = []
+        self.thumbnails: list[np.ndarray] = []
+        self.index = Index([], [], [], [])
+        self.seen: dict[tuple[str, str], dict] = {}
+        self.pictures = {name: ArrayFile(folder / f"{name}.npy") for name in ("images", "lesions", "signs")}
+
+    def take(self, hand: Hand, key: str, source: str) -> None:
+        """Sort one hand."""
+        name, reason = hand.row["image_id"], hand.reason
+        first = self.seen.get((hand.row["sha256"], hand.row.get("part", "")))
+        if not reason and first is not None:
+            reason = _same_content(hand.row, first)
+        for finding in hand.findings:
+            self.quality.append({"image_id": name} | dataclasses.asdict(finding) | {"picture": self._keep(hand.thumbnail)})
+        if reason:
+            self.excluded.append({"image_id": name, "reason": reason})
+            return
+        self.seen[hand.row["sha256"], hand.row["part"]] = hand.row
+        self.keys.append(key)
+        self.pictures["images"].append(hand.image)
+        for mask in ("lesions", "signs"):
+            if getattr(hand, mask) is not None:
+                self.pictures[mask].append(getattr(hand, mask))
+        if hand.joints is not None:
+            self.joints.append(hand.joints.assign(image_id=name)[JOINT_COLUMNS])
+        self.index.add(hand.fingerprint)
+        self.rows.append(hand.row | {"source": source, "action": hand.findings[0].action if hand.findings else "keep",
+                                     "reason": "; ".join(f.words for f in hand.findings)})  # fmt: skip
+
+    def _keep(self, thumbnail: np.ndarray | None) -> int:
+        """Number of the thumbnail in the gallery; -1 beyond its size."""
+        if thumbnail is None or len(self.thumbnails) >= GALLERY:
+            return -1
+        self.thumbnails.append(thumbnail)
+        return len(self.thumbnails) - 1
+
+    def move_pictures(self, folder: Path) -> None:
+        """Put the finished arrays into the step's folder; masks only where every film has one."""
+        for name, file in self.pictures.items():
+            file.close()
+            if len(file) == len(self.rows):
+                os.replace(file.path, folder / f"{name}.npy")
+
+
+def _same_content(row: dict, first: dict) -> str:
+    differing = f", whose label is {first['label']} and not {row['label']}" if row.get("label") != first.get("label") else ""
+    other = f" of patient {first['patient_id']}" if row.get("patient_id") != first.get("patient_id") else ""
+    return f"same content as {first['image_id']}{other}{differing}"
+
+
+def _join_patients(manifest: pd.DataFrame, pairs: pd.DataFrame, desk: _Desk) -> pd.DataFrame:
+    """Patients who share a hand become one, and every film of theirs says so."""
+    joined = join_patients(manifest["patient_id"], pairs)
+    manifest = manifest.copy()
+    for pair in pairs[pairs["verdict"] == "same hand"].itertuples():
+        for name, other, owner in ((pair.image_a, pair.image_b, pair.patient_b), (pair.image_b, pair.image_a, pair.patient_a)):
+            words = f"shows the same hand as {other} of patient {owner} ({pair.details} details alike); both count as one patient"
+            desk.quality.append({"image_id": name, "check": "same hand", "action": "fix", "value": pair.details, "limit": SAME_HAND,
+                                 "words": words, "picture": -1})  # fmt: skip
+            row = manifest.index[manifest["image_id"] == name][0]
+            manifest.loc[row, "reason"] = "; ".join(filter(None, [manifest.loc[row, "reason"], words]))
+            manifest.loc[row, "action"] = "fix"
+    return manifest.assign(patient_id=joined)
 
 
 def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -185,10 +287,7 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
     """
     manifest = manifest.assign(
         sex=manifest["sex"].fillna("").astype(str).str.upper().str[:1].where(lambda s: s.isin(["F", "M"]), ""),
-        laterality=manifest["laterality"].fillna(""),
-        file=manifest["file"].fillna(""),
-        condition=manifest["condition"].fillna(""),
-        reason=manifest["reason"].fillna(""),
+        **{column: manifest[column].fillna("") for column in TEXT_COLUMNS},
     )
     try:
         manifest = MANIFEST_SCHEMA.validate(manifest, lazy=True)
@@ -209,7 +308,7 @@ def load_cohort(run: Run) -> Cohort:
     MissingArtefact
         If step 01 has not been run.
     """
-    text = {"image_id": str, "patient_id": str, "sex": str, "laterality": str, "file": str, "condition": str, "reason": str}
+    text = dict.fromkeys(("image_id", "patient_id", "sex", *TEXT_COLUMNS), str)
     path = run.file("curate", "manifest.csv")
     manifest = check_manifest(pd.read_csv(path, dtype=text, keep_default_na=True))
 
@@ -225,4 +324,6 @@ def load_cohort(run: Run) -> Cohort:
         masks("signs"),
         pd.read_csv(run.file("curate", "excluded.csv"), dtype={"image_id": str}),
         pd.read_csv(run.file("curate", "quality.csv"), dtype={"image_id": str}),
+        read_pairs(run.file("curate", "pairs.csv")),
+        np.load(run.file("curate", "gallery.npy"), mmap_mode="r"),
     )

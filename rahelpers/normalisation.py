@@ -21,8 +21,11 @@ HAND_SHARE = (0.06, 0.75)  # of the field
 FULLEST = 0.75  # of its bounding box: a hand fills at most 0.70 (100 real films); what fills more is an exposed field
 TOUCH = 0.35  # a hand does not lie along more than this share of the field's rim
 HAND_CONTRAST = 0.03  # of 900 real films, those below show an exposed field that is dark against the rest of the detector
-# Below this the film is looked at inverted too: of 225 real films none was inverted wrongly, of the same films stored inverted 202 were mended.
+# Below UNSURE a film is looked at inverted too, and taken so where that is clearly better: of 225 real films none was inverted wrongly; of the
+# same films stored inverted 200 were mended.
+UNSURE_CONTRAST = 0.15
 SURE_CONTRAST = 0.1
+CLEARLY = 1.7  # times the contrast
 TURN_CONFIDENCE = 0.5  # pieces a row; of 900 upright real films none was turned
 MARGIN = 0.03  # of the hand's longer side, around the crop
 OPENING = 5  # pixels: cuts strips of frame and marker plates off the hand
@@ -60,7 +63,7 @@ def find_hand(image: np.ndarray) -> HandMask:
     """
     scale = MASK_SIDE / max(image.shape)
     small = cv2.resize(image, (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale))), interpolation=cv2.INTER_AREA)
-    top, bottom, left, right = _inside_frame(small)
+    top, bottom, left, right = inside_frame(small)
     field = cv2.GaussianBlur(np.log(np.float32(LOG_OFFSET) + small[top:bottom, left:right]), (0, 0), 1.0)
     step = np.hypot(cv2.Sobel(field, cv2.CV_32F, 1, 0), cv2.Sobel(field, cv2.CV_32F, 0, 1)) / 8
     best, found = 0.0, None
@@ -85,7 +88,7 @@ def find_hand(image: np.ndarray) -> HandMask:
     return HandMask(mask, best)
 
 
-def _inside_frame(film: np.ndarray) -> Window:
+def inside_frame(film: np.ndarray) -> Window:
     """Top, bottom, left, right of the field once uniform lines at the film's edges are left out."""
     top, bottom, left, right = 0, film.shape[0], 0, film.shape[1]
 
@@ -289,9 +292,11 @@ class NetworkInput:
     inverted : bool
         The film was stored with bone dark; it is bright here.
     hand : HandMask
-        On the film as it lies; below HAND_CONTRAST the whole film was kept.
+        On the window as it lies; below HAND_CONTRAST the whole window was kept.
     turn_confidence : float
         See find_turn; below TURN_CONFIDENCE the film was not turned.
+    window : Window
+        The part of the film where the hand was looked for: all of it, or one half of a film with two hands.
     """
 
     image: np.ndarray
@@ -300,6 +305,7 @@ class NetworkInput:
     inverted: bool
     hand: HandMask
     turn_confidence: float
+    window: Window
 
     def fit_mask(self, mask: np.ndarray) -> np.ndarray:
         """A mask of the film, bool (H, W), in the square, bool (S, S): a pixel that is a quarter lesion is lesion, or a thin one would vanish."""
@@ -327,9 +333,9 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
     window = window or (0, height, 0, width)
     part = normalise_intensity(radiograph.image[window[0] : window[1], window[2] : window[3]])
     hand, inverted, turns, confidence = find_hand(part), False, 0, 0.0
-    if hand.contrast < SURE_CONTRAST:
+    if hand.contrast < UNSURE_CONTRAST:
         other = find_hand(1 - part)
-        if other.contrast > max(2 * hand.contrast, SURE_CONTRAST):
+        if other.contrast > max(CLEARLY * hand.contrast, SURE_CONTRAST):
             part, hand, inverted = 1 - part, other, True
     box = (0, part.shape[0], 0, part.shape[1])
     if hand.contrast >= HAND_CONTRAST:
@@ -340,7 +346,7 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
     kept = np.zeros((height, width), np.float32)
     kept[box_on_film[0] : box_on_film[1], box_on_film[2] : box_on_film[3]] = normalise_intensity(part[box[0] : box[1], box[2] : box[3]])
     square, geometry = fit_to_square(kept, size, placement)
-    return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, inverted, hand, confidence)
+    return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, inverted, hand, confidence, window)
 
 
 def _crop(mask: np.ndarray, shape: tuple[int, int]) -> Window:

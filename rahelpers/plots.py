@@ -80,6 +80,60 @@ def plot_films(images: np.ndarray, titles: list[str], title: str, lesions: np.nd
     return figure
 
 
+def plot_gallery(pictures: np.ndarray, quality: pd.DataFrame, title: str, per_check: int = 2, columns: int = 4) -> Figure:
+    """Films with a finding, as read: of each check those that cross its limit furthest.
+
+    Parameters
+    ----------
+    pictures : uint8 array (k, T, T)
+    quality : DataFrame
+        Findings, whose column `picture` numbers the pictures (-1: none).
+    title : str
+    per_check : int
+        Pictures of each check.
+    columns : int
+    """
+    shown = quality[quality["picture"] >= 0].assign(beyond=lambda t: (t["value"] - t["limit"]).abs() / t["limit"].abs().clip(lower=1e-6))
+    worst = shown.sort_values("beyond", ascending=False, kind="stable").groupby("check").head(per_check).sort_values("check", kind="stable")
+    if worst.empty:
+        return _say("no film has a finding", title)
+    names = [f"{row.check}, {row.action}\n{row.image_id}" for row in worst.itertuples()]
+    return plot_films(pictures[worst["picture"].to_numpy()], names, title, columns=columns)
+
+
+def _say(words: str, title: str) -> Figure:
+    """A figure that says in words that there is nothing to show."""
+    figure = Figure(figsize=(4, 1), layout="constrained")
+    figure.text(0.5, 0.5, words, ha="center", va="center")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def plot_pairs(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame, title: str, most: int = 4) -> Figure:
+    """Pairs of films that show, or may show, one hand, side by side; the surest first.
+
+    Parameters
+    ----------
+    images : uint8 array (n, S, S)
+        In manifest order.
+    manifest : DataFrame, n rows
+    pairs : DataFrame
+        As `find_same_hands` returns it.
+    title : str
+    most : int
+        Pairs shown.
+    """
+    if pairs.empty:
+        return _say("no two patients' films look like one hand", title)
+    row_of = {name: row for row, name in enumerate(manifest["image_id"])}
+    rows, names = [], []
+    for pair in pairs.head(most).itertuples():
+        for name, patient in ((pair.image_a, pair.patient_a), (pair.image_b, pair.patient_b)):
+            rows.append(row_of[name])
+            names.append(f"{pair.verdict}: {pair.details} details alike\n{name}, patient {patient}")
+    return plot_films(images[rows], names, title, columns=4)
+
+
 def plot_normalised(film: np.ndarray, box: np.ndarray, network_input: np.ndarray, title: str) -> Figure:
     """A film with the outline of what is kept, and beside it the network's input.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from rahelpers.normalisation import HAND_CONTRAST, TURN_CONFIDENCE, NetworkInput
+from rahelpers.normalisation import HAND_CONTRAST, TURN_CONFIDENCE, NetworkInput, inside_frame, normalise_intensity
 from rahelpers.radiograph import Radiograph
 
 ACTIONS = ("keep", "fix", "exclude")  # from mild to severe
@@ -16,6 +17,14 @@ LEAST_LEVELS = 24  # grey levels: a film has hundreds, a drawing or a thumbnail 
 LEAST_RANGE = 0.15  # of the grey range, between the air and the brightest bone
 MOST_SATURATED = 0.10  # share of the crop at the brightest value: bone has burnt out
 LEAST_HAND = 0.08  # share of the film
+MOST_BORDER = 0.5  # share of the film: of 900 real films, one in fifty has more
+MOST_MARKER = 0.03  # share of the film
+MARK_CONTRAST = 0.3  # of the grey range, above the air: a mark
+TEXT_LETTERS = 5  # in a row: of 300 real films with side and initials in lead none has so many; of 100 with a name burnt in, 99 are found
+STROKE_WIDTH = 0.012  # of the long side: twice as wide is no stroke any more but a bone
+STROKE_CONTRAST = 0.4  # of the grey range
+TEXT_HEIGHT = (5, 60)  # pixels
+TEXT_SIDE = 1600  # pixels: a longer film is looked at smaller
 EDGE_ROWS = 3  # of the mask: the frame takes two, so this is the first row of the field
 
 
@@ -40,6 +49,11 @@ class Finding:
     limit: float
     words: str
 
+    @property
+    def rank(self) -> int:
+        """The severest first."""
+        return -ACTIONS.index(self.action)
+
 
 def check_film(film: Radiograph, seen: NetworkInput) -> list[Finding]:
     """Every finding on one film, the severest first; empty where nothing is wrong.
@@ -52,7 +66,7 @@ def check_film(film: Radiograph, seen: NetworkInput) -> list[Finding]:
         The same film as the network gets it.
     """
     found = [finding for check in CHECKS if (finding := check(film, seen))]
-    return sorted(found, key=lambda f: -ACTIONS.index(f.action))
+    return sorted(found, key=lambda f: f.rank)
 
 
 def check_size(film: Radiograph, _: NetworkInput) -> Finding | None:
@@ -116,6 +130,93 @@ def check_cut_off(_: Radiograph, seen: NetworkInput) -> Finding | None:
     return None
 
 
+def measure_surroundings(film: Radiograph, seen: NetworkInput) -> tuple[float, float]:
+    """Shares of the film that border, and bright marks beside the hand, take: facts that may give a label away.
+
+    Returns
+    -------
+    marker, border : float in [0, 1]
+    """
+    mask = seen.hand.mask
+    small = cv2.resize(_window(film, seen), mask.shape[::-1], interpolation=cv2.INTER_AREA)
+    top, bottom, left, right = inside_frame(small)
+    border = 1 - max(bottom - top, 0) * max(right - left, 0) / small.size
+    beside = cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+    field = np.zeros(mask.shape, bool)
+    field[top:bottom, left:right] = True
+    air = small[field & beside]
+    marks = field & beside & (small > np.median(air) + MARK_CONTRAST) if air.size else np.zeros(mask.shape, bool)
+    return float(marks.mean()), float(border)
+
+
+def _window(film: Radiograph, seen: NetworkInput) -> np.ndarray:
+    """The part of the film where the hand was looked for, bone bright, normalised."""
+    top, bottom, left, right = seen.window
+    part = normalise_intensity(film.image[top:bottom, left:right])
+    return 1 - part if seen.inverted else part
+
+
+def check_surroundings(film: Radiograph, seen: NetworkInput) -> Finding | None:
+    """A wide border, or large marks beside the hand: a network can learn the room from them."""
+    marker, border = measure_surroundings(film, seen)
+    if border > MOST_BORDER:
+        return Finding("border", "keep", border, MOST_BORDER, f"an empty border takes {border:.0%} of the film; only the hand's part is used")
+    if marker > MOST_MARKER:
+        return Finding("marker", "keep", marker, MOST_MARKER, f"bright marks beside the hand take {marker:.0%} of the film: marker, plate or edge")
+    return None
+
+
+def check_text(film: Radiograph, seen: NetworkInput) -> Finding | None:
+    """A row of letters burnt into the picture: it may name the patient."""
+    letters = _longest_row(_find_letters(film.image, seen))
+    if letters < TEXT_LETTERS:
+        return None
+    return Finding("text", "keep", letters, TEXT_LETTERS, f"about {letters} letters in a row are burnt into the picture: they may name the patient; look at it")
+
+
+def _find_letters(image: np.ndarray, seen: NetworkInput) -> np.ndarray:
+    """Boxes x, y, width, height of small bright or dark pieces with sharp edges; int array (k, 4)."""
+    top, bottom, left, right = seen.window
+    part = image[top:bottom, left:right]
+    scale = min(1.0, TEXT_SIDE / max(part.shape))
+    part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(part)
+    width = max(7, 2 * round(STROKE_WIDTH * max(part.shape)) + 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (width, width))
+    found = []
+    for operation in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):  # white on black, black on white
+        strokes = cv2.morphologyEx(part, operation, kernel) > STROKE_CONTRAST
+        _, _, boxes, _ = cv2.connectedComponentsWithStats(strokes.astype(np.uint8), connectivity=8)
+        boxes = boxes[1:]
+        tall = (boxes[:, 3] >= TEXT_HEIGHT[0]) & (boxes[:, 3] <= TEXT_HEIGHT[1]) & (boxes[:, 2] <= 3 * boxes[:, 3])
+        filled = boxes[:, 4] > 0.15 * boxes[:, 2] * boxes[:, 3]
+        found.append(boxes[tall & filled, :4])
+    return max(found, key=len)
+
+
+def _longest_row(boxes: np.ndarray) -> int:
+    """Letters in the longest row of pieces of like height, side by side."""
+    longest, left = 0, boxes[np.argsort(boxes[:, 0])]
+    for first in left:
+        count, x, y, height = _letters(first), first[0] + first[2], first[1] + first[3] / 2, first[3]
+        for box in left:
+            if 0 <= box[0] - x <= 1.5 * height and abs(box[1] + box[3] / 2 - y) < 0.4 * height and 0.55 < box[3] / height < 1.8:
+                count, x = count + _letters(box), box[0] + box[2]
+        longest = max(longest, count)
+    return longest
+
+
+def _letters(box: np.ndarray) -> int:
+    """How many letters a piece may be: letters that touch make one wide piece."""
+    return max(1, round(box[2] / (0.9 * box[3])))
+
+
+def two_hands(part: str, laterality: str) -> Finding:
+    """The finding of a film that was cut into two hands."""
+    side = f"; taken as the {'left' if laterality == 'L' else 'right'} hand of a PA view: check it" if laterality else ": check which side it is"
+    return Finding("two hands", "fix", 2, 1, f"two hands on one film; this is the {part} one{side}")
+
+
 CHECKS: tuple[Callable[[Radiograph, NetworkInput], Finding | None], ...] = (
     check_size, check_levels, check_inverted, check_turned, check_hand, check_exposure, check_cut_off,
+    check_surroundings, check_text,
 )  # fmt: skip

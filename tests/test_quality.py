@@ -1,11 +1,12 @@
 """Quality control: each check on a film made for it, and silence on good films."""
 
+import cv2
 import numpy as np
 import pytest
 
 from rahelpers.normalisation import to_network_input
 from rahelpers.phantom import make_patient, render
-from rahelpers.quality import check_film
+from rahelpers.quality import check_film, measure_surroundings
 from rahelpers.radiograph import Radiograph, read_radiograph
 
 
@@ -47,6 +48,31 @@ def test_a_washed_out_film_is_named(good):
     film = good * 0.1
     film[5:8, 5:8] = 1
     assert findings(film).get("exposure") == "keep"
+
+
+def burn_in(film: np.ndarray) -> np.ndarray:
+    film = np.rint(film * 255).astype(np.uint8)
+    cv2.putText(film, "DOE JANE 1971", (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 255, 1, cv2.LINE_AA)
+    return film / np.float32(255)
+
+
+def test_a_name_burnt_into_a_film_is_named_and_lead_initials_are_not(good, real_films):
+    assert findings(burn_in(good))["text"] == "keep"
+    files = sorted((real_films / "images").glob("*.jpg"))[4::45]
+    named = [(findings(read_radiograph(f).image).get("text"), findings(burn_in(read_radiograph(f).image)).get("text")) for f in files]
+    assert all(before is None for before, _ in named) and sum(after == "keep" for _, after in named) >= len(files) - 1
+
+
+def test_shares_of_marker_and_border_are_those_that_were_drawn(good):
+    """A white plate of 40 x 30 pixels, and a frame that makes 320 pixels 400."""
+    film = good.copy()
+    film[270:310, 4:34] = 1
+    seen = to_network_input(Radiograph(film), 96)
+    marker = measure_surroundings(Radiograph(film), seen)[0] - measure_surroundings(Radiograph(good), to_network_input(Radiograph(good), 96))[0]
+    assert marker == pytest.approx(40 * 30 / 320**2, abs=0.004)
+    framed = Radiograph(np.pad(film, 100))
+    border = measure_surroundings(framed, to_network_input(framed, 96))[1]
+    assert border == pytest.approx(1 - (320 / 520) ** 2, abs=0.05) and findings(framed.image)["border"] == "keep"
 
 
 def test_words_say_what_was_received_and_expected(good):

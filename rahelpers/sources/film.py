@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,9 @@ def first_fault(error: pa.errors.SchemaErrors, names: Sequence[str]) -> str:
     return f"{row}column {first['column']}: {first['failure_case']} fails {first['check']}"
 
 
+@cache
 def no_joints() -> pd.DataFrame:
-    """A joint table without rows, as a source gives it for one film: without image_id."""
+    """A joint table without rows, as a source gives it for one film: without image_id. One for all; not to be changed."""
     return pd.DataFrame(columns=JOINT_COLUMNS[1:])
 
 
@@ -97,7 +99,8 @@ class FilmFile:
         """The file's SHA-256, and what tables say of side, joints and lesion; empty where there is no file."""
         if self.fault or self.path is None or not self.path.is_file():
             return ""
-        return f"{sha256_of(self.path)} {self.laterality} {self.joints.to_csv(index=False)} {self.lesion}"
+        joints = self.joints.to_csv(index=False) if len(self.joints) else ""
+        return f"{sha256_of(self.path)} {self.laterality} {joints} {self.lesion}"
 
     def read(self) -> SourceItem:
         """The film; a file that cannot be read gives an item with the fault, never an error."""
@@ -109,8 +112,12 @@ class FilmFile:
             film = read_radiograph(self.path)
         except (RadiographError, OSError) as error:
             return SourceItem(row, None, fault=str(error))
-        film = Radiograph(film.image, film.spacing_mm, self.laterality or film.laterality)
-        return SourceItem(row, film, self.joints, None if self.lesion is None else decode_masks(self.lesion, film.image.shape))
+        film = replace(film, laterality=self.laterality or film.laterality)
+        try:
+            lesion = None if self.lesion is None else decode_masks(self.lesion, film.image.shape)
+        except ValueError as error:
+            return SourceItem(row, None, fault=str(error))
+        return SourceItem(row, film, self.joints, lesion)
 
 
 def decode_masks(segmentations: Sequence[dict], shape: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,212 @@
+"""Curation as a whole: nothing vanishes, what was done once is not done again, and it does not matter where it is done."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from rahelpers import curation
+from rahelpers.artifacts import Run
+from rahelpers.config import make_config
+from rahelpers.curation import curate
+from rahelpers.film_cache import ArrayFile
+from rahelpers.phantom import make_patient, render
+from rahelpers.splits import split_by_patient, warn_about_splits
+
+LABELS = [i % 2 for i in range(30)]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """Thirty phantom patients as files of a folder, with planted mistakes; made once."""
+    folder = tmp_path_factory.mktemp("planted")
+    (folder / "films").mkdir()
+    images = [np.rint(render(make_patient(51, i), "L", 256).image * 255).astype(np.uint8) for i in range(30)]
+    images[20] = images[3][:, ::-1][6:-6, 4:-10]  # the hand of patient 3 again, mirrored and cropped
+    images[21] = 255 - images[21]  # bone stored dark
+    for i, image in enumerate(images):
+        Image.fromarray(np.ascontiguousarray(image)).save(folder / "films" / f"{i}.png")
+    (folder / "films" / "22.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    (folder / "films" / "24.png").write_bytes((folder / "films" / "7.png").read_bytes())  # patient 7, other label
+    table = pd.DataFrame({"image_id": range(30), "who": [f"p{i:02d}" for i in range(30)], "grade": LABELS, "site": ["A", "B", "C"] * 10})
+    table.to_csv(folder / "t.csv", index=False)
+    return folder
+
+
+def run_of(films, tmp_path, name="run", **more):
+    settings = {"source": "folder", "images": str(films / "films"), "table": str(films / "t.csv"), "patient_column": "who", "label_column": "grade",
+                "positive": "1", "centre_column": "site", "image_size": 48, "run_dir": str(tmp_path / name)}  # fmt: skip
+    return Run(make_config(**settings | more))
+
+
+@pytest.fixture(scope="module")
+def planted(films, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return curate(run_of(films, folder)), folder
+
+
+def test_planted_mistakes_are_found_and_said(planted):
+    cohort, _ = planted
+    rows = cohort.manifest.set_index("image_id")
+    assert cohort.excluded.set_index("image_id")["reason"].to_dict() == {
+        "22": cohort.excluded.set_index("image_id")["reason"]["22"], "24": "same content as 7 of patient p07, whose label is 1 and not 0"}  # fmt: skip
+    assert "22.png" in cohort.excluded.set_index("image_id")["reason"]["22"]
+    assert rows.loc["21", "action"] == "fix" and "inverted" in rows.loc["21", "reason"]
+    same = cohort.pairs[cohort.pairs["verdict"] == "same hand"]
+    assert same[["image_a", "image_b"]].to_numpy().tolist() == [["3", "20"]]
+    # both films count as one patient's, stand in one split, and say why
+    assert rows.loc["3", "patient_id"] == rows.loc["20", "patient_id"] == "p03" and rows.loc["3", "split"] == rows.loc["20", "split"]
+    assert "same hand as 3 of patient p03" in rows.loc["20", "reason"]
+
+
+def test_no_film_vanishes(planted):
+    cohort, _ = planted
+    assert set(cohort.manifest["image_id"]) | set(cohort.excluded["image_id"]) == {str(i) for i in range(30)}
+    assert len(cohort.images) == len(cohort.manifest)
+
+
+def test_every_finding_has_its_picture(planted):
+    cohort, _ = planted
+    inverted = cohort.quality[cohort.quality["check"] == "inverted"].iloc[0]
+    assert cohort.gallery[inverted["picture"]].std() > 10
+
+
+def test_a_second_run_reads_no_film_again_and_gives_the_same_bytes(films, planted, tmp_path, monkeypatch):
+    _, folder = planted
+
+    def refuse(*_):
+        raise AssertionError("a film was curated again")
+
+    monkeypatch.setattr(curation, "map_in_order", lambda function, jobs, *_: [function(j) for j in jobs])
+    monkeypatch.setattr("rahelpers.curate_film.to_network_input", refuse)
+    curate(run_of(films, folder, "again", seed=7))
+    for name in ("manifest.csv", "images.npy", "quality.csv", "pairs.csv", "joints.csv"):
+        assert (folder / "again" / "01_curate" / name).read_bytes() == (folder / "run" / "01_curate" / name).read_bytes(), name
+
+
+def test_a_changed_label_is_taken_from_the_table_and_not_from_the_cache(films, planted, tmp_path):
+    _, folder = planted
+    other = tmp_path / "other.csv"
+    pd.read_csv(films / "t.csv").assign(grade=[1 - g for g in LABELS]).to_csv(other, index=False)
+    cohort = curate(run_of(films, folder, "turned", table=str(other)))
+    assert cohort.manifest.set_index("image_id").loc["0", "label"] == 1
+
+
+def test_the_datasheet_is_filled_from_the_data_and_open_where_it_cannot_be(planted):
+    _, folder = planted
+    text = (folder / "run" / "01_curate" / "datasheet.md").read_text()
+    assert "- films: 28" in text and "- hospital: C 10, A 9, B 9" in text
+    assert text.count("TO BE WRITTEN BY A PERSON") >= 8 and "same content as 7" in text
+    assert "1 pairs of films show one hand" in text
+
+
+def test_a_growing_array_file_is_an_ordinary_npy_file(tmp_path):
+    pieces = np.random.default_rng(0).integers(0, 255, (1000, 5, 7), dtype=np.uint8)
+    file = ArrayFile(tmp_path / "a.npy")
+    for piece in pieces:
+        file.append(piece)
+    file.close()
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy", mmap_mode="r"), pieces)
+
+
+def cohort_table(n: int, centres: str = "ABC"):
+    rng = np.random.default_rng(3)
+    patients = pd.Series(np.repeat([f"p{i}" for i in range(n)], 2))
+    return patients, pd.Series(np.repeat(rng.integers(0, 2, n), 2)), pd.Series(np.repeat([centres[i % len(centres)] for i in range(n)], 2))
+
+
+def test_the_external_hospital_stands_in_its_split_alone():
+    patients, labels, centres = cohort_table(90)
+    centres[0] = "B"  # one patient was seen in two hospitals
+    split = split_by_patient(patients, labels, 0.25, 0.2, 7, centres, "B")
+    assert set(split[centres == "B"]) == {"external"} and split[1] == "external" and (split == "external").sum() == 62
+    with pytest.raises(ValueError, match="hospitals of this source: A, B, C"):
+        split_by_patient(patients, labels, 0.25, 0.2, 7, centres, "D")
+
+
+def test_every_hospital_is_shared_evenly_where_asked():
+    patients, labels, centres = cohort_table(300)
+    split = split_by_patient(patients, labels, 0.25, 0.2, 7, centres, by_centre=True)
+    share = pd.crosstab(centres, split, normalize="index")
+    assert share["test"].between(0.22, 0.28).all() and np.ptp(share["test"]) < 0.03
+    # hospitals too small to be shared do not stop the split
+    patients, labels, centres = cohort_table(60, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert set(split_by_patient(patients, labels, 0.25, 0.2, 7, centres, by_centre=True)) == {"train", "validation", "test"}
+
+
+def test_warnings_are_those_of_a_reviewer():
+    table = pd.DataFrame({"patient_id": [f"p{i}" for i in range(200)], "label": [1] * 150 + [0] * 50, "centre": ["X"] * 150 + ["Y"] * 50,
+                          "split": (["train"] * 100 + ["test"] * 48 + ["validation"] * 2) + ["train"] * 40 + ["test"] * 2 + ["validation"] * 8})  # fmt: skip
+    words = "\n".join(warn_about_splits(table))
+    assert "2 negative films in test: no AUC will mean anything" in words
+    assert "96% positive films in test, 71% in train" in words
+    assert "all 150 films of X are positive: the hospital gives the label away" in words
+    good = pd.DataFrame({"patient_id": range(400), "label": [0, 1] * 200, "centre": "", "split": ["train"] * 200 + ["test"] * 100 + ["validation"] * 100})
+    assert warn_about_splits(good) == []
+
+
+# --- a Dask cluster: a real scheduler and workers over loopback ---
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Address of a scheduler, and its two workers' processes."""
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path, "start_new_session": True}
+    dask = [sys.executable, "-m", "dask"]
+    processes = [subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"], **quiet)]
+    processes += [subprocess.Popen([*dask, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"], **quiet)
+                  for _ in range(2)]  # fmt: skip
+    from distributed import Client
+
+    with Client(address, timeout="60s", set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    yield address, processes[1:]
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(films, planted, cluster, tmp_path, monkeypatch):
+    _, folder = planted
+    address, workers = cluster
+    monkeypatch.setattr(curation, "PORTION", 16)
+    killed = []
+
+    def with_a_loss(function, jobs, dask, modules):
+        from rahelpers.workers import map_in_order
+
+        for done, result in enumerate(map_in_order(function, jobs, dask, modules)):
+            if done == 3 and not killed:
+                os.killpg(workers[0].pid, signal.SIGKILL)
+                killed.append(time.monotonic())
+            yield result
+
+    monkeypatch.setattr(curation, "map_in_order", with_a_loss)
+    curate(run_of(films, tmp_path, "cluster", dask=address))
+    assert killed and workers[0].wait(10) is not None
+    for name in ("manifest.csv", "images.npy", "quality.csv", "pairs.csv", "joints.csv", "datasheet.md"):
+        assert (tmp_path / "cluster" / "01_curate" / name).read_bytes() == (folder / "run" / "01_curate" / name).read_bytes(), name
+    record = json.loads((tmp_path / "cluster" / "01_curate" / "record.json").read_text())
+    assert record["key"] == json.loads((folder / "run" / "01_curate" / "record.json").read_text())["key"], "where it was done does not key the step"
+
+
+def test_a_cluster_that_does_not_answer_is_explained(films, tmp_path):
+    with pytest.raises(ValueError, match=r"dask=tcp://127.0.0.1:\d+: no Dask scheduler answers there"):
+        curate(run_of(films, tmp_path, dask=f"tcp://127.0.0.1:{free_port()}"))
