@@ -13,6 +13,7 @@ import click
 from rahelpers import __version__
 from rahelpers.artifacts import MissingArtefact, Run, open_run
 from rahelpers.config import CONFIG_KEYS, PROFILES, SOURCES, make_config, near_match, project_root
+from rahelpers.data_cli import data
 
 # Options of `run` that are shorthand for a configuration value.
 SHORTHAND = ("images", "table", "id_column", "file_column", "patient_column", "label_column", "positive", "laterality_column", "centre_column",
@@ -29,6 +30,9 @@ def _fail(message: object, code: int = 2) -> None:
 @click.version_option(__version__, prog_name="rahelpers")
 def main() -> None:
     """RA hand workbench: run the course, read its report, open the diagnosis panel. For education and research only."""
+
+
+main.add_command(data)
 
 
 def _shorthand_options(command: Any) -> Any:
@@ -48,6 +52,7 @@ def run(profile: str, source: str, start: str, name: str, pairs: tuple[str, ...]
     """Run the whole course end to end into runs/NAME; a run that was stopped continues."""
     from rahelpers.report import write_report
     from rahelpers.run import NotebookFailed, RunBusy, run_course
+    from rahelpers.sources import check_source
 
     begun = time.monotonic()
     try:
@@ -72,11 +77,7 @@ def run(profile: str, source: str, start: str, name: str, pairs: tuple[str, ...]
         config = make_config(**{"profile": profile, "source": source, "run_dir": str(project_root() / "runs" / name)} | given)
         if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
             raise ValueError(f"weights={config.weights}: there is no such file")
-        if config.source == "folder":
-            from rahelpers.sources.folder import read_boxes, read_table
-
-            read_table(config)
-            read_boxes(config)
+        check_source(config)
         # values as the config typed them, so that the notebooks get numbers, not text
         typed = {k: getattr(config, k) for k in given}
         finished = run_course(config, typed | {"architecture": config.architecture}, project_root() / "notebooks", start)

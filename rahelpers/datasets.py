@@ -21,14 +21,11 @@ class RemoteFile:
         Hexadecimal.
     name : str
         Of the file on disk.
-    holds : tuple of str
-        What unpacking it leaves under the dataset's folder: the file is not fetched again where these are there.
     """
 
     url: str
     sha256: str
     name: str
-    holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,11 +168,11 @@ Bone Age Validation Set/Validation Dataset.csv (Image ID, male, Bone Age (months
     by_hand="download training set, annotations and validation set from the address above; unpack them, and the two zip files inside the validation set",
     files=(
         RemoteFile(_RSNA + "Bone+Age+Training+Set+Annotations.zip", "f6373249b6ec85d182c62ab83f05fa76dff90ba03315e455dd6de332dffc7215",
-                   "Bone Age Training Set Annotations.zip", ("train.csv",)),
+                   "Bone Age Training Set Annotations.zip"),
         RemoteFile(_RSNA + "Bone+Age+Validation+Set.zip", "683ea5398dd9d0730af883e673176a5c6817fd35a5a59331a500fa7affcd36f0",
-                   "Bone Age Validation Set.zip", ("Bone Age Validation Set",)),
+                   "Bone Age Validation Set.zip"),
         RemoteFile(_RSNA + "Bone+Age+Training+Set.zip", "9eab917f59bf520b4eb10803d33e7007ea3b3c2bd4df1c55aff45bc339b2736a",
-                   "Bone Age Training Set.zip", ("boneage-training-dataset",)),
+                   "Bone Age Training Set.zip"),
     ),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from rahelpers.config import RunConfig
 from rahelpers.sources.film import JOINT_COLUMNS, SourceItem, first_fault
 
-__all__ = ["JOINT_COLUMNS", "Film", "SourceItem", "first_fault", "list_films", "source_fingerprint"]
+__all__ = ["JOINT_COLUMNS", "Film", "SourceItem", "check_source", "first_fault", "list_films", "source_fingerprint"]
 
 
 class Film(Protocol):
@@ -35,3 +35,14 @@ def list_films(config: RunConfig) -> list[Film]:
 def source_fingerprint(config: RunConfig) -> dict[str, str]:
     """Hashes of what a source reads from disk, so that a changed film or table makes curation again."""
     return _module(config).fingerprint(config)
+
+
+def check_source(config: RunConfig) -> None:
+    """Refuse what can be refused before anything runs: missing folders and tables, unknown columns, rules that make one class.
+
+    Raises
+    ------
+    ValueError
+    """
+    if config.source != "phantom":
+        list_films(config)
