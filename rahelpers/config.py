@@ -235,8 +235,11 @@ def save_config(config: RunConfig) -> str:
 
 
 def data_folder(name: str) -> Path:
-    """Where a public dataset's files lie: RAHELPERS_DATA/NAME where that variable is set, else data/NAME in the project."""
-    return Path(os.environ.get("RAHELPERS_DATA") or project_root() / "data").expanduser() / name
+    """Where a public dataset's files lie: RAHELPERS_DATA/NAME where that variable is set, else data/NAME in the project.
+
+    A relative path starts at the project's root, because notebooks run in a folder of their own.
+    """
+    return project_root() / Path(os.environ.get("RAHELPERS_DATA") or "data").expanduser() / name
 
 
 def dataset_folder(config: RunConfig) -> Path:

@@ -21,7 +21,7 @@ SOURCE_FILE = "SOURCE.json"
 LICENCE_FILE = "LICENCE_ACCEPTED.json"
 HUB = "https://huggingface.co"
 TIMEOUT = 20  # seconds without a byte
-BLOCK = 1 << 20
+BLOCK = 1 << 16  # bytes; at most so many are fetched twice after a stop
 
 
 class FetchFailed(RuntimeError):
@@ -150,10 +150,11 @@ def _failed(record: DatasetRecord, folder: Path, address: str, error: object) ->
 
 
 def _fetch_hub(record: DatasetRecord, folder: Path, here: Fetched | None, accept: Callable[[str], bool], say: Callable[[str], None]) -> Fetched:
-    import httpx2
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+    # what its HTTP library raises where nobody answers: httpx under version 1, httpx2 under version 2
+    no_answer = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
     endpoint = hub_endpoint()
     address = f"{endpoint}/datasets/{record.repo}"
     api = HfApi(endpoint=endpoint, token=False)  # public datasets: nobody's token is read or sent
@@ -176,7 +177,7 @@ def _fetch_hub(record: DatasetRecord, folder: Path, here: Fetched | None, accept
         tree = [f for f in api.list_repo_tree(record.repo, recursive=True, revision=info.sha, repo_type="dataset") if hasattr(f, "size")]
         _say_space(tree, folder, say)
         snapshot_download(record.repo, repo_type="dataset", revision=info.sha, local_dir=folder, endpoint=endpoint, token=False, max_workers=4)
-    except (httpx2.HTTPError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (no_answer, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise _failed(record, folder, address, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no answer'}") from None
     done.files = _verify_hub(record, folder, address, tree)
     done.complete = True
