@@ -74,7 +74,7 @@ FINGER_BOXES = {"MC2": (30, 40, 8, 20), "PP2": (30, 22, 8, 16), "MP2": (31, 10, 
 
 def h_stem(i: int) -> str:
     """Fifteen patients, both hands; patient 14 has a second visit's film in another split."""
-    return f"JP_{'SCGH' if i % 4 < 2 else 'HMCRD'}_P{i // 2:04d}_20121201_{5800 + i // 2}_{'LR'[i % 2]}"
+    return f"JP_{'SCGH' if i % 8 < 4 else 'HMCRD'}_P{i // 2:04d}_20121201_{5800 + i // 2}_{'LR'[i % 2]}"
 
 
 def make_h1200(root: Path) -> Path:

@@ -170,17 +170,29 @@ def sum_of_scores(scores: Mapping[str, float], n_sites: int, what: str) -> tuple
     return (0.0, 0.0, "") if whole else (float("nan"), float("nan"), f"{len(scores)} of {n_sites} {what} scores, all 0: not known to be 0 everywhere")
 
 
-def joint_table(rows: list[dict]) -> pd.DataFrame:
-    """Joint rows of one film in the order of the schema, without image_id; boxes are clipped to the film."""
-    if not rows:
-        return no_joints()
-    table = pd.DataFrame(rows).assign(image_id="", jsw_mm=np.nan)
-    for column in ("erosion", "jsn"):
+def joint_tables(rows: Mapping[str, list[dict]]) -> dict[str, pd.DataFrame]:
+    """Joint tables of all films from their rows, checked by the schema in one go; boxes are clipped to the film.
+
+    Parameters
+    ----------
+    rows : dict
+        image_id -> rows with site, x0, y0, x1, y1, and erosion or jsn.
+
+    Returns
+    -------
+    dict
+        image_id -> joint table without image_id; no entry for a film without rows.
+    """
+    table = pd.DataFrame([{"image_id": name} | row for name, given in rows.items() for row in given])
+    if table.empty:
+        return {}
+    for column in ("erosion", "jsn", "jsw_mm"):
         if column not in table.columns:
             table[column] = np.nan
     corners = ["x0", "y0", "x1", "y1"]
     table[corners] = table[corners].clip(0, 1)
-    return JOINT_SCHEMA.validate(table[JOINT_COLUMNS])[JOINT_COLUMNS[1:]]
+    table = JOINT_SCHEMA.validate(table[JOINT_COLUMNS])
+    return {name: joints[JOINT_COLUMNS[1:]].reset_index(drop=True) for name, joints in table.groupby("image_id", sort=False)}
 
 
 def make_films(dataset: Dataset, folder: Path, config: RunConfig) -> list[FilmFile]:

@@ -19,7 +19,7 @@ from rahelpers.sources.public import (
     OFFICIAL_SPLITS,
     Dataset,
     bare_stem,
-    joint_table,
+    joint_tables,
     make_films,
     read_metadata,
     require_folder,
@@ -103,10 +103,10 @@ def read_dataset(folder: Path) -> Dataset:
             faults.append(f"{name}: scored, but no film of that name under Segmentation/")
         given = scores.get(name, {"erosion": {}, "jsn": {}})
         rows.append(_row(name, path, split, given, metadata, patients) | ({"why": bad[name], "erosive": np.nan} if name in bad else {}))
-        joints[name] = joint_table(_joint_rows(given, boxes.get(name, {})))
+        joints[name] = _joint_rows(given, boxes.get(name, {}))
     table = pd.DataFrame(rows)
     faults += [f"{name}: annotated erosions, but no film of that name" for name in sorted(lesions.keys() - films.keys())]
-    return Dataset(table, joints, lesions, faults, _notes(table, metadata, joints))
+    return Dataset(table, joint_tables(joints), lesions, faults, _notes(table, metadata, joints))
 
 
 def _find_films(root: Path, faults: list[str]) -> dict[str, tuple[Path, str]]:
@@ -297,7 +297,7 @@ def _row(name: str, path: Path | None, split: str, given: dict, metadata: pd.Dat
     }
 
 
-def _notes(table: pd.DataFrame, metadata: pd.DataFrame, joints: dict[str, pd.DataFrame]) -> list[str]:
+def _notes(table: pd.DataFrame, metadata: pd.DataFrame, joints: dict[str, list[dict]]) -> list[str]:
     there = table[table["path"].notna()]
     notes = [f"{row.image_id}: {row.why}" for row in there[there["why"] != ""].itertuples()]
     notes += [f"{name}: not in Metadata.xlsx" for name in there["image_id"] if bare_stem(name) not in metadata.index]

@@ -18,7 +18,7 @@ from rahelpers.sources.public import (
     OFFICIAL_SPLITS,
     Dataset,
     bare_stem,
-    joint_table,
+    joint_tables,
     make_films,
     plain,
     read_metadata,
@@ -95,12 +95,11 @@ def read_dataset(folder: Path) -> Dataset:
         rows.append(_row(name, path, splits.get(name, ""), given, metadata) | ({"why": bad[name], "erosive": np.nan} if name in bad else {}))
         if given:
             known = boxes.get(name) or _boxes_of_masks(path, masks.get(name))
-            joints[name] = joint_table([{"site": s, "erosion": given[s]} | dict(zip(("x0", "y0", "x1", "y1"), known[s], strict=True))
-                                        for s in given if s in known])  # fmt: skip
+            joints[name] = [{"site": s, "erosion": given[s]} | dict(zip(("x0", "y0", "x1", "y1"), known[s], strict=True)) for s in given if s in known]
     table = pd.DataFrame(rows)
     faults += [f"BoneSegmentation/masks: {name}.npy has no film" for name in sorted(masks.keys() - films.keys())]
     faults += [fault for name, path in sorted(masks.items()) if (fault := _fault_of_mask(path))]
-    return Dataset(table, joints, {}, faults, _notes(table, metadata))
+    return Dataset(table, joint_tables(joints), {}, faults, _notes(table, metadata))
 
 
 def _find_films(root: Path, faults: list[str]) -> dict[str, Path]:
