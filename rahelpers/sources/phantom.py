@@ -65,7 +65,9 @@ def list_films(config: RunConfig) -> list[PhantomFilm]:
     """Both hands of every patient, left first. Films are drawn finer than the network sees them, as real ones are."""
     size = max(MIN_PHANTOM_PIXELS, 2 * config.image_size)
     return [
-        PhantomFilm({"image_id": f"P{index:05d}_{side}"}, config.seed, index, side, size, config.spectrum) for index in range(config.n_patients) for side in "LR"
+        PhantomFilm({"image_id": f"P{index:05d}_{side}"}, config.seed, index, side, size, config.spectrum)
+        for index in range(config.n_patients)
+        for side in "LR"
     ]
 
 
