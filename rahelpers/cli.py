@@ -17,7 +17,7 @@ from rahelpers.data_cli import data
 
 # Options of `run` that are shorthand for a configuration value.
 SHORTHAND = ("images", "table", "id_column", "file_column", "patient_column", "label_column", "positive", "laterality_column", "centre_column",
-             "external_centre", "boxes", "task", "architecture", "weights")  # fmt: skip
+             "external_centre", "dask", "boxes", "task", "architecture", "weights")  # fmt: skip
 PATHS = ("images", "table", "boxes")
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rahelpers.duplicates import Fingerprint, compute_fingerprint
-from rahelpers.normalisation import Geometry, NetworkInput, Placement, fit_to_square, normalise_intensity, to_network_input
+from rahelpers.duplicates import Fingerprint, fingerprint_of
+from rahelpers.normalisation import Geometry, NetworkInput, make_thumbnail, to_network_input
 from rahelpers.quality import Finding, check_film, measure_surroundings, two_hands
 from rahelpers.radiograph import Radiograph
 from rahelpers.sources import JOINT_COLUMNS, Film, SourceItem
@@ -60,10 +60,11 @@ class FilmJob:
 
     film: Film
     size: int
+    with_fingerprint: bool = True
 
     def __call__(self) -> bytes:
         """The hands of the film, packed."""
-        return pack_hands(curate_film(self.film, self.size))
+        return pack_hands(curate_film(self.film, self.size, self.with_fingerprint))
 
 
 def run_job(job: FilmJob) -> bytes:
@@ -71,7 +72,7 @@ def run_job(job: FilmJob) -> bytes:
     return job()
 
 
-def curate_film(film: Film, size: int) -> list[Hand]:
+def curate_film(film: Film, size: int, with_fingerprint: bool = True) -> list[Hand]:
     """The hands of a film: one; two where it shows two; one without a picture where it cannot be used.
 
     Parameters
@@ -79,6 +80,8 @@ def curate_film(film: Film, size: int) -> list[Hand]:
     film : Film
     size : int
         Side of the network's square, pixels.
+    with_fingerprint : bool
+        False where the source's patients are certain, and nothing is looked for under another name.
     """
     item = film.read()
     if item.radiograph is None:
@@ -86,13 +89,14 @@ def curate_film(film: Film, size: int) -> list[Hand]:
     whole = to_network_input(item.radiograph, size)
     windows = find_two_hands(item.radiograph.image, whole.hand.mask)
     if windows is None:
-        return [_curate_hand(item, item.radiograph, whole, WHOLE_FILM)]
+        return [_curate_hand(item, item.radiograph, whole, WHOLE_FILM, with_fingerprint)]
     lying = windows[0][2:] == windows[1][2:]
     hands = []
     for window, place, side in zip(windows, ("upper", "lower") if lying else ("left", "right"), ("", "") if lying else ("L", "R"), strict=True):
         radiograph = dataclasses.replace(item.radiograph, laterality=side)
         part = dataclasses.replace(item, row=item.row | {"image_id": f"{item.row['image_id']}_{place}"}, joints=_inside(item.joints, window, radiograph))
-        hands.append(_curate_hand(part, radiograph, to_network_input(radiograph, size, window=window), place))
+        seen = to_network_input(radiograph, size, window=window)
+        hands.append(_curate_hand(part, radiograph, seen, place, with_fingerprint))
     return hands
 
 
@@ -103,7 +107,7 @@ def _inside(joints: pd.DataFrame, window: tuple[int, int, int, int], film: Radio
     return joints[(y >= window[0]) & (y < window[1]) & (x >= window[2]) & (x < window[3])]
 
 
-def _curate_hand(item: SourceItem, film: Radiograph, seen: NetworkInput, part: str) -> Hand:
+def _curate_hand(item: SourceItem, film: Radiograph, seen: NetworkInput, part: str, with_fingerprint: bool) -> Hand:
     findings = check_film(film, seen)
     if part:
         findings = sorted([*findings, two_hands(part, film.laterality)], key=lambda f: f.rank)
@@ -115,7 +119,7 @@ def _curate_hand(item: SourceItem, film: Radiograph, seen: NetworkInput, part: s
         "file_format": origin.format, "bits_stored": origin.bits_stored, "stored_colour": origin.colour,
         "marker": round(marker, 4), "border": round(border, 4),
     }  # fmt: skip
-    thumbnail = _thumbnail(film.image) if findings else None
+    thumbnail = make_thumbnail(film.image, THUMBNAIL) if findings else None
     if findings and findings[0].action == "exclude":
         return Hand(row, findings[0].words, findings, thumbnail=thumbnail)
     return Hand(
@@ -125,21 +129,8 @@ def _curate_hand(item: SourceItem, film: Radiograph, seen: NetworkInput, part: s
         lesions=None if item.lesion is None else seen.fit_mask(item.lesion),
         signs=None if item.signs is None else seen.fit_mask(item.signs),
         thumbnail=thumbnail,
-        fingerprint=_fingerprint(film, seen),
+        fingerprint=fingerprint_of(film, seen) if with_fingerprint else None,
     )  # fmt: skip
-
-
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    square, _ = fit_to_square(image, THUMBNAIL, Placement((0, image.shape[0], 0, image.shape[1])))
-    return np.rint(square * 255).astype(np.uint8)
-
-
-def _fingerprint(film: Radiograph, seen: NetworkInput) -> Fingerprint:
-    """Of the hand's part of the film, upright and bone bright."""
-    top, bottom, left, right = seen.window
-    image = normalise_intensity(film.image[top:bottom, left:right])
-    turns = seen.placement.quarter_turns
-    return compute_fingerprint(np.ascontiguousarray(np.rot90(1 - image if seen.inverted else image, turns)), np.rot90(seen.hand.mask, turns))
 
 
 def _fit_joints(joints: pd.DataFrame, geometry: Geometry) -> pd.DataFrame:

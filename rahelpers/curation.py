@@ -18,7 +18,7 @@ import pandera.pandas as pa
 from rahelpers.artifacts import Run, Step, write_atomically
 from rahelpers.curate_film import THUMBNAIL, FilmJob, Hand, curate_film, run_job
 from rahelpers.datasheet import describe_cohort
-from rahelpers.duplicates import SAME_HAND, Fingerprint, Index, find_same_hands, join_patients, read_pairs
+from rahelpers.duplicates import PAIR_COLUMNS, SAME_HAND, Fingerprint, Index, find_same_hands, join_patients, read_pairs
 from rahelpers.film_cache import FILM_MODULES, ArrayFile, FilmCache
 from rahelpers.progress import show_progress
 from rahelpers.sources import JOINT_COLUMNS, Film, first_fault, list_films, source_fingerprint
@@ -142,7 +142,8 @@ def curate(run: Run) -> Cohort:
 def _curate(run: Run, step: Step) -> None:
     config = run.config
     films = list_films(config)
-    cache = FilmCache(run.folder.parent / ".cache" / "films", config.image_size)
+    # every phantom patient is drawn anew: nobody stands there under two names, and hands from one template are more alike than people's
+    cache = FilmCache(run.folder.parent / ".cache" / "films", config.image_size, with_fingerprint=config.source != "phantom")
     desk = _Desk(step.partial())
     for key, hands in show_progress(_read_films(films, cache, config.dask), "reading films", len(films)):
         for hand in hands:
@@ -150,7 +151,7 @@ def _curate(run: Run, step: Step) -> None:
     if not desk.rows:
         raise ValueError(f"no film could be used; the first reason: {desk.excluded[0]['reason'] if desk.excluded else 'the source is empty'}")
     manifest = pd.DataFrame(desk.rows)
-    pairs = _find_pairs(cache, manifest, desk)
+    pairs = _find_pairs(cache, manifest, desk) if cache.with_fingerprint else pd.DataFrame(columns=PAIR_COLUMNS)
     manifest = _join_patients(manifest, pairs, desk)
     manifest["split"] = split_by_patient(
         manifest["patient_id"], manifest["label"], config.test_fraction, config.validation_fraction, config.seed,
@@ -174,11 +175,11 @@ def _read_films(films: Sequence[Film], cache: FilmCache, dask: str) -> Iterator[
         portion = films[start : start + PORTION]
         keys = [cache.key(film) for film in portion]
         missing = [i for i, key in enumerate(keys) if key and not cache.has(key)]
-        jobs = [FilmJob(portion[i], cache.size) for i in missing]
+        jobs = [FilmJob(portion[i], cache.size, cache.with_fingerprint) for i in missing]
         for i, packed in zip(missing, map_in_order(run_job, jobs, dask, FILM_MODULES), strict=True):
             cache.put(keys[i], packed)
         for film, key in zip(portion, keys, strict=True):
-            hands = cache.get(key) if key else curate_film(film, cache.size)
+            hands = cache.get(key) if key else curate_film(film, cache.size, cache.with_fingerprint)
             yield key, [replace(hand, row=hand.row | _own(film.row, hand.row)) for hand in hands]
 
 
@@ -237,7 +238,8 @@ class _Desk:
                 self.pictures[mask].append(getattr(hand, mask))
         if hand.joints is not None:
             self.joints.append(hand.joints.assign(image_id=name)[JOINT_COLUMNS])
-        self.index.add(hand.fingerprint)
+        if hand.fingerprint is not None:
+            self.index.add(hand.fingerprint)
         self.rows.append(hand.row | {"source": source, "action": hand.findings[0].action if hand.findings else "keep",
                                      "reason": "; ".join(f.words for f in hand.findings)})  # fmt: skip
 

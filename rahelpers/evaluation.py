@@ -13,6 +13,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
 from rahelpers.artifacts import Run, Step
+from rahelpers.splits import SPLITS
 
 CONFIG_KEYS = ("seed", "n_bootstrap")
 Statistic = Callable[[np.ndarray, np.ndarray], float]
@@ -180,7 +181,7 @@ def load_predictions(run: Run) -> pd.DataFrame:
 def metrics_table(metrics: dict[str, Any]) -> pd.DataFrame:
     """Scores of every split as text with interval and counts, for a notebook or the report."""
     rows = {}
-    for split in ("train", "validation", "test"):
+    for split in (s for s in SPLITS if s in metrics["splits"]):
         scores = metrics["splits"][split]
         cells = {k: f"{scores[k]['value']:.2f} ({scores[k]['low']:.2f}–{scores[k]['high']:.2f})" for k in ("auc", "sensitivity", "specificity", "brier")}
         counts = scores["counts"]

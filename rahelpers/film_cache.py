@@ -24,16 +24,18 @@ class FilmCache:
         May be deleted at any time; nothing is lost but time.
     size : int
         Side of the network's square, pixels.
+    with_fingerprint : bool
+        See `curate_film`.
     """
 
-    def __init__(self, folder: Path, size: int) -> None:
-        self.folder, self.size = folder, size
+    def __init__(self, folder: Path, size: int, with_fingerprint: bool = True) -> None:
+        self.folder, self.size, self.with_fingerprint = folder, size, with_fingerprint
         self.code = code_hash(FILM_MODULES)
 
     def key(self, film: Film) -> str:
         """The film's name in the cache; empty where the film has no content."""
         content = film.content_key()
-        return hashlib.sha256(f"{content} {self.size} {self.code}".encode()).hexdigest() if content else ""
+        return hashlib.sha256(f"{content} {self.size} {self.with_fingerprint} {self.code}".encode()).hexdigest() if content else ""
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key

@@ -270,6 +270,12 @@ def fit_to_square(image: np.ndarray, size: int, placement: Placement) -> tuple[n
     return square, Geometry(matrix, (image.shape[0], image.shape[1]), size)
 
 
+def make_thumbnail(image: np.ndarray, size: int) -> np.ndarray:
+    """A whole film, float (H, W) in [0, 1], letterboxed as uint8 (size, size)."""
+    square, _ = fit_to_square(image, size, Placement((0, image.shape[0], 0, image.shape[1])))
+    return np.rint(square * 255).astype(np.uint8)
+
+
 def normalise_intensity(image: np.ndarray) -> np.ndarray:
     """Stretch the 1st to the 99.5th percentile to [0, 1]: exposure differs from film to film, and is not disease."""
     low, high = np.percentile(image, [1.0, 99.5])

@@ -14,7 +14,8 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-SPLIT_STYLE = {"train": ("#7f7f7f", ":"), "validation": ("#b58900", "--"), "test": ("#00204d", "-")}  # shade and dash: never colour alone
+SPLIT_STYLE = {"train": ("#7f7f7f", ":"), "validation": ("#b58900", "--"), "test": ("#00204d", "-"),
+               "external": ("#005f73", "-.")}  # fmt: skip # shade and dash: never colour alone
 
 
 def picture_html(png: bytes, alt: str, caption: str, max_width: str = "100%") -> str:
@@ -277,7 +278,7 @@ def plot_confusion(confusion: dict[str, int], class_names: list[str], title: str
 
 
 def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
-    """AUC, sensitivity and specificity of train, validation and test side by side, with intervals.
+    """AUC, sensitivity and specificity of every split side by side, with intervals.
 
     Parameters
     ----------
@@ -287,11 +288,11 @@ def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axis = figure.subplots()
     names = ("auc", "sensitivity", "specificity")
-    for k, split in enumerate(("train", "validation", "test")):
+    for k, split in enumerate(split for split in SPLIT_STYLE if split in metrics["splits"]):
         for i, name in enumerate(names):
             score, x = metrics["splits"][split][name], i + 0.22 * (k - 1)
             axis.plot([x, x], [score["low"], score["high"]], color=SPLIT_STYLE[split][0], linewidth=2)
-            axis.plot(x, score["value"], marker="os^"[k], color=SPLIT_STYLE[split][0], label=split if i == 0 else None)
+            axis.plot(x, score["value"], marker="os^D"[k], color=SPLIT_STYLE[split][0], label=split if i == 0 else None)
     axis.set_xticks(range(3), ["AUC", "sensitivity", "specificity"])
     axis.set(ylim=(0, 1.03), title=metrics["title"], ylabel="95 % interval")
     axis.legend(frameon=False, loc="lower left")

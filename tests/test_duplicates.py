@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rahelpers.duplicates import LOOK_AT, SAME_HAND, Index, compute_fingerprint, count_shared_details, find_same_hands, join_patients, propose_pairs
+from rahelpers.duplicates import LOOK_AT, SAME_HAND, Index, count_shared_details, find_same_hands, fingerprint_of, join_patients, propose_pairs
 from rahelpers.normalisation import to_network_input
 from rahelpers.phantom import make_patient, render
 from rahelpers.radiograph import Radiograph, read_radiograph
@@ -22,10 +22,8 @@ CHANGES = {
 
 
 def fingerprint(image: np.ndarray):
-    image = np.ascontiguousarray(image, np.float32)
-    seen = to_network_input(Radiograph(image), 96)
-    turns = seen.placement.quarter_turns
-    return compute_fingerprint(np.ascontiguousarray(np.rot90(1 - image if seen.inverted else image, turns)), np.rot90(seen.hand.mask, turns))
+    film = Radiograph(np.ascontiguousarray(image, np.float32))
+    return fingerprint_of(film, to_network_input(film, 96))
 
 
 def pairs_of(prints: dict) -> pd.DataFrame:
