@@ -18,8 +18,25 @@ from rahelpers.config import RunConfig, save_config
 
 # Step name -> (folder, steps it reads, modules whose code makes it). One direction: a step reads only earlier ones.
 STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    "curate": ("01_curate", (), ("phantom", "radiograph", "normalisation", "two_hands", "quality", "duplicates", "sources",
-                                "curate_film", "film_cache", "workers", "splits", "datasheet", "curation")),
+    "curate": (
+        "01_curate",
+        (),
+        (
+            "phantom",
+            "radiograph",
+            "normalisation",
+            "two_hands",
+            "quality",
+            "duplicates",
+            "sources",
+            "curate_film",
+            "film_cache",
+            "workers",
+            "splits",
+            "datasheet",
+            "curation",
+        ),
+    ),
     "train": ("02_train", ("curate",), ("vgg", "inference", "training")),
     "evaluate": ("03_evaluate", ("curate", "train"), ("inference", "evaluation")),
     "gradcam": ("04_gradcam", ("curate", "train"), ("inference", "evaluation", "gradcam", "scoreboard")),

@@ -67,11 +67,6 @@ class FilmJob:
         return pack_hands(curate_film(self.film, self.size, self.with_fingerprint))
 
 
-def run_job(job: FilmJob) -> bytes:
-    """Do a job: a function of the module level, for other processes."""
-    return job()
-
-
 def curate_film(film: Film, size: int, with_fingerprint: bool = True) -> list[Hand]:
     """The hands of a film: one; two where it shows two; one without a picture where it cannot be used.
 

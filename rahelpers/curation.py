@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,14 @@ import pandas as pd
 import pandera.pandas as pa
 
 from rahelpers.artifacts import Run, Step, write_atomically
-from rahelpers.curate_film import THUMBNAIL, FilmJob, Hand, curate_film, run_job
+from rahelpers.curate_film import THUMBNAIL, FilmJob, Hand, curate_film
 from rahelpers.datasheet import describe_cohort
-from rahelpers.duplicates import PAIR_COLUMNS, SAME_HAND, Fingerprint, Index, find_same_hands, join_patients, read_pairs
-from rahelpers.film_cache import FILM_MODULES, ArrayFile, FilmCache
+from rahelpers.duplicates import PAIR_COLUMNS, SAME_HAND, Index, Pair, find_same_hands, join_patients, read_pairs
+from rahelpers.film_cache import FILM_MODULES, ArrayFile, FilmCache, PairJob
 from rahelpers.progress import show_progress
 from rahelpers.sources import JOINT_COLUMNS, Film, first_fault, list_films, source_fingerprint
 from rahelpers.splits import SPLITS, find_leaks, split_by_patient
-from rahelpers.workers import map_in_order
+from rahelpers.workers import map_in_order, run_job
 
 CONFIG_KEYS = (
     "source", "seed", "n_patients", "spectrum", "image_size", "task", "test_fraction", "validation_fraction", "images", "table", "id_column",
@@ -31,7 +30,6 @@ CONFIG_KEYS = (
     "boxes", "max_films",
 )  # fmt: skip
 PORTION = 128  # films between two looks at the cache
-READ_AHEAD = 512  # fingerprints held at once
 GALLERY = 240  # thumbnails of films with a finding
 
 TEXT_COLUMNS = ("laterality", "file", "condition", "centre", "part", "file_format", "stored_colour", "reason")  # may be empty
@@ -195,12 +193,12 @@ def _find_pairs(cache: FilmCache, manifest: pd.DataFrame, desk: _Desk) -> pd.Dat
     described = json.dumps([desk.keys, parts, manifest[["image_id", "patient_id"]].to_numpy().tolist()])
     file = cache.folder / "pairs" / f"{hashlib.sha256(described.encode()).hexdigest()}.csv"
 
-    @lru_cache(READ_AHEAD)
-    def fingerprint(row: int) -> Fingerprint:
-        return next(hand.fingerprint for hand in cache.get(desk.keys[row]) if hand.row["part"] == parts[row])
+    def count(pairs: list[Pair]) -> Iterator[int]:
+        jobs = [PairJob(cache, (desk.keys[a], parts[a]), (desk.keys[b], parts[b]), mirrored) for a, b, mirrored in pairs]
+        return map_in_order(run_job, jobs)
 
     if not file.exists():
-        found = find_same_hands(manifest, desk.index, fingerprint)
+        found = find_same_hands(manifest, desk.index, count)
         write_atomically(file, lambda path: found.to_csv(path, index=False))
     return read_pairs(file)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.config import RunConfig
-from rahelpers.duplicates import SAME_HAND, Index, count_shared_details, fingerprint_of, find_same_hands
+from rahelpers.duplicates import SAME_HAND, Index, count_shared_details, find_same_hands, fingerprint_of
 from rahelpers.normalisation import to_network_input
 from rahelpers.quality import check_film
 from rahelpers.radiograph import Radiograph
@@ -125,7 +125,7 @@ def compare_films(films: Mapping[str, Radiograph], manifest: pd.DataFrame) -> pd
     index = Index([], [], [], [])
     for one in prints:
         index.add(one)
-    return find_same_hands(manifest, index, prints.__getitem__)
+    return find_same_hands(manifest, index, lambda pairs: [count_shared_details(prints[a], prints[b], mirrored) for a, b, mirrored in pairs])
 
 
 def describe_findings(films: Mapping[str, Radiograph]) -> pd.DataFrame:

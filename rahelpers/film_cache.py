@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from rahelpers.artifacts import code_hash, write_atomically
 from rahelpers.curate_film import Hand, unpack_hands
+from rahelpers.duplicates import Fingerprint, count_shared_details
 from rahelpers.sources import Film
 
 # Modules whose code decides what a curated film looks like.
 FILM_MODULES = ("phantom", "radiograph", "normalisation", "two_hands", "quality", "duplicates", "sources", "curate_film")
+FINGERPRINTS = 512  # held at once by a process
 
 
 class FilmCache:
@@ -37,20 +41,41 @@ class FilmCache:
         content = film.content_key()
         return hashlib.sha256(f"{content} {self.size} {self.with_fingerprint} {self.code}".encode()).hexdigest() if content else ""
 
-    def _path(self, key: str) -> Path:
+    def path(self, key: str) -> Path:
+        """Where it lies, or would."""
         return self.folder / key[:2] / key
 
     def has(self, key: str) -> bool:
         """Whether the film was curated before."""
-        return self._path(key).exists()
+        return self.path(key).exists()
 
     def get(self, key: str) -> list[Hand]:
         """Its hands."""
-        return unpack_hands(self._path(key).read_bytes())
+        return unpack_hands(self.path(key).read_bytes())
 
     def put(self, key: str, packed: bytes) -> None:
         """Keep a film's hands."""
-        write_atomically(self._path(key), lambda path: path.write_bytes(packed))
+        write_atomically(self.path(key), lambda path: path.write_bytes(packed))
+
+
+@dataclass(frozen=True)
+class PairJob:
+    """Two films of the cache, each by key and part; calling it counts the details that they share."""
+
+    cache: FilmCache
+    one: tuple[str, str]
+    other: tuple[str, str]
+    mirrored: bool
+
+    def __call__(self) -> int:
+        """Shared details."""
+        return count_shared_details(_load_fingerprint(self.cache.path(self.one[0]), self.one[1]),
+                                    _load_fingerprint(self.cache.path(self.other[0]), self.other[1]), self.mirrored)  # fmt: skip
+
+
+@lru_cache(FINGERPRINTS)
+def _load_fingerprint(file: Path, part: str) -> Fingerprint:
+    return next(hand.fingerprint for hand in unpack_hands(file.read_bytes()) if hand.row["part"] == part)
 
 
 class ArrayFile:

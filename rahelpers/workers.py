@@ -16,6 +16,11 @@ RETRIES = 5  # workers that a job may lose before it counts as failed
 LEAST_ITEMS = 16  # fewer a process, and starting it takes longer than the work
 
 
+def run_job(job: Callable[[], Result]) -> Result:
+    """Do a job: a function of the module level, which another process can find."""
+    return job()
+
+
 def map_in_order(function: Callable[[Item], Result], items: Sequence[Item], dask: str = "", modules: tuple[str, ...] = ()) -> Iterator[Result]:
     """`function` of each item, in the items' order, a few at a time: memory does not grow with their number.
 

@@ -31,7 +31,8 @@ def pairs_of(prints: dict) -> pd.DataFrame:
     index, names = Index([], [], [], []), list(prints)
     for name in names:
         index.add(prints[name])
-    return find_same_hands(pd.DataFrame({"image_id": names, "patient_id": names}), index, lambda row: prints[names[row]])
+    table = pd.DataFrame({"image_id": names, "patient_id": names})
+    return find_same_hands(table, index, lambda pairs: [count_shared_details(prints[names[a]], prints[names[b]], m) for a, b, m in pairs])
 
 
 @pytest.fixture(scope="module")
