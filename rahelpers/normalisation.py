@@ -93,7 +93,7 @@ def inside_frame(film: np.ndarray) -> Window:
 
     def is_uniform(line: np.ndarray) -> bool:
         ordered = np.sort(line)  # for a short line faster than a percentile
-        tail = len(line) // 50
+        tail = round(0.02 * (len(line) - 1))
         return bool(ordered[-1 - tail] - ordered[tail] < UNIFORM[0] and line.std() < UNIFORM[1])
 
     changed = True
