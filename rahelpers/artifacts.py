@@ -37,7 +37,7 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "curation",
         ),
     ),
-    "train": ("02_train", ("curate",), ("vgg", "inference", "training")),
+    "train": ("02_train", ("curate",), ("vgg", "inference", "metrics", "abstention", "training")),
     "evaluate": ("03_evaluate", ("curate", "train"), ("inference", "evaluation")),
     "gradcam": ("04_gradcam", ("curate", "train"), ("inference", "evaluation", "gradcam", "scoreboard")),
     "shap": ("05_shap", ("curate", "train"), ("inference", "evaluation", "shap_regions", "scoreboard")),

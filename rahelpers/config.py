@@ -82,8 +82,10 @@ class RunConfig:
 
     # evaluation and explanation
     n_bootstrap: int = _value(200, "patient-bootstrap resamples behind each interval")
-    operating_rule: str = _value("youden", "how the operating point is chosen on validation data: youden or sensitivity")
+    operating_rule: str = _value("youden", "how the operating point is chosen on validation data: youden, sensitivity or cost")
     target_sensitivity: float = _value(0.9, "the sensitivity that operating_rule=sensitivity asks for")
+    cost_ratio: float = _value(5.0, "operating_rule=cost: how many false alarms weigh as much as one missed positive")
+    prevalence: float = _value(0.1, "share of positives among those for whom it would be used: for PPV, NPV, net benefit and operating_rule=cost")
     n_explain: int = _value(6, "test films that are explained")
     shap_evaluations: int = _value(128, "network evaluations a film for region SHAP")
     shap_baseline: str = _value("blur", "what stands in for a hidden region: blur, mean or black")
@@ -95,14 +97,15 @@ class RunConfig:
         _one_of("source", self.source, SOURCES)
         _one_of("spectrum", self.spectrum, SPECTRA)
         _one_of("architecture", self.architecture, ARCHITECTURES)
-        _one_of("operating_rule", self.operating_rule, ("youden", "sensitivity"))
+        _one_of("operating_rule", self.operating_rule, ("youden", "sensitivity", "cost"))
         _one_of("shap_baseline", self.shap_baseline, ("blur", "mean", "black"))
         _one_of("train_from", self.train_from, ("block1", "block2", "block3", "block4", "block5", "head"))
         for key, low, high in (
             ("n_patients", 12, 1_000_000), ("image_size", 32, 512), ("epochs", 1, 10_000), ("patience", 1, 10_000),
             ("batch_size", 1, 4096), ("learning_rate", 1e-7, 1.0), ("n_bootstrap", 50, 1_000_000), ("n_explain", 1, 100_000),
             ("shap_evaluations", 16, 1_000_000), ("test_fraction", 0.05, 0.6), ("validation_fraction", 0.05, 0.6),
-            ("target_sensitivity", 0.01, 1.0), ("seed", 0, 2**32 - 1), ("max_films", 0, 10_000_000),
+            ("target_sensitivity", 0.01, 1.0), ("cost_ratio", 0.001, 1000.0), ("prevalence", 0.0001, 0.9999),
+            ("seed", 0, 2**32 - 1), ("max_films", 0, 10_000_000),
         ):  # fmt: skip
             value = getattr(self, key)
             if not low <= value <= high:

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from rahelpers.abstention import fit_conformal
 from rahelpers.artifacts import Run, Step, library_versions, sha256_of, weights_fingerprint, write_atomically, write_json
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.inference import Bundle, calibrate, load_bundle, predict_logits
@@ -21,6 +22,7 @@ CONFIG_KEYS = (
     "seed", "architecture", "weights", "train_from", "epochs", "patience", "batch_size", "learning_rate", "augment", "mirror",
     "deterministic", "operating_rule", "target_sensitivity",
 )  # fmt: skip
+COST_KEYS = ("cost_ratio", "prevalence")  # shape a bundle only where operating_rule=cost: no network is trained again for another PPV
 
 
 def train(run: Run) -> Bundle:
@@ -34,7 +36,8 @@ def train(run: Run) -> Bundle:
         If mirroring is asked for where laterality is not known, or the weights cannot be had.
     """
     config = run.config
-    step = run.step("train", config.subset(*CONFIG_KEYS), weights_fingerprint(config))
+    keys = CONFIG_KEYS + (COST_KEYS if config.operating_rule == "cost" else ())
+    step = run.step("train", config.subset(*keys), weights_fingerprint(config))
     if not step.is_done():
         _train(run, step, load_cohort(run))
     return load_bundle(step.folder / "bundle")
@@ -239,17 +242,24 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
     return float(np.exp(found.x[0])), float(found.x[1])
 
 
-def choose_operating_point(labels: np.ndarray, probability: np.ndarray, rule: str, target_sensitivity: float) -> dict[str, Any]:
+def choose_operating_point(
+    labels: np.ndarray, probability: np.ndarray, rule: str, target_sensitivity: float, cost_ratio: float = 1.0, prevalence: float = 0.5
+) -> dict[str, Any]:
     """The probability from which a film is called positive, by a stated rule. Give it validation data, never test data.
 
     Parameters
     ----------
     labels : int array (n,)
     probability : float array (n,) in [0, 1]
-    rule : {'youden', 'sensitivity'}
+    rule : {'youden', 'sensitivity', 'cost'}
         Youden: the largest sensitivity + specificity - 1 (Youden 1950). Sensitivity: the largest threshold that reaches
-        `target_sensitivity`.
+        `target_sensitivity`. Cost: the least cost_ratio x prevalence x (1 - sensitivity) + (1 - prevalence) x (1 - specificity)
+        (Metz, Semin Nucl Med 1978;8:283).
     target_sensitivity : float
+    cost_ratio : float
+        Cost of a missed positive, in false alarms.
+    prevalence : float in (0, 1)
+        Share of positives where the network would be used.
 
     Returns
     -------
@@ -263,21 +273,25 @@ def choose_operating_point(labels: np.ndarray, probability: np.ndarray, rule: st
         best = int(np.argmax(np.round(true_positive - false_positive, 9)))  # rounded: of equals, the highest threshold
     elif rule == "sensitivity":
         best = int(np.argmax(true_positive >= target_sensitivity))
+    elif rule == "cost":
+        cost = cost_ratio * prevalence * (1 - true_positive) + (1 - prevalence) * false_positive
+        best = int(np.argmin(np.round(cost, 9)))
     else:
-        raise ValueError(f"rule={rule!r}: expected youden or sensitivity")
+        raise ValueError(f"rule={rule!r}: expected youden, sensitivity or cost")
     # Half way to the next lower score: the point itself would hang on the last digit of one film.
     below = thresholds[best + 1] if best + 1 < len(thresholds) else 0.0
     threshold = float(np.clip((min(thresholds[best], 1.0) + below) / 2, 0, 1))
     called = probability >= threshold
     return {
         "probability": threshold,
-        "rule": rule if rule == "youden" else f"sensitivity of at least {target_sensitivity}",
+        "rule": {"youden": rule, "sensitivity": f"sensitivity of at least {target_sensitivity}",
+                 "cost": f"least cost, a missed positive weighing {cost_ratio:g} false alarms, prevalence {prevalence:g}"}[rule],
         "chosen_on": "validation",
         "films_positive": int((labels == 1).sum()),
         "films_negative": int((labels == 0).sum()),
         "sensitivity": float(called[labels == 1].mean()),
         "specificity": float((~called[labels == 0]).mean()),
-    }
+    }  # fmt: skip
 
 
 def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, logits: np.ndarray, labels: np.ndarray) -> None:
@@ -305,7 +319,8 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, logit
         "gradcam_layer": gradcam_layer(model),
         "temperature": temperature,
         "offset": offset,
-        "operating_point": choose_operating_point(labels, probability, config.operating_rule, config.target_sensitivity),
+        "operating_point": choose_operating_point(labels, probability, config.operating_rule, config.target_sensitivity, config.cost_ratio, config.prevalence),
+        "conformal": fit_conformal(labels, probability, cohort.manifest["patient_id"].to_numpy()[cohort.split("validation")]),
         "training": {
             "films": int(len(train_rows)),
             "patients": int(train_rows["patient_id"].nunique()),
