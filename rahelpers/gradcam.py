@@ -1,4 +1,4 @@
-"""Grad-CAM as in the paper, from the logit; and tf-explain's, for comparison."""
+"""Grad-CAM as in the paper, HiResCAM and Grad-CAM++: from the logit, at any layer, for many films in one call."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from rahelpers.artifacts import Run
 from rahelpers.inference import as_batch
 from rahelpers.tensorflow_quiet import keras, tf
+
+METHODS = ("gradcam", "hirescam", "gradcam++")
+NOISE = 1e-6  # a peak below this share of the terms that were added up is float32's rounding, not heat
 
 
 @dataclass(frozen=True)
@@ -20,46 +22,155 @@ class GradCam:
     Attributes
     ----------
     maps : float32 array (n, S, S)
-        In [0, 1]; the largest value of a film is 1. All zero where flat.
+        In [0, 1], at the film's size; each film's peak is 1 before it is enlarged. All zero where flat.
     flat : bool array (n,)
         True where no place speaks for the class: there is nothing to show.
+    raw : float32 array (n, h, w)
+        At the layer's size, before ReLU and scaling: below 0 a place speaks against the class. All zero where flat.
     """
 
     maps: np.ndarray
     flat: np.ndarray
+    raw: np.ndarray
+
+
+_Functional = type(keras.Model(_film := keras.Input((1,)), _film))  # Keras keeps the class's name to itself
 
 
 @lru_cache(maxsize=8)
-def _traced(model: keras.Model, layer_name: str) -> tf.types.experimental.PolymorphicFunction:
-    """One traced call per network and layer: a second film does not trace again."""
-    layer = model.get_layer(layer_name)
-    body, head = keras.Model(model.input, layer.output), keras.Model(layer.output, model.output)
-
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32), tf.TensorSpec((), tf.float32)])
-    def raw_maps(films: tf.Tensor, sign: tf.Tensor) -> tf.Tensor:
-        activation = body(films, training=False)
-        with tf.GradientTape() as tape:
-            tape.watch(activation)
-            evidence = sign * head(activation, training=False)
-        gradient = tape.gradient(evidence, activation)
-        weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)  # Eq. 1
-        return tf.nn.relu(tf.reduce_sum(weights * activation, axis=-1))  # Eq. 2
-
-    return raw_maps
-
-
-def compute_gradcam(model: keras.Model, images: np.ndarray, layer_name: str, positive: bool = True, batch_size: int = 16) -> GradCam:
-    """Grad-CAM of the logit.
+def flatten_network(model: keras.Model) -> keras.Model:
+    """The same network, with the same weights, without networks as layers: every inner layer is found by its name.
 
     Parameters
     ----------
     model : keras.Model
-        Flat functional network that ends in one logit.
+        Functional or Sequential; its layers may be such networks too.
+
+    Returns
+    -------
+    keras.Model
+        Shares its layers with `model`: a weight that changes there changes here.
+
+    Raises
+    ------
+    ValueError
+        If the network is neither functional nor Sequential.
+    """
+    if not isinstance(model, (keras.Sequential, _Functional)) or not model.built:
+        raise ValueError(f"{model.name} is a {type(model).__name__}: expected a functional or a built Sequential network")
+    if not any(isinstance(layer, keras.Model) for layer in model.layers) and isinstance(model, _Functional):
+        return model
+    inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name) for tensor in model.inputs]
+    outputs = _replay(model, inputs)
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=f"{model.name}_flat")
+
+
+def _replay(model: keras.Model, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+    """Call the layers of a network once more, on other inputs; a network among them is opened."""
+    if isinstance(model, keras.Sequential):
+        x = inputs[0]
+        for layer in model.layers:
+            x = _replay(layer, [x]) if isinstance(layer, keras.Model) else layer(x)
+        return x
+    known = dict(zip(map(id, model.inputs), inputs, strict=True))
+    for depth in sorted(model._nodes_by_depth, reverse=True):  # from the inputs to the output
+        for node in model._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            args, kwargs = node.arguments.fill_in(known)
+            layer = node.operation
+            found = _replay(layer, list(keras.tree.flatten(args))) if isinstance(layer, keras.Model) else layer(*args, **kwargs)
+            known |= zip(map(id, node.outputs), keras.tree.flatten(found), strict=True)
+    return known[id(model.outputs[0])]
+
+
+def find_output(model: keras.Model, layer_name: str) -> keras.KerasTensor:
+    """What a layer gives in a flat network. Not `layer.output`: a layer that two networks share has an output in each.
+
+    Raises
+    ------
+    ValueError
+        If the network has no such layer.
+    """
+    for nodes in model._nodes_by_depth.values():
+        for node in nodes:
+            if node.operation.name == layer_name:
+                return node.outputs[0]
+    raise ValueError(f"layer_name={layer_name!r} is not in {model.name}")
+
+
+def list_map_layers(model: keras.Model) -> list[str]:
+    """Names of the layers whose output is a stack of maps, from the film to the logit."""
+    layers = [layer for layer in flatten_network(model).layers if not isinstance(layer, keras.layers.InputLayer)]
+    return [layer.name for layer in layers if len(getattr(layer.output, "shape", ())) == 4]
+
+
+def require_one_logit(model: keras.Model) -> None:
+    """Refuse a network that does not end in one logit.
+
+    Raises
+    ------
+    ValueError
+        If the output has another shape, or passed through a sigmoid: its gradient dies away where the network is sure.
+    """
+    outputs = flatten_network(model).outputs
+    if len(outputs) != 1 or tuple(outputs[0].shape) != (None, 1):
+        raise ValueError(f"{model.name} has outputs of shape {', '.join(str(tuple(o.shape)) for o in outputs)}: expected (None, 1), one logit")
+    last = outputs[0]._keras_history.operation
+    name = getattr(getattr(last, "activation", None), "__name__", "linear")
+    if name != "linear":
+        raise ValueError(f"{model.name} ends in {name}: expected a logit (activation='linear')")
+
+
+@lru_cache(maxsize=24)
+def _traced(model: keras.Model, layer_name: str, method: str) -> tf.types.experimental.ConcreteFunction:
+    """One traced call per network, layer and method: a second film does not trace again."""
+    flat = flatten_network(model)
+    both = keras.Model(flat.input, [find_output(flat, layer_name), flat.output])
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *flat.input_shape[1:]), tf.float32), tf.TensorSpec((), tf.float32)])
+    def raw_maps(films: tf.Tensor, sign: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(films)  # so that what lies behind is recorded; a layer whose map is not the only way to the logit is explained too
+            activation, logit = both(films, training=False)
+            evidence = sign * tf.cast(logit, tf.float32)
+        gradient = tf.cast(tape.gradient(evidence, activation), tf.float32)
+        activation = tf.cast(activation, tf.float32)
+        terms = _weigh(method, gradient, activation) * activation
+        return tf.reduce_sum(terms, axis=-1), tf.reduce_max(tf.reduce_sum(tf.abs(terms), axis=-1), axis=(1, 2))
+
+    return raw_maps.get_concrete_function()  # one call, one graph: nothing that could trace again, or warn of it
+
+
+def _weigh(method: str, gradient: tf.Tensor, activation: tf.Tensor) -> tf.Tensor:
+    """Weight of each map, or of each of its cells; both arguments (n, h, w, channels)."""
+    if method == "gradcam":
+        return tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)  # Eq. 1
+    if method == "hirescam":
+        return gradient
+    # Grad-CAM++, Eq. 19. With Y = exp(S), the derivatives of Y are exp(S) times powers of S's; exp(S) scales the whole map, and is left out
+    squared, cubed = gradient**2, gradient**3
+    alpha = tf.math.divide_no_nan(squared, 2 * squared + tf.reduce_sum(activation, axis=(1, 2), keepdims=True) * cubed)
+    return tf.reduce_sum(alpha * tf.nn.relu(gradient), axis=(1, 2), keepdims=True)  # Eq. 5
+
+
+def compute_gradcam(
+    model: keras.Model, images: np.ndarray, layer_name: str, positive: bool = True, method: str = "gradcam", batch_size: int = 16
+) -> GradCam:
+    """Class activation maps of the logit.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or Sequential, its base nested or not; ends in one logit.
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
     layer_name : str
-        A layer with a spatial map.
+        A layer with a stack of maps; one inside a nested base is named as there.
     positive : bool
-        True: evidence for the positive class. False: for the negative one.
+        True: evidence for the positive class. False: for the negative one, whose logit is minus the positive one's.
+    method : {'gradcam', 'hirescam', 'gradcam++'}
+        How the maps are weighed: by their mean gradient; cell by cell by the gradient there (faithful: behind mean pooling and one dense unit the raw
+        map adds up to the logit without its bias); by a mean over the cells that raise the logit.
     batch_size : int
 
     Returns
@@ -69,85 +180,46 @@ def compute_gradcam(model: keras.Model, images: np.ndarray, layer_name: str, pos
     Raises
     ------
     ValueError
-        If the layer does not exist or has no spatial map.
+        If the layer or method does not exist, the network does not end in one logit, or a film or map holds values that are not finite.
 
     References
     ----------
-    Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2 (arXiv 1610.02391).
+    Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2 (arXiv 1610.02391). Draelos & Carin, HiResCAM, 2020 (arXiv 2011.08891), Eq. 4.
+    Chattopadhyay et al., Grad-CAM++, WACV 2018, Eq. 5 and 19 (arXiv 1710.11063).
     """
-    names = [layer.name for layer in model.layers if len(getattr(layer.output, "shape", ())) == 4]
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}: expected one of {', '.join(METHODS)}")
+    require_one_logit(model)
+    names = list_map_layers(model)
     if layer_name not in names:
         raise ValueError(f"layer_name={layer_name!r} has no spatial map in this network; expected one of {', '.join(names)}")
-    function, sign = _traced(model, layer_name), tf.constant(1.0 if positive else -1.0)
     films = as_batch(images)
-    raw = np.concatenate([function(tf.constant(films[i : i + batch_size]), sign).numpy() for i in range(0, len(films), batch_size)])
-    peak = raw.max(axis=(1, 2))
-    flat = ~(peak > 0)
-    scaled = np.where(flat[:, None, None], 0.0, raw / np.where(flat, 1.0, peak)[:, None, None])
-    side = images.shape[1]
-    maps = np.stack([cv2.resize(m.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR) for m in scaled])
-    return GradCam(maps, flat)
+    if not np.isfinite(films).all():
+        raise ValueError(f"film {int(np.argmin(np.isfinite(films).all(axis=(1, 2, 3))))} of {len(films)} holds values that are not finite")
+    function, sign = _traced(model, layer_name, method), tf.constant(1.0 if positive else -1.0)
+    found = [function(tf.constant(films[i : i + batch_size]), sign) for i in range(0, len(films), batch_size)]
+    raw, size_of_terms = (np.concatenate([f[k].numpy() for f in found]) for k in (0, 1))
+    if not np.isfinite(raw).all():
+        raise ValueError(f"layer {layer_name} gives a map that is not finite: the network's weights or activations are damaged")
+    flat = ~(raw.max(axis=(1, 2)) > NOISE * size_of_terms)
+    raw[flat] = 0
+    return GradCam(scale_maps(raw, images.shape[1]), flat, raw)
 
 
-class _TwoClassView:
-    """What tf-explain asks of a model: two class scores, `inputs` as one tensor, and layers by name."""
-
-    def __init__(self, model: keras.Model) -> None:
-        self._model = model
-        logit = model.output
-        two = keras.layers.Concatenate(name="two_logits")([-logit / 2, logit / 2])
-        self.inputs, self.output = model.inputs[0], two
-
-    def get_layer(self, name: str) -> keras.layers.Layer:
-        return self._model.get_layer(name)
-
-
-def tf_explain_gradcam(model: keras.Model, images: np.ndarray, layer_name: str) -> np.ndarray:
-    """The raw class activation maps that tf-explain 0.3.1 computes for the positive class.
-
-    Guided gradients, its default, are off: they are not Grad-CAM. It leaves out the final ReLU.
+def scale_maps(raw: np.ndarray, side: int) -> np.ndarray:
+    """Raw maps as they are shown: what is negative is cut (Eq. 2), the peak becomes 1, and the map gets the film's size.
 
     Parameters
     ----------
-    model : keras.Model
-    images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
-    layer_name : str
+    raw : float array (n, h, w)
+    side : int
+        S, pixels.
 
     Returns
     -------
-    float32 array (n, h, w)
-        At the size of the layer's map; may be negative.
+    float32 array (n, S, S) in [0, 1]
     """
-    from tf_explain.core.grad_cam import GradCAM
-
-    view = _TwoClassView(model)
-    activation, gradient = GradCAM.get_gradients_and_filters(view, tf.constant(as_batch(images)), layer_name, 1, False)
-    return np.stack([np.asarray(m) for m in GradCAM.generate_ponderated_output(activation, gradient)])
-
-
-def explain_gradcam(run: Run) -> dict:
-    """Step 04: heat maps of some test films, scored against the lesions where the source knows them. Returns `scores.json`."""
-    import json
-
-    from rahelpers.curation import load_cohort
-    from rahelpers.inference import load_bundle
-    from rahelpers.scoreboard import choose_films, explain_each, score_maps
-
-    config = run.config
-    step = run.step("gradcam", config.subset("seed", "n_explain", "n_bootstrap"))
-    if not step.is_done():
-        cohort, bundle = load_cohort(run), load_bundle(run.file("train", "bundle/bundle.json").parent)
-        rows = choose_films(cohort.manifest, config.n_explain, config.seed)
-
-        def one(row: int) -> dict[str, np.ndarray]:
-            cam = compute_gradcam(bundle.model, cohort.images[row : row + 1], bundle.info["gradcam_layer"])
-            return {"map": cam.maps[0], "flat": cam.flat[0]}
-
-        results = explain_each(rows, step.partial(), one)
-        maps, flat = np.stack([r["map"] for r in results]), np.array([bool(r["flat"]) for r in results])
-        table, scores = score_maps(cohort, rows, maps, flat, config.n_bootstrap, config.seed)
-        step.write("maps.npy", lambda p: np.save(p, maps))
-        step.write("films.csv", lambda p: table.to_csv(p, index=False))
-        step.write_json("scores.json", scores | {"title": config.title, "layer": bundle.info["gradcam_layer"]})
-        step.finish()
-    return json.loads(run.file("gradcam", "scores.json").read_text())
+    heat = np.maximum(raw, 0).astype(np.float32)
+    peak = heat.max(axis=(1, 2), keepdims=True)
+    scaled = np.divide(heat, peak, out=np.zeros_like(heat), where=peak > 0)
+    return np.stack([m if m.shape == (side, side) else cv2.resize(m, (side, side), interpolation=cv2.INTER_LINEAR) for m in scaled])

@@ -345,7 +345,14 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
         if other.contrast > max(CLEARLY * hand.contrast, SURE_CONTRAST):
             part, hand, inverted = 1 - part, other, True
     box = (0, part.shape[0], 0, part.shape[1])
-    if hand.contrast >= HAND_CONTRAST:
+    if hand.contrast < HAND_CONTRAST:
+        field = _dark_field(part)
+        if field is not None:
+            inside = (field[0] + window[0], field[1] + window[0], field[2] + window[2], field[3] + window[2])
+            seen = to_network_input(radiograph, size, mirror_right, inside)
+            if seen.hand.contrast >= SURE_CONTRAST:
+                return seen
+    else:
         box = _crop(hand.mask, part.shape)
         turns, confidence = find_turn(hand.mask)
     box_on_film = (box[0] + window[0], box[1] + window[0], box[2] + window[2], box[3] + window[2])
@@ -354,6 +361,19 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
     kept[box_on_film[0] : box_on_film[1], box_on_film[2] : box_on_film[3]] = normalise_intensity(part[box[0] : box[1], box[2] : box[3]])
     square, geometry = fit_to_square(kept, size, placement)
     return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, inverted, hand, confidence, window)
+
+
+def _dark_field(image: np.ndarray) -> Window | None:
+    """The exposed field of a film whose unexposed rest is bright: the largest dark piece, where it is a rectangle; None where it is none."""
+    scale = MASK_SIDE / max(image.shape)
+    small = np.rint(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
+    _, dark = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
+    piece = _largest_piece(dark > 0)
+    if piece is None or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1] or _fullness(piece) < FULLEST:
+        return None
+    inset = 1  # the field's edge is brighter than its air
+    top, bottom, left, right = (round((edge + side * inset) / scale) for edge, side in zip(bounds(piece), (1, -1, 1, -1), strict=True))
+    return top, min(bottom, image.shape[0]), left, min(right, image.shape[1])
 
 
 def _crop(mask: np.ndarray, shape: tuple[int, int]) -> Window:
