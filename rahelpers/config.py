@@ -86,7 +86,7 @@ class RunConfig:
     target_sensitivity: float = _value(0.9, "the sensitivity that operating_rule=sensitivity asks for")
     cost_ratio: float = _value(5.0, "operating_rule=cost: how many false alarms weigh as much as one missed positive")
     prevalence: float = _value(0.1, "share of positives among those for whom it would be used: for PPV, NPV, net benefit and operating_rule=cost")
-    n_explain: int = _value(6, "test films that are explained")
+    n_explain: int = _value(6, "test films that are explained; step 04 takes so many of each class")
     shap_evaluations: int = _value(128, "network evaluations a film for region SHAP")
     shap_baseline: str = _value("blur", "what stands in for a hidden region: blur, mean or black")
 

@@ -26,7 +26,7 @@ class GradCam:
     flat : bool array (n,)
         True where no place speaks for the class: there is nothing to show.
     raw : float32 array (n, h, w)
-        At the layer's size, before ReLU and scaling: below 0 a place speaks against the class. All zero where flat.
+        At the layer's size, before ReLU and scaling: below 0 a place speaks against the class.
     """
 
     maps: np.ndarray
@@ -154,9 +154,7 @@ def _weigh(method: str, gradient: tf.Tensor, activation: tf.Tensor) -> tf.Tensor
     return tf.reduce_sum(alpha * tf.nn.relu(gradient), axis=(1, 2), keepdims=True)  # Eq. 5
 
 
-def compute_gradcam(
-    model: keras.Model, images: np.ndarray, layer_name: str, positive: bool = True, method: str = "gradcam", batch_size: int = 16
-) -> GradCam:
+def compute_gradcam(model: keras.Model, images: np.ndarray, layer_name: str, positive: bool = True, method: str = "gradcam", batch_size: int = 16) -> GradCam:
     """Class activation maps of the logit.
 
     Parameters
@@ -202,8 +200,9 @@ def compute_gradcam(
     if not np.isfinite(raw).all():
         raise ValueError(f"layer {layer_name} gives a map that is not finite: the network's weights or activations are damaged")
     flat = ~(raw.max(axis=(1, 2)) > NOISE * size_of_terms)
-    raw[flat] = 0
-    return GradCam(scale_maps(raw, images.shape[1]), flat, raw)
+    maps = scale_maps(raw, images.shape[1])
+    maps[flat] = 0
+    return GradCam(maps, flat, raw)
 
 
 def scale_maps(raw: np.ndarray, side: int) -> np.ndarray:

@@ -1,67 +1,15 @@
-"""Grad-CAM against a map worked on paper and against tf-explain; SHAP against exact Shapley values."""
+"""The steps of the explanations; SHAP against exact Shapley values."""
 
 from itertools import permutations
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from rahelpers.gradcam import compute_gradcam, explain_gradcam, tf_explain_gradcam
+from rahelpers.explain import BASELINES, explain_gradcam, load_maps, load_tables
 from rahelpers.inference import predict_logits
-from rahelpers.scoreboard import choose_films, energy_inside, pointing_hit
+from rahelpers.scoreboard import choose_films
 from rahelpers.shap_regions import Regions, compute_region_shap, explain_shap, make_regions
 from rahelpers.tensorflow_quiet import keras
-
-
-def paper_network(weights=(2.0, -1.0)) -> keras.Model:
-    """Two 1 x 1 maps, x and 1 - x; the logit is w1 mean(x) + w2 mean(1 - x)."""
-    film = keras.Input((4, 4, 1))
-    maps = keras.layers.Conv2D(2, 1, name="maps")(film)
-    model = keras.Model(film, keras.layers.Dense(1, name="logit")(keras.layers.GlobalAveragePooling2D()(maps)))
-    model.get_layer("maps").set_weights([np.array([[[[1.0, -1.0]]]]), np.array([0.0, 1.0])])
-    model.get_layer("logit").set_weights([np.array([[weights[0]], [weights[1]]]), np.zeros(1)])
-    return model
-
-
-FILM = (np.arange(16, dtype=np.float32).reshape(1, 4, 4)) / 15
-
-
-def test_gradcam_on_paper():
-    # alpha = (2, -1) / 16; ReLU(2 x - (1 - x)) / 16 = ReLU(3 x - 1) / 16, whose peak is 2 / 16 at x = 1
-    cam = compute_gradcam(paper_network(), FILM, "maps")
-    np.testing.assert_allclose(cam.maps[0], np.maximum(3 * FILM[0] - 1, 0) / 2, atol=1e-6)
-    negative = compute_gradcam(paper_network(), FILM, "maps", positive=False)
-    np.testing.assert_allclose(negative.maps[0], np.maximum(1 - 3 * FILM[0], 0), atol=1e-6)
-
-
-def test_flat_map_is_zero_and_says_so():
-    cam = compute_gradcam(paper_network((0.0, 0.0)), FILM, "maps")
-    assert cam.flat.all() and not cam.maps.any() and np.isfinite(cam.maps).all()
-
-
-def test_unknown_layer_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="maps"):
-        compute_gradcam(paper_network(), FILM, "logit")
-
-
-def test_agrees_with_tf_explain(tiny_run):
-    from rahelpers.curation import load_cohort
-    from rahelpers.inference import load_bundle
-
-    bundle, films = load_bundle(tiny_run.file("train", "bundle/bundle.json").parent), load_cohort(tiny_run).images[:3]
-    layer = bundle.info["gradcam_layer"]
-    side = bundle.model.get_layer(layer).output.shape[1]
-    theirs = np.maximum(tf_explain_gradcam(bundle.model, films, layer), 0)
-    ours = compute_gradcam(bundle.model, films, layer)
-    for mine, other, flat in zip(ours.maps, theirs, ours.flat, strict=True):
-        if flat:
-            assert other.max() <= 1e-6
-            continue
-        import cv2
-
-        large = cv2.resize(other / other.max(), (films.shape[1],) * 2, interpolation=cv2.INTER_LINEAR)
-        np.testing.assert_allclose(mine, large, atol=1e-3)
-    assert side < films.shape[1]
 
 
 def corner_network() -> keras.Model:
@@ -108,12 +56,6 @@ def test_regions_partition_the_film_with_and_without_joints(tiny_run):
         assert sorted(np.unique(regions.labels)) == list(range(len(regions.names))) and len(regions.names) > 5
 
 
-def test_scores_of_a_map_by_hand():
-    heat, lesion = np.array([[0.1, 0.9], [0.0, 0.0]]), np.array([[False, True], [False, False]])
-    assert pointing_hit(heat, lesion) and energy_inside(heat, lesion) == pytest.approx(0.9)
-    assert np.isnan(energy_inside(np.zeros((2, 2)), lesion))
-
-
 def test_chosen_films_are_test_films_of_both_classes():
     manifest = pd.DataFrame({"split": ["test"] * 8 + ["train"] * 4, "label": [0, 0, 1, 1, 0, 0, 1, 1] + [0, 1] * 2,
                              "patient_id": list("aabbccdd") + list("eeff")})  # fmt: skip
@@ -122,12 +64,48 @@ def test_chosen_films_are_test_films_of_both_classes():
 
 
 def test_explaining_resumes_and_is_additive(tiny_run, capsys):
-    scores = explain_gradcam(tiny_run)
-    assert scores["films"] == 4 and scores["lesions"]["films"] >= 1
-    assert 0 < scores["lesions"]["chance"]["value"] < scores["signs"]["chance"]["value"] < 1
     record = tiny_run.folder / "05_shap" / "record.json"
     assert explain_shap(tiny_run)["largest_additivity_error"] < 1e-4
     kept = pd.read_csv(tiny_run.file("shap", "values.csv"))
     record.unlink()
     explain_shap(tiny_run)
     pd.testing.assert_frame_equal(kept, pd.read_csv(tiny_run.file("shap", "values.csv")))
+
+
+def test_step_04_scores_every_method_beside_every_baseline(tiny_run):
+    scores = explain_gradcam(tiny_run)
+    assert scores["films"] == 8 and scores["lesions"]["films"] >= 1
+    assert 0 < scores["lesions"]["chance"]["value"] < scores["signs"]["chance"]["value"] < 1
+    tables, maps = load_tables(tiny_run), load_maps(tiny_run)
+    board = tables["board"]
+    assert set(board["method"]) == set(maps) and set(board.loc[board["is_baseline"], "method"]) == set(BASELINES)
+    assert set(board["target"]) == {"network", "lesions", "signs"}
+    assert (board["films"] <= 4).all() and len(tables["films"]) == 8 and (tables["films"]["label"] == 1).sum() == 4
+    assert {m.shape for m in maps.values()} == {(8, 48, 48)} and all(np.isfinite(m).all() and m.min() >= 0 for m in maps.values())
+    assert {"random network", "small changes", "lesion removed"} == set(tables["sanity"]["test"])
+    edges = tables["sanity"].set_index(["method", "test"]).loc[("edges", "random network")]
+    assert edges["value"] == 1 and edges["verdict"] in ("fails", "too few patients")
+    assert np.isfinite(tables["fall"]["value"].iloc[0]) and tables["fall"]["films"].iloc[0] >= 1
+
+
+def test_step_04_on_films_without_masks(tiny_run):
+    """A folder of real films knows no lesions: the network's own scores and two sanity tests are left, and nothing is invented."""
+    import dataclasses
+
+    from rahelpers import explain
+    from rahelpers.artifacts import Run
+    from rahelpers.curation import load_cohort
+    from rahelpers.inference import load_bundle
+
+    cohort = dataclasses.replace(load_cohort(tiny_run), lesions=None, signs=None)
+    folder = {"source": "folder", "images": "x", "table": "x", "patient_column": "p", "label_column": "l", "positive": "1"}
+    run = Run(dataclasses.replace(tiny_run.config, **folder))
+    bundle = load_bundle(tiny_run.file("train", "bundle/bundle.json").parent)
+    rows = choose_films(cohort.manifest, 4, 0)
+    explainers = {"edges": lambda _, images: np.ones(images.shape, np.float32)}
+    heat = [{"edges": np.ones((48, 48), np.float32)} for _ in rows]
+    tables = explain._score_films(run, cohort, bundle, rows, heat)
+    assert set(tables["maps"]["target"]) == {"network"} and tables["ranks"].empty
+    checks = explain._check_sanity(run, cohort, bundle, rows, explainers)
+    assert set(checks["sanity"]["test"]) == {"random network", "small changes"} and checks["fall"].empty
+    assert explain.summarise_ranks(tables["ranks"], 50, 0).empty

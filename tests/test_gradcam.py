@@ -35,7 +35,7 @@ def cell_network() -> keras.Model:
 # V's mean is 1. Grad-CAM++: alpha = g² / (2 g² + sum(x) g³) = 1 / (2 + 1.75 g); the weight is the sum of alpha ReLU(g).
 ON_PAPER = {
     ("gradcam", True): X[0],
-    ("gradcam", False): np.zeros((2, 2)),
+    ("gradcam", False): -X[0],
     ("hirescam", True): V * X[0],
     ("hirescam", False): -V * X[0],
     ("gradcam++", True): (1 / 3.75 + 2 / 5.5 + 4 / 9) * X[0],

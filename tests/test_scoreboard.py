@@ -1,0 +1,155 @@
+"""The scoreboard's scores against numbers worked on paper, and the board against a film whose lesion is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rahelpers.scoreboard import (
+    compute_deletion,
+    energy_inside,
+    interval_text,
+    make_board,
+    mean_interval,
+    overlap,
+    pointing_hit,
+    rank_lesions,
+    score_film,
+    score_map,
+    show_board,
+    summarise_ranks,
+)
+
+HEAT = np.array([[1.0, 0.6], [0.4, 0.0]])
+TOP, LEFT = np.array([[True, True], [False, False]]), np.array([[True, False], [True, False]])
+ALL = np.ones((2, 2), bool)
+
+
+def test_scores_on_paper():
+    assert pointing_hit(HEAT, TOP) and not pointing_hit(HEAT, ~TOP)
+    assert energy_inside(HEAT, TOP) == pytest.approx(0.8) and np.isnan(energy_inside(0 * HEAT, TOP))
+    # above half of the peak: 1 and 0.6, both in TOP. LEFT shares one of three pixels
+    assert overlap(HEAT, TOP) == 1 and overlap(HEAT, LEFT) == pytest.approx(1 / 3) and overlap(HEAT, LEFT, marked=0.3) == pytest.approx(2 / 3)
+    assert overlap(0 * HEAT, TOP) == 0
+    # LEFT's pixels come first and third: (1/1 + 2/3) / 2
+    assert score_map(HEAT, LEFT, ALL) == pytest.approx({"hit": 1, "energy": 0.7, "iou": 1 / 3, "ap": 5 / 6, "chance": 0.5})
+
+
+def test_heat_beside_the_hand_counts_for_pointing_alone():
+    hand, lesion = np.array([[False, True], [True, True]]), np.array([[False, True], [False, False]])
+    found = score_map(HEAT, lesion, hand)
+    assert found["hit"] == 0 and found["energy"] == pytest.approx(0.6) and found["ap"] == 1 and found["chance"] == pytest.approx(1 / 3)
+
+
+def test_a_flat_map_finds_nothing_and_is_never_nan_but_in_its_energy():
+    found = score_map(0 * HEAT, TOP, ALL)
+    assert (found["hit"], found["iou"], found["ap"]) == (0, 0, 0.5) and np.isnan(found["energy"])
+
+
+def test_rank_of_each_lesion_on_paper():
+    heat = np.arange(16.0).reshape(4, 4)
+    corners = np.zeros((4, 4), bool)
+    corners[0, 0] = corners[3, 2:] = True
+    ranks = rank_lesions(heat, {"erosion": corners}, np.ones((4, 4), bool))
+    assert ranks["area"].tolist() == [1 / 16, 2 / 16] and ranks["rank"].tolist() == pytest.approx([0.5 / 16, 15 / 16])
+    assert rank_lesions(0 * heat, {"erosion": corners}, np.ones((4, 4), bool))["rank"].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_noise_ranks_large_and_small_lesions_at_chance():
+    """A score that grew with size would make large lesions look found."""
+    rng = np.random.default_rng(0)
+    masks = {"small": np.zeros((32, 32), bool), "large": np.zeros((32, 32), bool)}
+    masks["small"][4, 4] = masks["large"][10:20, 10:20] = True
+    found = pd.concat([rank_lesions(rng.random((32, 32)), masks, np.ones((32, 32), bool)) for _ in range(300)])
+    for _, part in found.groupby("type"):
+        assert part["rank"].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_deletion_and_insertion_on_paper():
+    """The logit is how bright one pixel is: deleting it first, the probability is high once, and low from then on."""
+    image = np.zeros((32, 32), np.uint8)
+    image[5, 7] = 255
+
+    def predict(films):
+        return np.where(films[:, 5, 7] > 200, 60.0, -60.0)
+
+    hot = np.zeros((32, 32))
+    hot[5, 7] = 1.0
+    curves = compute_deletion(predict, image, hot, 0, steps=4)
+    assert curves["deletion"].round(6).tolist() == [1, 0, 0, 0, 0] and curves["insertion"].round(6).tolist() == [0, 1, 1, 1, 1]
+    cold = compute_deletion(predict, image, -hot, 0, steps=4)
+    assert cold["deletion"].round(6).tolist() == [1, 1, 1, 1, 0] and cold["insertion"].round(6).tolist() == [0, 0, 0, 0, 1]
+    found = score_film(image, {"hot": hot}, {}, {}, predict, 0)["maps"].set_index("score")["value"]
+    assert found["deletion"] == pytest.approx(0.05) and found["insertion"] == pytest.approx(0.95)
+
+
+def test_equally_hot_pixels_are_taken_in_a_random_order():
+    image = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))
+    halves = compute_deletion(lambda films: (films[:, :16] != image[:16]).mean(axis=(1, 2)), image, np.zeros((32, 32)), 0, steps=2)["deletion"]
+    assert halves[1] == pytest.approx((halves[0] + halves[2]) / 2, abs=0.02)
+
+
+def test_mean_interval_draws_patients_not_films():
+    values, patients = np.repeat([0.0, 1.0], 50), np.repeat(["a", "b"], 50)
+    found = mean_interval(values, patients, 500, 0)
+    assert (found["value"], found["low"], found["high"]) == (0.5, 0, 1) and (found["films"], found["patients"]) == (100, 2)
+    missing = mean_interval(np.array([np.nan, 0.2]), np.array(["a", "b"]), 100, 0)
+    assert missing["value"] == 0.2 and np.isnan(missing["low"]) and missing["films"] == 1
+    assert np.isnan(mean_interval(np.array([np.nan]), np.array(["a"]), 100, 0)["value"])
+
+
+def test_mean_interval_agrees_with_the_bootstrap_of_the_evaluation():
+    from rahelpers.evaluation import bootstrap_interval
+
+    rng = np.random.default_rng(1)
+    values, patients = rng.random(60), np.repeat(np.arange(20), 3)
+    found = mean_interval(values, patients, 4000, 0)
+    low, high = bootstrap_interval(lambda _, v: float(v.mean()), np.ones(60), values, patients, 4000, 0)
+    assert (found["low"], found["high"]) == pytest.approx((low, high), abs=0.01)
+
+
+@pytest.fixture
+def film_tables():
+    rng, lesion = np.random.default_rng(0), np.zeros((32, 32), bool)
+    lesion[8:12, 8:14] = True
+    tables = {"maps": [], "ranks": []}
+    for i in range(8):
+        image = rng.integers(0, 255, (32, 32)).astype(np.uint8)
+        maps = {"oracle": lesion + 0.1 * rng.random((32, 32)), "noise": rng.random((32, 32)), "even": np.zeros((32, 32))}
+        found = score_film(image, maps, {"lesions": lesion, "signs": np.zeros((32, 32), bool)}, {"erosion": lesion}, lambda x: np.zeros(len(x)), i)
+        for name in tables:
+            tables[name].append(found[name].assign(image_id=f"f{i}", patient_id=f"p{i // 2}"))
+    return {name: pd.concat(t, ignore_index=True) for name, t in tables.items()}
+
+
+def test_the_board_puts_a_map_of_the_lesion_above_its_baselines(film_tables):
+    board = make_board(film_tables["maps"], ("noise", "even"), 200, 0).set_index(["target", "score", "method"])
+    assert set(board.index.get_level_values("target")) == {"network", "lesions"}  # a film without signs has nothing to hit
+    for score in ("hit", "energy", "iou", "ap"):
+        assert board.loc[("lesions", score, "oracle"), "gain_low"] > 0
+    row = board.loc[("lesions", "ap", "oracle")]
+    assert row["value"] > 0.99 and (row["films"], row["patients"]) == (8, 4)
+    assert board.loc[("lesions", "ap", "noise"), "chance"] == pytest.approx(board.loc[("lesions", "ap", "even"), "value"])
+    assert board.loc[("network", "deletion", "oracle"), "gain"] == pytest.approx(0)  # a network that always says 0.5
+    assert np.isnan(board.loc[("lesions", "energy", "even"), "value"])
+
+
+def test_lower_is_better_for_deletion():
+    maps = pd.DataFrame({"image_id": list("abab"), "patient_id": list("abab"), "method": ["m", "m", "base", "base"], "target": "network",
+                         "score": "deletion", "value": [0.1, 0.2, 0.5, 0.5], "chance": np.nan})  # fmt: skip
+    assert make_board(maps, ("base",), 100, 0).set_index("method").loc["m", "gain"] == pytest.approx(0.35)
+
+
+def test_ranks_by_type_and_size(film_tables):
+    table = summarise_ranks(film_tables["ranks"], 100, 0).set_index(["method", "by"])
+    assert table.loc[("oracle", "type"), "value"] > table.loc[("noise", "type"), "value"] + 0.2 and table.loc[("oracle", "type"), "lesions"] == 8
+    assert table.loc[("oracle", "size"), "group"].startswith("large")
+    assert table.loc[("even", "type"), "value"] == pytest.approx(0.5)
+
+
+def test_tables_for_people_carry_source_counts_and_intervals(film_tables):
+    board = make_board(film_tables["maps"], ("noise", "even"), 100, 0)
+    page = show_board(board, "lesions", "RA (phantom)").to_html()
+    assert "RA (phantom)" in page and "8 films of 4 patients" in page and "baseline: noise" in page and "1.00 (" in page
+    with pytest.raises(ValueError, match="expected one of network, lesions"):
+        show_board(board, "signs", "RA (phantom)")
+    assert interval_text({"value": 0.123, "low": np.nan, "high": np.nan}) == "0.12"
