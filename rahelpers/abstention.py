@@ -93,7 +93,7 @@ def score_sets(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray
     size, right = sets.sum(axis=1), sets[np.arange(len(labels)), labels]
 
     def rate(hits: np.ndarray, films: np.ndarray) -> dict[str, float] | None:
-        return rate_interval(hits[films], patients[films], n, seed) if films.any() else None
+        return rate_interval(hits[films], patients[films], n, seed, "wilson") if films.any() else None
 
     everything = np.ones(len(labels), bool)
     return {
@@ -142,7 +142,7 @@ def compute_abstention_curve(
     right, rows = (probability >= threshold) == (labels == 1), []
     for share in shares:
         kept = order[: max(round(len(labels) * (1 - share)), 1)]
-        found = rate_interval(right[kept], patients[kept], n, seed)
+        found = rate_interval(right[kept], patients[kept], n, seed, "wilson")
         rows.append({"abstained": 1 - len(kept) / len(labels), "accuracy": found["value"], "low": found["low"], "high": found["high"],
                      "films": len(kept), "patients": len(np.unique(patients[kept]))})  # fmt: skip
     return pd.DataFrame(rows)

@@ -38,9 +38,24 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "train": ("02_train", ("curate",), ("vgg", "inference", "metrics", "abstention", "training")),
-    "evaluate": ("03_evaluate", ("curate", "train"), ("inference", "evaluation")),
-    "gradcam": ("04_gradcam", ("curate", "train"), ("inference", "evaluation", "gradcam", "scoreboard")),
-    "shap": ("05_shap", ("curate", "train"), ("inference", "evaluation", "shap_regions", "scoreboard")),
+    "evaluate": ("03_evaluate", ("curate", "train"), ("inference", "metrics", "abstention", "subgroups", "model_card", "evaluation")),
+    "gradcam": (
+        "04_gradcam",
+        ("curate", "train"),
+        (
+            "inference",
+            "subgroups",
+            "model_card",
+            "evaluation",
+            "gradcam",
+            "attributions",
+            "counterfactual",
+            "scoreboard",
+            "sanity",
+            "explain",
+        ),
+    ),
+    "shap": ("05_shap", ("curate", "train"), ("inference", "subgroups", "model_card", "evaluation", "shap_regions", "scoreboard")),
 }
 NOTEBOOK_OF = {"curate": "01_curate_data", "train": "02_train_vgg", "evaluate": "03_evaluate",
                "gradcam": "04_explain_gradcam", "shap": "05_explain_shap"}  # fmt: skip

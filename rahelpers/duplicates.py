@@ -33,7 +33,7 @@ NEIGHBOURS = 3  # pairs that each film proposes by its palm
 SAME_HAND = 55
 LOOK_AT = 40
 ALIKE_AS_A_WHOLE = 12  # of 143 bits that differ; of 404,550 pairs of real films, three are nearer
-CHUNK = 1024  # films compared at once
+COMPARED = 4_000_000  # similarities held at once: 32 MB a table
 PAIR_COLUMNS = ["image_a", "patient_a", "image_b", "patient_b", "details", "bits_apart", "verdict"]
 
 
@@ -181,7 +181,7 @@ class Index:
 def propose_pairs(index: Index, patients: np.ndarray) -> dict[Pair, int]:
     """Pairs of films of different patients that may show one hand, as it is or mirrored, and how many of the 143 bits of the whole film differ.
 
-    Each film proposes its NEIGHBOURS nearest by palm; so do all pairs that are alike as a whole.
+    Each film proposes its NEIGHBOURS nearest by palm, and its nearest as a whole where that is unusually alike: pairs grow with films, not with their square.
     """
     palms = np.stack(index.palms).astype(np.float32)
     mirrored = np.stack(index.palms_mirrored).astype(np.float32)
@@ -189,8 +189,9 @@ def propose_pairs(index: Index, patients: np.ndarray) -> dict[Pair, int]:
     bits = wholes.shape[1]
     pairs: dict[Pair, int] = {}
     who = pd.factorize(patients)[0]
-    for start in range(0, len(palms), CHUNK):
-        rows = np.s_[start : start + CHUNK]
+    chunk = max(1, COMPARED // len(palms))
+    for start in range(0, len(palms), chunk):
+        rows = np.s_[start : start + chunk]
         own = who[rows, None] == who[None]
         as_is, as_mirrored = palms[rows] @ palms.T, mirrored[rows] @ palms.T
         alike = np.where(own, -np.inf, np.maximum(as_is, as_mirrored))
@@ -198,7 +199,8 @@ def propose_pairs(index: Index, patients: np.ndarray) -> dict[Pair, int]:
         nearest = np.argpartition(-alike, min(NEIGHBOURS, len(palms) - 1), axis=1)[:, :NEIGHBOURS]
         chosen = np.zeros(own.shape, bool)
         np.put_along_axis(chosen, nearest, True, axis=1)
-        chosen |= apart <= ALIKE_AS_A_WHOLE
+        twin = np.where(own, bits, apart).argmin(axis=1)
+        chosen[np.arange(len(twin)), twin] |= apart[np.arange(len(twin)), twin] <= ALIKE_AS_A_WHOLE
         for i, j in np.argwhere(chosen & ~own):
             a, b = sorted((start + int(i), int(j)))
             pairs[a, b, bool(as_mirrored[i, j] > as_is[i, j])] = int(apart[i, j])

@@ -1,95 +1,61 @@
-"""Evaluation: scores with patient-bootstrap intervals and the counts of both classes."""
+"""Evaluation: scores of each split with intervals and the counts of both classes, and what they rest on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
+from rahelpers.abstention import compute_abstention_curve, score_sets
 from rahelpers.artifacts import Run, Step
-from rahelpers.splits import SPLITS
+from rahelpers.metrics import (
+    LEVEL,
+    auc_interval,
+    bootstrap_interval,
+    bootstrap_intervals,
+    compute_average_precision,
+    compute_brier,
+    compute_calibration,
+    compute_delong,
+    compute_net_benefit,
+    ece_interval,
+    gap_interval,
+    group_patients,
+    permutation_test,
+    predictive_values,
+    rate_interval,
+)
+from rahelpers.model_card import describe_model, fill_checklist
+from rahelpers.splits import FEW_FILMS, SPLITS
+from rahelpers.subgroups import compute_subgroups
 
-CONFIG_KEYS = ("seed", "n_bootstrap")
-Statistic = Callable[[np.ndarray, np.ndarray], float]
-
-
-def bootstrap_interval(statistic: Statistic, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, n: int, seed: int) -> tuple[float, float]:
-    """Percentile 95 % interval over patients drawn with replacement, all films of a patient together.
-
-    Patients are drawn within their class, so that every resample holds both.
-
-    Parameters
-    ----------
-    statistic : callable
-        `(labels, scores) -> float`.
-    labels, scores : array (n,)
-    patients : array (n,)
-        Patient of each film.
-    n : int
-        Resamples.
-    seed : int
-
-    Returns
-    -------
-    (low, high)
-
-    References
-    ----------
-    Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13.
-    """
-    rng = np.random.default_rng(seed)
-    names, of_film = np.unique(patients, return_inverse=True)
-    films = [np.flatnonzero(of_film == i) for i in range(len(names))]
-    positive = np.array([labels[f].max() for f in films])
-    strata = [np.flatnonzero(positive == c) for c in (0, 1)]
-    values = []
-    for _ in range(n):
-        drawn = np.concatenate([rng.choice(s, len(s)) for s in strata if len(s)])
-        rows = np.concatenate([films[i] for i in drawn])
-        values.append(statistic(labels[rows], scores[rows]))
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
+CONFIG_KEYS = ("seed", "n_bootstrap", "prevalence")
+SCORE_NAMES = {"auc": "AUC", "average_precision": "average precision", "sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV",
+               "npv": "NPV", "brier": "Brier score", "ece": "calibration error"}  # fmt: skip
+RANKING = ("auc", "average_precision")  # scores that mean nothing where a class has few films
 
 
-def rate_interval(hits: np.ndarray, patients: np.ndarray, n: int, seed: int) -> dict[str, float]:
-    """A share of films with its 95 % interval: patient bootstrap, and the exact binomial one where every film is alike.
-
-    Resampling films that are all hits (or all misses) gives an interval of no width, which would pass few patients off as certainty.
-
-    Parameters
-    ----------
-    hits : bool or float array (m,)
-        1 or 0 for each film.
-    patients : array (m,)
-    n, seed : int
-        Bootstrap resamples and seed.
-
-    Returns
-    -------
-    dict
-        value, low, high.
-
-    References
-    ----------
-    Clopper & Pearson, Biometrika 1934;26:404; with patients, not films, as the number of trials.
-    """
-    hits = np.asarray(hits, dtype=float)
-    value, trials = float(hits.mean()), len(np.unique(patients))
-    if value in (0.0, 1.0):
-        exact = binomtest(round(value * trials), trials).proportion_ci(0.95, method="exact")
-        return {"value": value, "low": float(exact.low), "high": float(exact.high)}
-    low, high = bootstrap_interval(lambda _, h: float(h.mean()), np.ones(len(hits)), hits, patients, n, seed)
-    return {"value": value, "low": low, "high": high}
+def say_few(labels: np.ndarray) -> str:
+    """Which class has too few films for an AUC to mean anything, with its count; '' where neither has."""
+    counts = {"positive": int((labels == 1).sum()), "negative": int((labels == 0).sum())}
+    few = [f"{count} {name} films" for name, count in counts.items() if count < FEW_FILMS]
+    return " and ".join(few)
 
 
-def compute_scores(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, threshold: float, n: int, seed: int) -> dict[str, Any]:
-    """AUC, sensitivity, specificity and Brier score with intervals, the confusion matrix, and the counts.
+def count_films(labels: np.ndarray, patients: np.ndarray) -> dict[str, int]:
+    """Films and patients of both classes; a patient is positive where any film is."""
+    counts = {"films_positive": int((labels == 1).sum()), "films_negative": int((labels == 0).sum()), "patients": len(np.unique(patients))}
+    counts["patients_positive"] = len(np.unique(patients[labels == 1]))
+    return counts | {"patients_negative": counts["patients"] - counts["patients_positive"]}
+
+
+def compute_scores(
+    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, threshold: float, n: int, seed: int, prevalence: float = 0.1
+) -> dict[str, Any]:
+    """Every score of one split with its interval, the confusion matrix, and the counts.
 
     Parameters
     ----------
@@ -100,33 +66,80 @@ def compute_scores(labels: np.ndarray, probability: np.ndarray, patients: np.nda
         The operating point, chosen elsewhere.
     n, seed : int
         Bootstrap resamples and seed.
+    prevalence : float in (0, 1)
+        Share of positives where the network would be used, for PPV and NPV.
 
     Returns
     -------
     dict
-        Each score as {value, low, high}; `confusion` as {tn, fp, fn, tp}; `counts` of films and patients by class.
+        auc, average_precision, sensitivity, specificity, ppv, npv, brier, ece, each as {value, low, high}, or None where a class is
+        missing; `auc_delong` (low, high of DeLong's method with patients as clusters) and `auc_p` (permutation test against chance);
+        `confusion` as {tn, fp, fn, tp}; `counts` of films and patients by class; `few`, which class has too few films
+        for an AUC.
     """
-    if len(np.unique(labels)) < 2:
-        raise ValueError(f"labels hold only {np.unique(labels).tolist()}: scores need both classes")
-    statistics: dict[str, Statistic] = {
-        "auc": lambda y, p: float(roc_auc_score(y, p)) if 0 < y.sum() < len(y) else np.nan,
-        "brier": lambda y, p: float(brier_score_loss(y, p)),
-    }
-    scores: dict[str, Any] = {}
-    for name, statistic in statistics.items():
-        low, high = bootstrap_interval(statistic, labels, probability, patients, n, seed)
-        scores[name] = {"value": statistic(labels, probability), "low": low, "high": high}
+    if not len(labels):
+        raise ValueError("no film to score: expected at least one")
+    scores: dict[str, Any] = dict.fromkeys((*SCORE_NAMES, "auc_delong", "auc_p"))
+    both = len(np.unique(labels)) == 2
+    # these hang on how many are positive, so patients are drawn whatever their class
+    statistics = {"brier": compute_brier} | ({"average_precision": compute_average_precision} if both else {})
+    for name, (low, high) in bootstrap_intervals(statistics, labels, probability, patients, n, seed, "bca", by_class=False).items():
+        scores[name] = {"value": statistics[name](labels, probability), "low": low, "high": high}
+    scores["ece"] = ece_interval(labels, probability, patients, n, seed)
     called = probability >= threshold
     for name, hits, films in (("sensitivity", called, labels == 1), ("specificity", ~called, labels == 0)):
-        scores[name] = rate_interval(hits[films], patients[films], n, seed)
-    tn, fp, fn, tp = confusion_matrix(labels, probability >= threshold, labels=[0, 1]).ravel().tolist()
+        if films.any():
+            scores[name] = rate_interval(hits[films], patients[films], n, seed, "wilson")
+    if both:
+        scores["auc"] = auc_interval(labels, probability, patients, n, seed)
+        counted = count_films(labels, patients)
+        if min(counted["patients_positive"], len(np.unique(patients[labels == 0]))) > 1:
+            low, high = compute_delong(labels, probability, patients).interval()
+            scores["auc_delong"] = {"low": low, "high": high}
+        scores["auc_p"] = permutation_test(labels, probability, patients, n, seed)
+        scores |= score_predictive_values(labels, called, patients, prevalence, scores["sensitivity"], scores["specificity"], n, seed)
+    tn, fp, fn, tp = confusion_matrix(labels, called, labels=[0, 1]).ravel().tolist()
     scores["confusion"] = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
-    scores["counts"] = {
-        "films_positive": int((labels == 1).sum()),
-        "films_negative": int((labels == 0).sum()),
-        "patients": len(np.unique(patients)),
-    }
+    scores["counts"] = count_films(labels, patients)
+    scores["few"] = say_few(labels)
     return scores
+
+
+def score_predictive_values(
+    labels: np.ndarray, called: np.ndarray, patients: np.ndarray, prevalence: float, sensitivity: dict, specificity: dict, n: int, seed: int
+) -> dict[str, dict[str, float] | None]:
+    """PPV and NPV at a stated prevalence, with percentile intervals from patients.
+
+    Where sensitivity or specificity is 0 or 1 the resamples say too little; there the limits of both are put into Bayes' rule, which is on
+    the safe side.
+
+    Parameters
+    ----------
+    labels, called, patients : array (m,)
+    prevalence : float in (0, 1)
+    sensitivity, specificity : dict
+        value, low, high.
+    n, seed : int
+
+    Returns
+    -------
+    dict
+        ppv and npv as {value, low, high}; None where nobody is called, or nobody is left alone.
+    """
+    values = predictive_values(sensitivity["value"], specificity["value"], prevalence)
+    if {sensitivity["value"], specificity["value"]} & {0.0, 1.0}:
+        limits = np.array([predictive_values(sensitivity[end], specificity[end], prevalence) for end in ("low", "high")])
+    else:
+        drawn = []
+        for rows in group_patients(labels, patients).resample(n, np.random.default_rng(seed)):
+            positive, hit = labels[rows] == 1, called[rows]
+            drawn.append(predictive_values(hit[positive].mean(), (~hit[~positive]).mean(), prevalence))
+        limits = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    limits = np.where(np.isnan(limits), [[0.0], [1.0]], limits)
+    return {
+        name: None if np.isnan(values[i]) else {"value": float(values[i]), "low": float(limits[0, i]), "high": float(limits[1, i])}
+        for i, name in enumerate(("ppv", "npv"))
+    }
 
 
 def evaluate(run: Run) -> dict[str, Any]:
@@ -151,57 +164,157 @@ def _evaluate(run: Run, step: Step) -> None:
 
     config, cohort = run.config, load_cohort(run)
     bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
-    table = cohort.manifest[["image_id", "patient_id", "label", "split", "condition", "age", "sex", "laterality"]].copy()
-    table["logit"] = predict_logits(bundle.model, cohort.images)
-    table["probability"] = bundle.probability(table["logit"].to_numpy())
-    metrics: dict[str, Any] = {
-        "title": config.title,
-        "class_names": list(config.class_names),
-        "operating_point": bundle.info["operating_point"],
-        "temperature": bundle.info["temperature"],
-        "offset": bundle.info["offset"],
-        "interval": f"95 % patient bootstrap, percentile, {config.n_bootstrap} resamples",
-        "splits": {},
-    }
-    for split, part in table.groupby("split"):
-        metrics["splits"][split] = compute_scores(
-            part["label"].to_numpy(), part["probability"].to_numpy(), part["patient_id"].to_numpy(),
-            bundle.info["operating_point"]["probability"], config.n_bootstrap, config.seed,
-        )  # fmt: skip
+    table = make_predictions(cohort.manifest, predict_logits(bundle.model, cohort.images), bundle)
+    metrics = describe_run(config.title, config.source, bundle.info, table, config.n_bootstrap, config.seed, config.prevalence)
     step.write("predictions.csv", lambda p: table.to_csv(p, index=False))
+    for name, part in compute_tables(table, "test", metrics, config.n_bootstrap, config.seed).items():
+        step.write(f"{name}.csv", lambda p, t=part: t.to_csv(p, index=False))
+    subgroups = pd.read_csv(step.folder / "subgroups.csv", keep_default_na=False)
+    for name, text in (("model_card.md", describe_model(config, bundle.info, metrics, subgroups)),
+                       ("checklist.md", fill_checklist(config, bundle.info, metrics, cohort.manifest))):  # fmt: skip
+        step.write(name, lambda p, t=text: p.write_text(t, encoding="utf-8"))
     step.write_json("metrics.json", metrics)
     step.finish()
 
 
+def make_predictions(manifest: pd.DataFrame, logits: np.ndarray, bundle: Any) -> pd.DataFrame:
+    """`predictions.csv`: one film a row, with what subgroups are made from.
+
+    Parameters
+    ----------
+    manifest : DataFrame, n rows
+    logits : float array (n,)
+    bundle : rahelpers.inference.Bundle
+        Its calibration turns logits into probabilities.
+    """
+    columns = ["image_id", "patient_id", "label", "split", "condition", "age", "sex", "laterality", "centre"]
+    return manifest[columns].assign(logit=logits, probability=bundle.probability(logits))
+
+
+def describe_run(title: str, source: str, info: dict[str, Any], table: pd.DataFrame, n: int, seed: int, prevalence: float) -> dict[str, Any]:
+    """The content of `metrics.json`.
+
+    Parameters
+    ----------
+    title, source : str
+        Of the cohort: they stand beside every figure.
+    info : dict
+        The content of `bundle.json`.
+    table : DataFrame
+        As `make_predictions` returns it.
+    n, seed : int
+        Bootstrap resamples and seed.
+    prevalence : float
+    """
+    threshold = info["operating_point"]["probability"]
+    parts = {split: _arrays(table[table["split"] == split]) for split in SPLITS if split in set(table["split"])}
+    metrics: dict[str, Any] = {
+        "title": title,
+        "source": source,
+        "class_names": info["class_names"],
+        "operating_point": info["operating_point"],
+        "temperature": info["temperature"],
+        "offset": info["offset"],
+        "prevalence": prevalence,
+        "interval": f"95 %; patient bootstrap (BCa, {n} resamples); for shares Wilson's, with patients as clusters",
+        "splits": {split: compute_scores(*part, threshold, n, seed, prevalence) for split, part in parts.items()},
+        "conformal": info.get("conformal"),  # a bundle of version 0.1.0 has none
+        "gap": None,
+    }
+    if "train" in parts and "test" in parts:
+        few = " and ".join(f"{metrics['splits'][s]['few']} in {s}" for s in ("train", "test") if metrics["splits"][s]["few"])
+        metrics["gap"] = gap_interval(parts["train"], parts["test"], n, seed) | {"few": few}
+    if metrics["conformal"]:
+        held_out = {split: part for split, part in parts.items() if split in ("test", "external")}
+        metrics["conformal"] |= {"splits": {split: score_sets(*part, metrics["conformal"], n, seed) for split, part in held_out.items()}}
+    return metrics
+
+
+def _arrays(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return part["label"].to_numpy(), part["probability"].to_numpy(), part["patient_id"].to_numpy()
+
+
+def compute_tables(table: pd.DataFrame, split: str, metrics: dict[str, Any], n: int, seed: int) -> dict[str, pd.DataFrame]:
+    """Tables of one split beside its scores: subgroups, calibration, net_benefit (where both classes are there), abstention.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `make_predictions` returns it.
+    split : str
+    metrics : dict
+        As `describe_run` returns it: operating point and prevalence are taken from it.
+    n, seed : int
+        Bootstrap resamples and seed.
+    """
+    part, threshold = table[table["split"] == split], metrics["operating_point"]["probability"]
+    labels, probability, patients = _arrays(part)
+    found = {
+        "subgroups": compute_subgroups(part, threshold, n, seed),
+        "calibration": compute_calibration(labels, probability, patients),
+        "abstention": compute_abstention_curve(labels, probability, patients, threshold, n, seed),
+    }
+    if len(np.unique(labels)) == 2:
+        found["net_benefit"] = compute_net_benefit(labels, probability, patients, n, seed, metrics["prevalence"])
+    return found
+
+
 def load_predictions(run: Run) -> pd.DataFrame:
     """`predictions.csv` of step 03: one film a row with label, split, logit and probability."""
-    return pd.read_csv(run.file("evaluate", "predictions.csv"), dtype={"image_id": str, "patient_id": str})
+    return pd.read_csv(run.file("evaluate", "predictions.csv"), dtype={"image_id": str, "patient_id": str, "centre": str})
 
 
-def metrics_table(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Scores of every split as text with interval and counts, for a notebook or the report."""
-    rows = {}
-    for split in (s for s in SPLITS if s in metrics["splits"]):
-        scores = metrics["splits"][split]
-        cells = {k: f"{scores[k]['value']:.2f} ({scores[k]['low']:.2f}–{scores[k]['high']:.2f})" for k in ("auc", "sensitivity", "specificity", "brier")}
-        counts = scores["counts"]
-        rows[split] = cells | {
-            "positive / negative films": f"{counts['films_positive']} / {counts['films_negative']}",
-            "patients": counts["patients"],
-        }
-    return pd.DataFrame(rows).T.rename(columns={"auc": "AUC", "brier": "Brier score"})
+def load_table(run: Run, name: str) -> pd.DataFrame:
+    """A table of step 03 on the test split: subgroups, calibration, net_benefit or abstention."""
+    return pd.read_csv(run.file("evaluate", f"{name}.csv"), keep_default_na=name != "subgroups", dtype={"value": str} if name == "subgroups" else None)
 
 
-def compute_calibration(labels: np.ndarray, probability: np.ndarray, bins: int = 6) -> pd.DataFrame:
-    """Predicted against observed share of positives in bins of equal count.
+def find_worst_errors(predictions: pd.DataFrame, threshold: float, split: str = "test", most: int = 4) -> pd.DataFrame:
+    """The films on which the network was wrong and surest.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        As `load_predictions` returns it, with its index: row numbers of the cohort.
+    threshold : float
+        The operating point.
+    split : str
+    most : int
+        Of each kind.
 
     Returns
     -------
     DataFrame
-        Columns predicted, observed.
+        Rows of `predictions` with a column `error`: 'false positive' (highest probability first), then 'false negative' (lowest first).
     """
-    observed, predicted = calibration_curve(labels, probability, n_bins=bins, strategy="quantile")
-    return pd.DataFrame({"predicted": predicted, "observed": observed})
+    part = predictions[predictions["split"] == split]
+    called = part["probability"] >= threshold
+    wrong = ((called & (part["label"] == 0), "false positive", False), (~called & (part["label"] == 1), "false negative", True))
+    return pd.concat([part[mask].sort_values("probability", ascending=up, kind="stable").head(most).assign(error=name) for mask, name, up in wrong])
+
+
+def show_score(score: dict[str, float] | None, few: str = "", digits: int = 2) -> str:
+    """A score as text: '0.81 (0.70–0.90)'; the counts instead where there are too few films."""
+    if few:
+        return f"not shown: {few}"
+    return "not known" if score is None else f"{score['value']:.{digits}f} ({score['low']:.{digits}f}–{score['high']:.{digits}f})"
+
+
+def metrics_table(metrics: dict[str, Any]) -> pd.DataFrame:
+    """Scores of every split as text with interval and counts, for a notebook or the report: one score a row, one split a column.
+
+    Where a class has fewer than `FEW_FILMS` films, its counts stand in place of AUC and average precision.
+    """
+    columns = {}
+    for split in (s for s in SPLITS if s in metrics["splits"]):
+        scores, counts = metrics["splits"][split], metrics["splits"][split]["counts"]
+        cells = {words: show_score(scores[name], scores["few"] if name in RANKING else "") for name, words in SCORE_NAMES.items()}
+        cells = {f"{words} at prevalence {metrics['prevalence']:g}" if words in ("PPV", "NPV") else words: cell for words, cell in cells.items()}
+        columns[split] = cells | {
+            "positive / negative films": f"{counts['films_positive']} / {counts['films_negative']}",
+            "positive / negative patients": f"{counts['patients_positive']} / {counts['patients_negative']}",
+        }
+    return pd.DataFrame(columns).rename_axis(metrics["title"], axis="columns")
 
 
 def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: int) -> pd.DataFrame:

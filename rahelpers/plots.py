@@ -226,8 +226,8 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
         part, scores = predictions[predictions["split"] == split], metrics["splits"][split]
         fpr, tpr, _ = roc_curve(part["label"], part["probability"])
         auc, counts = scores["auc"], scores["counts"]
-        label = (f"{split}: AUC {auc['value']:.2f} ({auc['low']:.2f}–{auc['high']:.2f}),\n"
-                 f"{counts['films_positive']} positive, {counts['films_negative']} negative films")  # fmt: skip
+        shown = "too few films for an AUC" if scores["few"] else f"AUC {auc['value']:.2f} ({auc['low']:.2f}–{auc['high']:.2f})"
+        label = f"{split}: {shown},\n{counts['films_positive']} positive, {counts['films_negative']} negative films"
         axis.plot(fpr, tpr, color=SPLIT_STYLE[split][0], linestyle=SPLIT_STYLE[split][1], label=label)
     test = metrics["splits"]["test"]
     axis.plot(1 - test["specificity"]["value"], test["sensitivity"]["value"], "ko", label="operating point, on test")
@@ -239,19 +239,22 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
 
 
 def plot_calibration(calibration: pd.DataFrame, probability: np.ndarray, title: str) -> Figure:
-    """Predicted probability against observed share, over a histogram of the predictions.
+    """Predicted probability against observed share with intervals, over a histogram of the predictions.
 
     Parameters
     ----------
     calibration : DataFrame
-        Columns predicted, observed.
+        As `compute_calibration` returns it.
     probability : float array (n,)
     title : str
     """
     figure = Figure(figsize=(4.6, 5), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     top.plot([0, 1], [0, 1], color="lightgrey")
-    sns.lineplot(calibration, x="predicted", y="observed", marker="o", color=SPLIT_STYLE["test"][0], ax=top)
+    top.vlines(calibration["predicted"], calibration["low"], calibration["high"], color=SPLIT_STYLE["test"][0], linewidth=1.2)
+    top.plot(calibration["predicted"], calibration["observed"], "o-", color=SPLIT_STYLE["test"][0])
+    for row in calibration.itertuples():
+        top.annotate(f"{row.films}", (row.predicted, row.observed), xytext=(5, 4), textcoords="offset points", fontsize=7)
     sns.histplot(x=probability, bins=20, binrange=(0, 1), color="#7f7f7f", ax=bottom)
     top.set(ylabel="observed share of positives", ylim=(-0.03, 1.03), title=title)
     bottom.set(xlabel="predicted probability", ylabel="films", xlim=(0, 1))
@@ -278,7 +281,7 @@ def plot_confusion(confusion: dict[str, int], class_names: list[str], title: str
 
 
 def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
-    """AUC, sensitivity and specificity of every split side by side, with intervals.
+    """AUC, sensitivity and specificity of every split side by side, with intervals; no AUC where a class has few films.
 
     Parameters
     ----------
@@ -289,13 +292,96 @@ def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
     axis = figure.subplots()
     names = ("auc", "sensitivity", "specificity")
     for k, split in enumerate(split for split in SPLIT_STYLE if split in metrics["splits"]):
+        axis.plot([], [], marker="os^D"[k], color=SPLIT_STYLE[split][0], label=split)
         for i, name in enumerate(names):
             score, x = metrics["splits"][split][name], i + 0.22 * (k - 1)
+            if score is None or (name == "auc" and metrics["splits"][split]["few"]):
+                axis.annotate(f"{split}: too few films", (x, 0.02), rotation=90, fontsize=7, ha="center", va="bottom")
+                continue
             axis.plot([x, x], [score["low"], score["high"]], color=SPLIT_STYLE[split][0], linewidth=2)
-            axis.plot(x, score["value"], marker="os^D"[k], color=SPLIT_STYLE[split][0], label=split if i == 0 else None)
+            axis.plot(x, score["value"], marker="os^D"[k], color=SPLIT_STYLE[split][0])
     axis.set_xticks(range(3), ["AUC", "sensitivity", "specificity"])
     axis.set(ylim=(0, 1.03), title=metrics["title"], ylabel="95 % interval")
-    axis.legend(frameon=False, loc="lower left")
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    sns.despine(figure)
+    return figure
+
+
+def plot_net_benefit(curve: pd.DataFrame, prevalence: float, title: str) -> Figure:
+    """Decision curve: net benefit of the network beside treating everybody and treating nobody.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        As `compute_net_benefit` returns it.
+    prevalence : float
+    title : str
+    """
+    figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+    axis = figure.subplots()
+    shown = curve[curve["threshold"] <= min(max(3 * prevalence, 0.5), 0.99)]
+    axis.fill_between(shown["threshold"], shown["low"], shown["high"], color=SPLIT_STYLE["test"][0], alpha=0.15, linewidth=0)
+    for name, words, dash, colour in (("network", "act on the network (band: 95 %)", "-", SPLIT_STYLE["test"][0]),
+                                      ("treat_all", "treat everybody", "--", "#b58900"), ("treat_none", "treat nobody", ":", "black")):  # fmt: skip
+        axis.plot(shown["threshold"], shown[name], color=colour, linestyle=dash, label=words)
+    axis.set(xlabel="threshold: probability from which one would act", ylabel="net benefit, true positives a person",
+             ylim=(-0.5 * prevalence, 1.1 * prevalence))  # fmt: skip
+    axis.set_title(f"{title}, prevalence {prevalence:g}", fontsize=10)
+    axis.legend(frameon=False, fontsize=8, loc="upper right")
+    sns.despine(figure)
+    return figure
+
+
+def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity") -> Figure:
+    """One score of every subgroup with interval and counts; hollow where films are few, a cross of words where nothing is known.
+
+    Parameters
+    ----------
+    subgroups : DataFrame
+        As `compute_subgroups` returns it.
+    title : str
+    score : {'auc', 'sensitivity', 'specificity'}
+    """
+    rows = subgroups.iloc[::-1].reset_index(drop=True)
+    figure = Figure(figsize=(6.6, 0.3 * len(rows) + 1.2), layout="constrained")
+    axis = figure.subplots()
+    for y, row in enumerate(rows.to_dict("records")):
+        value = pd.to_numeric(row[score], errors="coerce")
+        if pd.isna(value):
+            axis.annotate(row["warning"] or "no film of the class", (0.5, y), fontsize=7, ha="center", va="center")
+        else:
+            few = bool(row["warning"])
+            axis.plot([float(row[f"{score}_low"]), float(row[f"{score}_high"])], [y, y], color=SPLIT_STYLE["test"][0], linestyle=":" if few else "-")
+            axis.plot(value, y, "o", color=SPLIT_STYLE["test"][0], markerfacecolor="white" if few else SPLIT_STYLE["test"][0])
+        axis.annotate(f"{row['films_positive']} / {row['films_negative']}", (1.04, y), fontsize=8, va="center", annotation_clip=False)
+    axis.annotate("positive /\nnegative films", (1.04, len(rows) - 0.3), fontsize=7, va="bottom", annotation_clip=False)
+    names = [r["value"] if r["group"] == "all" else f"{r['group']}: {r['value']}" for r in rows.to_dict("records")]
+    axis.set_yticks(range(len(rows)), names)
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4), xlabel={"auc": "AUC"}.get(score, score) + ", 95 % interval (hollow: few films)")
+    axis.set_title(title, fontsize=10)
+    if not rows.empty and not pd.isna(overall := pd.to_numeric(rows[score].iloc[-1], errors="coerce")):
+        axis.axvline(overall, color="lightgrey", zorder=0)
+    sns.despine(figure, left=True)
+    return figure
+
+
+def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
+    """Accuracy on the films that are left, against the share that goes to a person.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        As `compute_abstention_curve` returns it.
+    title : str
+    """
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axis = figure.subplots()
+    axis.fill_between(curve["abstained"], curve["low"], curve["high"], color=SPLIT_STYLE["test"][0], alpha=0.15, linewidth=0)
+    axis.plot(curve["abstained"], curve["accuracy"], "o-", color=SPLIT_STYLE["test"][0])
+    for row in curve.itertuples():
+        axis.annotate(f"{row.films}", (row.abstained, row.accuracy), xytext=(0, 6), textcoords="offset points", fontsize=7, ha="center")
+    axis.set(xlabel="share of films that go to a person", ylabel="accuracy on the rest", ylim=(0, 1.08))
+    axis.set_title(f"{title}; small numbers: films left", fontsize=9)
     sns.despine(figure)
     return figure
 

@@ -1,10 +1,23 @@
 """Scores against numbers worked by hand and against scikit-learn."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from rahelpers.evaluation import bootstrap_interval, compute_scores, rate_interval
+from rahelpers.evaluation import (
+    bootstrap_interval,
+    compute_scores,
+    describe_run,
+    evaluate,
+    find_worst_errors,
+    load_predictions,
+    load_table,
+    metrics_table,
+    rate_interval,
+)
+from rahelpers.splits import FEW_FILMS
+from rahelpers.subgroups import compute_subgroups
 from rahelpers.training import choose_operating_point, fit_calibration
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
@@ -17,8 +30,11 @@ def test_scores_by_hand():
     assert found["auc"]["value"] == pytest.approx(8 / 9)
     assert found["confusion"] == {"tn": 2, "fp": 1, "fn": 1, "tp": 2}
     assert found["sensitivity"]["value"] == pytest.approx(2 / 3) and found["specificity"]["value"] == pytest.approx(2 / 3)
-    assert found["counts"] == {"films_positive": 3, "films_negative": 3, "patients": 6}
+    assert found["counts"] == {"films_positive": 3, "films_negative": 3, "patients": 6, "patients_positive": 3, "patients_negative": 3}
     assert found["auc"]["low"] <= 8 / 9 <= found["auc"]["high"]
+    # at prevalence 0.1: 2/3 x 0.1 called rightly, 1/3 x 0.9 wrongly
+    assert found["ppv"]["value"] == pytest.approx(0.2 / 1.1) and found["ppv"]["low"] <= 0.2 / 1.1 <= found["ppv"]["high"]
+    assert found["few"] == "3 positive films and 3 negative films"
 
 
 def test_operating_points_by_hand():
@@ -27,6 +43,14 @@ def test_operating_points_by_hand():
     assert 0.6 < point["probability"] < 0.7 and point["specificity"] == 1
     point = choose_operating_point(LABELS, SCORES, "sensitivity", 1.0)
     assert 0.2 < point["probability"] < 0.4 and point["sensitivity"] == 1
+    # a missed positive as dear as one false alarm, half are ill: 1 miss (0.7) or 1 false alarm (0.4), 1/6 each: the higher threshold wins
+    assert 0.6 < choose_operating_point(LABELS, SCORES, "cost", 0.9, 1.0, 0.5)["probability"] < 0.7
+    # ten times as dear: none may be missed; rare disease turns it round
+    point = choose_operating_point(LABELS, SCORES, "cost", 0.9, 10.0, 0.5)
+    assert 0.2 < point["probability"] < 0.4 and "10 false alarms" in point["rule"]
+    assert choose_operating_point(LABELS, SCORES, "cost", 0.9, 10.0, 0.01)["specificity"] == 1
+    with pytest.raises(ValueError, match="youden, sensitivity or cost"):
+        choose_operating_point(LABELS, SCORES, "best", 0.9)
     with pytest.raises(ValueError, match="both classes"):
         choose_operating_point(np.ones(3), np.ones(3), "youden", 0.9)
 
@@ -80,3 +104,82 @@ def test_few_patients_are_no_certainty():
         found = rate_interval(np.zeros(4 * films), np.repeat(np.arange(4), films), 100, 0)
         assert found["low"] == 0 and found["high"] == pytest.approx(0.6024, abs=1e-3)
     assert rate_interval(np.ones(4), np.arange(4), 100, 0)["low"] == pytest.approx(0.3976, abs=1e-3)
+
+
+def predictions(n=60, seed=0, **columns):
+    """`n` patients with two test films each; probabilities that know something."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(n) % 2, 2)
+    table = {"image_id": [f"f{i}" for i in range(2 * n)], "patient_id": np.repeat([f"p{i}" for i in range(n)], 2), "label": labels, "split": "test",
+             "condition": np.where(labels == 1, "RA", np.repeat(np.where(np.arange(n) % 4, "healthy", "osteoarthritis"), 2)),
+             "age": np.repeat(np.linspace(20, 80, n), 2), "sex": np.repeat(np.where(np.arange(n) % 3, "F", "M"), 2), "laterality": ["L", "R"] * n,
+             "centre": "", "probability": np.clip(0.3 * labels + 0.7 * rng.random(2 * n), 0, 1)}  # fmt: skip
+    return pd.DataFrame(table | columns)
+
+
+INFO = {"class_names": ["no", "yes"], "operating_point": {"probability": 0.5}, "temperature": 1.0, "offset": 0.0,
+        "conformal": {"alpha": 0.1, "threshold_negative": 0.7, "threshold_positive": 0.7}}  # fmt: skip
+
+
+def test_counts_stand_where_an_auc_would_mean_nothing():
+    table = predictions(60)
+    table.loc[:35, "split"] = "train"
+    few = table.drop(table.index[(table["split"] == "test") & (table["label"] == 0)][FEW_FILMS - 1 :])
+    metrics = describe_run("RA (x)", "x", INFO, few, 50, 0, 0.1)
+    shown = metrics_table(metrics)
+    assert shown.loc["AUC", "test"] == shown.loc["average precision", "test"] == "not shown: 9 negative films"
+    assert "–" in shown.loc["AUC", "train"] and "–" in shown.loc["specificity", "test"]
+    assert metrics["gap"]["few"] == "9 negative films in test" and shown.columns.name == "RA (x)"
+    assert describe_run("RA (x)", "x", INFO, table, 50, 0, 0.1)["gap"]["few"] == ""
+
+
+def test_a_split_with_one_class_has_counts_and_rates_but_no_auc():
+    table = predictions(20)
+    table.loc[:9, "split"] = "train"
+    outside = predictions(10, split="external")
+    metrics = describe_run("t", "x", INFO, pd.concat([table, outside[outside["label"] == 1]]), 50, 0, 0.1)
+    external = metrics["splits"]["external"]
+    assert external["auc"] is None and external["specificity"] is None and external["ppv"] is None
+    assert external["sensitivity"]["value"] > 0 and external["counts"]["films_negative"] == 0
+    assert metrics_table(metrics).loc["specificity", "external"] == "not known"
+    with pytest.raises(ValueError, match="at least one"):
+        compute_scores(np.array([], int), np.array([]), np.array([]), 0.5, 50, 0)
+
+
+def test_subgroups_warn_and_conditions_meet_the_other_class():
+    found = compute_subgroups(predictions(), 0.5, 50, 0).set_index("value")
+    assert found.loc["all", "films_positive"] == found.loc["all", "films_negative"] == 60
+    assert found.loc["women", "films_positive"] + found.loc["men", "films_positive"] == 60
+    # osteoarthritis is never positive: its films are set against all positive ones
+    assert found.loc["osteoarthritis", "films_positive"] == 60 and found.loc["osteoarthritis", "films_negative"] == 30
+    assert "RA" not in found.index and "left" in found.index and not found["warning"].any()
+    small = compute_subgroups(predictions(16), 0.5, 50, 0).set_index("value")
+    assert small.loc["men", "warning"].startswith("few: ") and np.isnan(small.loc["men", "auc"]) and small.loc["all", "auc"] > 0.5
+    assert compute_subgroups(predictions(sex="", age=np.nan, laterality="", condition=""), 0.5, 50, 0)["value"].tolist() == ["all"]
+
+
+def test_worst_errors_are_the_surest():
+    table = predictions()
+    found = find_worst_errors(table, 0.5, most=3)
+    assert found["error"].tolist() == ["false positive"] * 3 + ["false negative"] * 3
+    wrong = table[(table["label"] == 0) & (table["probability"] >= 0.5)]
+    assert found["probability"].iloc[0] == wrong["probability"].max() and found["probability"].iloc[:3].is_monotonic_decreasing
+    assert found["probability"].iloc[3] == table.loc[table["label"] == 1, "probability"].min()
+    assert find_worst_errors(table.assign(probability=table["label"].astype(float)), 0.5).empty
+
+
+def test_step_03_writes_what_a_reader_needs(tiny_run):
+    metrics = evaluate(tiny_run)
+    assert set(metrics["splits"]) == {"train", "validation", "test"} and metrics["source"] == "phantom" and "phantom" in metrics["title"]
+    for scores in metrics["splits"].values():
+        for name in ("auc", "average_precision", "sensitivity", "specificity", "brier", "ece"):
+            assert scores[name]["low"] <= scores[name]["value"] + 1e-9 and scores[name]["value"] <= scores[name]["high"] + 1e-9
+    assert metrics["gap"]["low"] <= metrics["gap"]["value"] <= metrics["gap"]["high"]
+    assert sum(metrics["conformal"]["splits"]["test"]["sets"].values()) == metrics["conformal"]["splits"]["test"]["films"]
+    for name in ("subgroups", "calibration", "net_benefit", "abstention"):
+        assert len(load_table(tiny_run, name))
+    assert list(load_predictions(tiny_run).columns)[-2:] == ["logit", "probability"]
+    card, checklist = (tiny_run.file("evaluate", name).read_text() for name in ("model_card.md", "checklist.md"))
+    for text in (card, checklist):
+        assert "drawn films (the phantom)" in text and "TO BE WRITTEN BY A PERSON" in text and "nan" not in text
+    assert metrics["splits"]["test"]["few"] in card and "- [ ]" in checklist and "- [x]" in checklist
