@@ -265,4 +265,4 @@ def show_sanity(summary: pd.DataFrame, title: str) -> pd.io.formats.style.Styler
               "lesion removed": "heat that leaves the lesions, passes above 0"}  # fmt: skip
     wide.columns = [f"{t} ({limits[t]})" for t in tests]
     caption = f"{title} · {summary['films'].max()} films of {summary['patients'].max()} patients · mean (95 % patient bootstrap)"
-    return wide.rename_axis(index=None).fillna("not known").style.set_caption(caption)
+    return wide.rename_axis(index=None).fillna("not known").style.set_caption(caption).set_uuid("sanity")

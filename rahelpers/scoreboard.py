@@ -337,4 +337,4 @@ def show_board(board: pd.DataFrame, target: str, title: str) -> pd.io.formats.st
     text = text.reindex(index=methods, columns=scores).rename(index=named)
     text.columns = [f"{s} ({'↑' if SCORES[s][1] == 'higher' else '↓'})" for s in scores]
     caption = f"{title} · {target} · {part['films'].max()} films of {part['patients'].max()} patients · mean (95 % patient bootstrap)"
-    return text.rename_axis(index=None).style.set_caption(caption)
+    return text.rename_axis(index=None).fillna("–").style.set_caption(caption).set_uuid(f"board_{target}")  # else a new one at every run
