@@ -1,0 +1,69 @@
+"""Conformal sets by class: thresholds worked by hand, patients counted once, and the promise kept in simulated cohorts."""
+
+import numpy as np
+import pytest
+
+from rahelpers.abstention import compute_abstention_curve, fit_conformal, predict_sets, score_sets
+
+
+def test_thresholds_by_hand():
+    """Nineteen patients a class, alpha 0.1: the 18th smallest misfit, as ceil(20 x 0.9) = 18."""
+    labels, patients = np.repeat([0, 1], 19), np.arange(38)
+    probability = np.concatenate([np.arange(1, 20) / 100, 1 - np.arange(1, 20) / 50])
+    found = fit_conformal(labels, probability, patients)
+    assert found["threshold_negative"] == pytest.approx(0.18) and found["threshold_positive"] == pytest.approx(18 / 50)
+    assert (found["patients_negative"], found["fitted_on"]) == (19, "validation")
+    assert predict_sets(np.array([0.1, 0.18, 0.3, 0.7]), found).tolist() == [[True, False], [True, False], [False, False], [False, True]]
+
+
+def test_few_patients_leave_every_class_in_the_set():
+    """With 8 patients no value is the 9th smallest; 9 patients have one."""
+    eight, nine = (fit_conformal(np.repeat([0, 1], k), np.linspace(0, 0.8, 2 * k), np.arange(2 * k)) for k in (8, 9))
+    assert eight["threshold_negative"] == eight["threshold_positive"] == 1 and nine["threshold_negative"] < 1
+    assert predict_sets(np.array([0.0, 1.0]), eight).all()
+    with pytest.raises(ValueError, match="alpha=1"):
+        fit_conformal(np.array([0, 1]), np.array([0.1, 0.9]), np.arange(2), 1.0)
+
+
+def test_a_patient_counts_once():
+    labels, probability, patients = np.repeat([0, 1], 15), np.random.default_rng(0).random(30), np.arange(30)
+    once = fit_conformal(labels, probability, patients)
+    assert fit_conformal(np.repeat(labels, 3), np.repeat(probability, 3), np.repeat(patients, 3)) == once
+    careless = fit_conformal(np.repeat(labels[:16], 2), np.repeat(probability[:16], 2), np.arange(32))
+    assert careless["patients_negative"] == 30
+
+
+def test_coverage_is_kept_by_class():
+    """alpha 0.2; 300 cohorts of 30 patients a class with two films, and one new patient each: at least 80 %, standard error 2.3 %."""
+    rng, held = np.random.default_rng(0), np.zeros(2)
+    labels, patients = np.repeat([0, 1], 60), np.repeat(np.arange(60), 2)
+
+    def draw(label):
+        z = 1.5 * label - 0.75 + np.repeat(rng.normal(0, 0.8, len(label) // 2), 2) + rng.normal(0, 0.6, len(label))
+        return 1 / (1 + np.exp(-z))
+
+    for _ in range(300):
+        conformal = fit_conformal(labels, draw(labels), patients, alpha=0.2)
+        for label in (0, 1):
+            held[label] += predict_sets(draw(np.full(2, label))[:1], conformal)[0, label]
+    assert (held / 300 > 0.80 - 0.06).all() and (held / 300 < 0.92).all()
+
+
+def test_measured_on_test():
+    conformal = {"threshold_negative": 0.6, "threshold_positive": 0.6}
+    labels, probability = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.9, 0.2, 0.5, 0.8])
+    found = score_sets(labels, probability, np.arange(6), conformal, 50, 0)
+    assert found["sets"] == {"negative": 2, "positive": 2, "both": 2, "none": 0} and found["spoken"] == 4
+    assert found["coverage_negative"]["value"] == pytest.approx(2 / 3) and found["accuracy_spoken"]["value"] == 0.5
+    assert found["abstained"]["value"] == pytest.approx(1 / 3)
+    silent = score_sets(labels, probability, np.arange(6), {"threshold_negative": 1.0, "threshold_positive": 1.0}, 50, 0)
+    assert silent["accuracy_spoken"] is None and silent["abstained"]["value"] == 1
+
+
+def test_the_least_certain_go_first():
+    labels, probability = np.array([0, 1, 0, 1, 0]), np.array([0.01, 0.99, 0.45, 0.40, 0.6])
+    found = compute_abstention_curve(labels, probability, np.arange(5), 0.5, 50, 0, np.array([0, 0.4, 0.6]))
+    assert found["films"].tolist() == [5, 3, 2] and found["accuracy"].tolist() == pytest.approx([3 / 5, 2 / 3, 1])
+    assert found["low"].iloc[2] < 0.5  # two films prove little
+    with pytest.raises(ValueError, match="not including"):
+        compute_abstention_curve(labels, probability, np.arange(5), 0.5, 50, 0, np.array([1.0]))
