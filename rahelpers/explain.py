@@ -129,6 +129,11 @@ def list_types(run: Run, cohort: Cohort, row: int) -> dict[str, np.ndarray]:
     return {name: mask for name, mask in types.items() if mask.any()}
 
 
+def pixel_spacing(run: Run, cohort: Cohort, row: int) -> float | None:
+    """Side of a pixel of one network input, mm; None where it is not known: the manifest has the film's spacing, but not how far it was shrunk."""
+    return redraw_film(run.config, cohort.manifest["image_id"].iloc[row]).spacing_mm if run.config.source == "phantom" else None
+
+
 def _score_films(run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, heat: list[dict[str, np.ndarray]]) -> dict[str, pd.DataFrame]:
     """The films of the positive class: the heat is evidence for it."""
     scored: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}

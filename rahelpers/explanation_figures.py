@@ -15,7 +15,8 @@ from rahelpers.artifacts import write_atomically
 from rahelpers.scoreboard import SCORES, foreground, score_map
 
 LINE = "#00204d"
-STYLES = [(colour, dash, mark) for dash, mark in (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D")) for colour in ("#00204d", "#7f7f7f", "#b58900")]
+STYLES = [("#00204d", "-", "o"), ("#7f7f7f", "--", "s"), ("#b58900", "-.", "^"), ("#005f73", ":", "D"), ("black", (0, (6, 2)), "x"),
+          ("#7f7f7f", "-", "v"), ("#b58900", "--", "P"), ("#00204d", ":", "*")]  # fmt: skip # colour, dash, mark: never colour alone
 BAR_LENGTHS_MM = (5, 10, 20, 50, 100)
 
 
@@ -51,6 +52,30 @@ def plot_heatmaps(image: np.ndarray, heatmaps: Mapping[str, np.ndarray], title: 
     for axis, (name, heatmap) in zip(axes[1:], heatmaps.items(), strict=False):
         _overlay(axis, image, heatmap, lesion)
         axis.set_title(name if heatmap.any() else f"{name}: flat", fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def plot_bare_maps(heatmaps: Mapping[str, np.ndarray], title: str, lesion: np.ndarray | None = None, columns: int = 4) -> Figure:
+    """Heat maps without the film below, for maps whose heat stands in single pixels; what is hotter than 99.5 % of a map is as bright as its peak.
+
+    Parameters
+    ----------
+    heatmaps : mapping
+        Name -> float array (S, S), at least 0.
+    title : str
+    lesion : bool array (S, S), optional
+    columns : int
+    """
+    rows = -(-len(heatmaps) // columns)
+    figure = Figure(figsize=(1.6 * columns, 1.9 * rows), layout="constrained")
+    for axis in (axes := figure.subplots(rows, columns, squeeze=False).ravel()):
+        axis.set_axis_off()
+    for axis, (name, heatmap) in zip(axes, heatmaps.items(), strict=False):
+        axis.imshow(heatmap, cmap="cividis", vmin=0, vmax=max(float(np.percentile(heatmap, 99.5)), 1e-12))
+        if lesion is not None and lesion.any():
+            axis.contour(lesion, levels=[0.5], colors="white", linewidths=0.6)
+        axis.set_title(name, fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure
 
@@ -123,7 +148,7 @@ def plot_cascade(cascade: pd.DataFrame, methods: list[str], title: str) -> Figur
     methods : list of str
     title : str
     """
-    figure = Figure(figsize=(7.4, 3.1), layout="constrained")
+    figure = Figure(figsize=(8.6, 2.9), layout="constrained")
     blocks = cascade.drop_duplicates("depth").sort_values("depth")["block"].tolist()
     for axis, (column, words) in zip(figure.subplots(1, 2, sharex=True), (("rank_correlation", "rank correlation"), ("ssim", "SSIM")), strict=True):
         for (colour, dash, mark), method in zip(STYLES, methods, strict=False):
@@ -131,9 +156,9 @@ def plot_cascade(cascade: pd.DataFrame, methods: list[str], title: str) -> Figur
             axis.plot([0, *means.index], [1, *means], color=colour, linestyle=dash, marker=mark, markersize=4, label=method)
         axis.set_xticks(range(len(blocks) + 1), ["trained", *blocks], fontsize=7, rotation=30)
         axis.set_ylabel(f"{words} with the trained map", fontsize=8)
+        axis.set_xlabel("random from the logit down to this block", fontsize=8)
         axis.set_ylim(min(-0.1, axis.get_ylim()[0]), 1.05)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=7)
-    figure.supxlabel("random from the logit down to this block", fontsize=8)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7)
     sns.despine(figure)
     figure.suptitle(f"{title} · {cascade['film'].nunique()} films, {cascade['draw'].nunique()} random networks", fontsize=9)
     return figure

@@ -331,7 +331,7 @@ def show_board(board: pd.DataFrame, target: str, title: str) -> pd.io.formats.st
     part = board[board["target"] == target]
     if part.empty:
         raise ValueError(f"target={target!r} was not scored: expected one of {', '.join(board['target'].unique()) or 'none: the source knows no lesions'}")
-    text = part.assign(text=part.apply(interval_text, axis=1)).pivot(index="method", columns="score", values="text")
+    text = part.assign(text=part.apply(interval_text, axis=1, digits=3 if target == "network" else 2)).pivot(index="method", columns="score", values="text")
     scores, methods = [s for s in SCORES if s in text], part.sort_values("is_baseline", kind="stable")["method"].unique()
     named = {m: f"baseline: {m}" if part.loc[part["method"] == m, "is_baseline"].any() else m for m in methods}
     text = text.reindex(index=methods, columns=scores).rename(index=named)

@@ -58,7 +58,8 @@ class TwoClasses:
         return self._model(films / self._grey_levels, training=False)
 
     def predict(self, films: np.ndarray, batch_size: int | None = None) -> np.ndarray:
-        return self._model.predict(films / self._grey_levels, batch_size=batch_size or 32, verbose=0)
+        size = batch_size or 32
+        return np.concatenate([np.asarray(self(tf.constant(films[i : i + size], tf.float32))) for i in range(0, len(films), size)])
 
 
 @lru_cache(maxsize=8)
