@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -19,6 +20,7 @@ from rahelpers.data_cli import data
 SHORTHAND = ("images", "table", "id_column", "file_column", "patient_column", "label_column", "positive", "laterality_column", "centre_column",
              "external_centre", "dask", "boxes", "task", "architecture", "weights")  # fmt: skip
 PATHS = ("images", "table", "boxes")
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 def _fail(message: object, code: int = 2) -> None:
@@ -41,6 +43,32 @@ def _shorthand_options(command: Any) -> Any:
     return command
 
 
+def _given_values(pairs: tuple[str, ...], shorthand: dict[str, str | None]) -> dict[str, Any]:
+    """Configuration values of -p and the shorthand options, paths made absolute.
+
+    Raises
+    ------
+    ValueError
+        For a pair that is none, or a key that is not known or has an option of its own.
+    """
+    given: dict[str, Any] = {k: v for k, v in shorthand.items() if v is not None}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"-p {pair}: expected KEY=VALUE")
+        if key in ("profile", "source", "run_dir"):
+            raise ValueError(f"-p {key}: use --{'name' if key == 'run_dir' else key}")
+        if key not in CONFIG_KEYS:
+            raise ValueError(f"unknown parameter '{key}'{near_match(key, CONFIG_KEYS)}")
+        given[key] = value
+    for key in PATHS:
+        if given.get(key):
+            given[key] = str(Path(given[key]).expanduser().resolve())
+    if given.get("weights") not in (None, "imagenet", "none"):
+        given["weights"] = str(Path(given["weights"]).expanduser().resolve())
+    return given
+
+
 @main.command()
 @click.option("--profile", default="quick", show_default=True, help="sizes: " + ", ".join(PROFILES))
 @click.option("--source", default="phantom", show_default=True, help="where films come from: " + ", ".join(SOURCES))
@@ -56,23 +84,9 @@ def run(profile: str, source: str, start: str, name: str, pairs: tuple[str, ...]
 
     begun = time.monotonic()
     try:
-        given = {k: v for k, v in shorthand.items() if v is not None}
-        for pair in pairs:
-            key, equals, value = pair.partition("=")
-            if not equals:
-                raise ValueError(f"-p {pair}: expected KEY=VALUE")
-            if key in ("profile", "source", "run_dir"):
-                raise ValueError(f"-p {key}: use --{'name' if key == 'run_dir' else key}")
-            if key not in CONFIG_KEYS:
-                raise ValueError(f"unknown parameter '{key}'{near_match(key, CONFIG_KEYS)}")
-            given[key] = value
-        for key in PATHS:
-            if given.get(key):
-                given[key] = str(Path(given[key]).expanduser().resolve())
-        if given.get("weights") not in (None, "imagenet", "none"):
-            given["weights"] = str(Path(given["weights"]).expanduser().resolve())
+        given = _given_values(pairs, shorthand)
         name = name or f"{profile}-{source}"
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+        if not NAME.fullmatch(name):
             raise ValueError(f"--name {name}: expected letters, digits, '-', '_' and '.'")
         config = make_config(**{"profile": profile, "source": source, "run_dir": str(project_root() / "runs" / name)} | given)
         if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
@@ -112,6 +126,35 @@ def _find_run(name: str) -> Run:
         if (folder / "config.json").exists():
             return open_run(folder)
     raise MissingArtefact(f"there is no run '{name}'{near_match(name, [p.name for p in known]) if known else '; make one with: rahelpers run'}")
+
+
+@main.command()
+@click.argument("trained", metavar="RUN_OR_BUNDLE")
+@click.option("--profile", default="quick", show_default=True, help="sizes: " + ", ".join(PROFILES))
+@click.option("--source", default="phantom", show_default=True, help="where films come from: " + ", ".join(SOURCES))
+@click.option("--name", default="", help="name of the run that the cohort is curated into; default: RUN-on-SOURCE")
+@click.option("-p", "pairs", multiple=True, metavar="KEY=VALUE", help="set any configuration value")
+@_shorthand_options
+def evaluate(trained: str, profile: str, source: str, name: str, pairs: tuple[str, ...], **shorthand: str | None) -> None:
+    """Score a trained bundle on another cohort (external test); nothing is trained."""
+    from rahelpers.external import evaluate_elsewhere, find_bundle
+    from rahelpers.sources import check_source
+
+    try:
+        path = next((p for p in (project_root() / "runs" / trained, Path(trained)) if p.exists()), Path(trained)).resolve()
+        bundle, _ = find_bundle(path)
+        given = _given_values(pairs, shorthand)
+        size = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))["image_size"]
+        name = name or f"{path.name}-on-{source}"
+        if not NAME.fullmatch(name):
+            raise ValueError(f"--name {name}: expected letters, digits, '-', '_' and '.'")
+        # curation shares the films out, which an external test does not use: even shares need the fewest patients
+        fixed = {"profile": profile, "source": source, "run_dir": str(project_root() / "runs" / name), "test_fraction": 0.3, "validation_fraction": 0.3}
+        config = make_config(**fixed | {"image_size": size} | given)
+        check_source(config)
+        click.echo(evaluate_elsewhere(path, config))
+    except (MissingArtefact, ValueError) as error:
+        _fail(error, 1 if isinstance(error, MissingArtefact) else 2)
 
 
 @main.command()

@@ -322,11 +322,11 @@ def auc_interval(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, n
 
 
 def ece_interval(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, n: int, seed: int) -> dict[str, float]:
-    """The calibration error with a rough interval: it covers in 85 to 93 % of simulated cohorts, not in 95 %.
+    """The calibration error with a rough interval: it covered in 86 to 95 % of simulated cohorts of 40 and 150 patients.
 
     The error is a sum of absolute gaps, so chance alone makes it larger than it is, and percentile and BCa intervals miss the true one
-    nearly always where a network is well calibrated. Here the low end is 0 where a perfectly calibrated network would show as much in 5 % of
-    cohorts; else both ends are the resamples' mirrored at the value, which takes the bias out, the high end never below the value.
+    nearly always where a network is well calibrated. Here the high end is the resamples' own, which that bias only raises. The low end is 0
+    where a perfectly calibrated network would show as much in 5 % of cohorts; else the resamples' high end mirrored at the value.
 
     Returns
     -------
@@ -334,11 +334,9 @@ def ece_interval(labels: np.ndarray, probability: np.ndarray, patients: np.ndarr
         value, low, high, if_calibrated (mean that a perfectly calibrated network would show on these films).
     """
     value, chance = compute_ece(labels, probability), ece_if_calibrated(probability, patients, seed)
-    low, high = bootstrap_interval(compute_ece, labels, probability, patients, n, seed, by_class=False)
-    low, high = max(2 * value - high, 0.0), max(2 * value - low, value)
-    if value <= np.quantile(chance, LEVEL):
-        low = 0.0
-    return {"value": value, "low": low, "high": high, "if_calibrated": float(chance.mean())}
+    _, high = bootstrap_interval(compute_ece, labels, probability, patients, n, seed, by_class=False)
+    low = 0.0 if value <= np.quantile(chance, LEVEL) else max(2 * value - high, 0.0)
+    return {"value": value, "low": low, "high": max(high, value), "if_calibrated": float(chance.mean())}
 
 
 def gap_interval(one: tuple[np.ndarray, np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray, np.ndarray], n: int, seed: int) -> dict[str, float]:

@@ -142,6 +142,8 @@ def test_a_split_with_one_class_has_counts_and_rates_but_no_auc():
     assert external["auc"] is None and external["specificity"] is None and external["ppv"] is None
     assert external["sensitivity"]["value"] > 0 and external["counts"]["films_negative"] == 0
     assert metrics_table(metrics).loc["specificity", "external"] == "not known"
+    whole = describe_run("t", "x", INFO, pd.concat([table, predictions(20, split="external")]), 50, 0, 0.1)  # as external_centre makes it
+    assert whole["splits"]["external"]["auc"]["value"] > 0.5 and set(whole["conformal"]["splits"]) == {"test", "external"}
     with pytest.raises(ValueError, match="at least one"):
         compute_scores(np.array([], int), np.array([]), np.array([]), 0.5, 50, 0)
 

@@ -1,0 +1,72 @@
+"""A bundle on another cohort: nothing chosen again, nothing seen before, and a report that says what it rests on."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from rahelpers.artifacts import MissingArtefact
+from rahelpers.cli import main
+from rahelpers.config import make_config
+from rahelpers.evaluation import evaluate
+from rahelpers.external import drop_seen, evaluate_elsewhere, find_bundle
+
+
+def cohort(folder, **more):
+    values = {"n_patients": 24, "image_size": 48, "n_bootstrap": 50, "seed": 8, "test_fraction": 0.3, "validation_fraction": 0.3}
+    return make_config(**values | {"run_dir": str(folder)} | more)
+
+
+def test_a_run_on_another_cohort(tiny_run, tmp_path):
+    own = evaluate(tiny_run)
+    report = evaluate_elsewhere(tiny_run.folder, cohort(tmp_path / "out"))
+    metrics, text = json.loads((report.parent / "metrics.json").read_text()), report.read_text()
+    assert list(metrics["splits"]) == ["external"] and metrics["operating_point"] == own["operating_point"]
+    counts = metrics["splits"]["external"]["counts"]
+    assert counts["films_positive"] + counts["films_negative"] == len(pd.read_csv(report.parent / "predictions.csv")) == 48 and counts["patients"] == 24
+    assert "AUC on the network's own test split less AUC here" in text and "RA (phantom)" in text and text.count("<figure") == 4
+    assert "No figure is about patients" in text or "no figure is about patients" in text
+    assert metrics["conformal"]["splits"]["external"]["films"] == 48
+    assert "No film was left out" in " ".join(metrics["notes"])
+
+
+def test_a_bundle_alone_says_what_it_could_not_check(tiny_run, tmp_path):
+    shutil.copytree(tiny_run.folder / "02_train" / "bundle", tmp_path / "alone")
+    bundle, owner = find_bundle(tmp_path / "alone")
+    assert bundle == tmp_path / "alone" and owner is None
+    report = evaluate_elsewhere(tmp_path / "alone", cohort(tmp_path / "out", task="arthritis"))
+    notes = " ".join(json.loads((report.parent / "metrics.json").read_text())["notes"])
+    assert "was not checked" in notes and "the cohort's label is 'arthritis'" in notes and "less AUC here" not in report.read_text()
+
+
+def test_what_the_network_has_seen_is_left_out(tiny_run, tmp_path):
+    manifest = pd.read_csv(tiny_run.file("curate", "manifest.csv"))
+    rest, notes = drop_seen(manifest, tiny_run)
+    assert set(rest["split"]) == {"test"} and "were left out" in notes[0]
+    with pytest.raises(ValueError, match="expected another cohort"):
+        drop_seen(manifest[manifest["split"] != "test"], tiny_run)
+
+
+def test_refusals(tiny_run, tmp_path):
+    with pytest.raises(ValueError, match="expected the bundle's 48"):
+        evaluate_elsewhere(tiny_run.folder, cohort(tmp_path / "out", image_size=64))
+    with pytest.raises(ValueError, match="choose another --name"):
+        evaluate_elsewhere(tiny_run.folder, cohort(tiny_run.folder))
+    with pytest.raises(MissingArtefact, match="neither a run with a bundle nor a bundle"):
+        find_bundle(tmp_path)
+
+
+def test_command(tiny_run, tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "00_start_here.ipynb").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["evaluate", str(tiny_run.folder), "--profile", "smoke", "--name", "there", "-p", "seed=8", "-p", "n_patients=24", "-p", "n_bootstrap=50"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "runs" / "there" / "external_test" / "report.html").exists()
+    for wrong, message in ((["evaluate", "nowhere"], "neither a run"), ([*arguments[:2], "--source", "fantom"], "did you mean 'phantom'"),
+                           ([*arguments, "-p", "epoch=3"], "did you mean 'epochs'"), ([*arguments[:4], "--name", "../x"], "expected letters")):  # fmt: skip
+        refused = CliRunner().invoke(main, wrong)
+        assert refused.exit_code in (1, 2) and message in refused.output
