@@ -23,7 +23,7 @@ SIZES = ((0.0, 0.002, "small, below 0.2 % of the hand"), (0.002, 0.01, "medium, 
 # score -> what it is, what is better
 SCORES = {
     "hit": ("hottest point inside, share of films", "higher"),
-    "energy": ("share of the hand's heat inside", "higher"),
+    "energy": ("share of the heat inside", "higher"),
     "iou": (f"IoU of what is hotter than {MARKED:.0%} of the peak", "higher"),
     "ap": ("average precision of the hand's pixels", "higher"),
     "deletion": ("mean probability while the hottest is blurred first", "lower"),
@@ -206,13 +206,16 @@ def score_film(
     Returns
     -------
     dict of DataFrame
-        `maps`: method, target, score, value, chance. `ranks`: method and the columns of `rank_lesions`. `curves`: method and those of `compute_deletion`.
+        `maps`: method, target, score, value, chance; beside the given targets, `network` (deletion and insertion) and `hand` (does the heat lie on
+        the hand at all?), which need no masks. `ranks`: method and the columns of `rank_lesions`. `curves`: method and those of `compute_deletion`.
     """
     hand = foreground(image)
     found: dict[str, list[pd.DataFrame]] = {"maps": [], "ranks": [], "curves": []}
     for method, heatmap in heatmaps.items():
         curves = compute_deletion(predict, image, heatmap, seed)
         scored = [("network", name, float(np.trapezoid(curves[name], curves["changed"])), np.nan) for name in ("deletion", "insertion")]
+        scored += [("hand", "hit", float(heatmap.any() and pointing_hit(heatmap, hand)), float(hand.mean())),
+                   ("hand", "energy", energy_inside(heatmap, hand), float(hand.mean()))]  # fmt: skip
         for target, mask in targets.items():
             if mask.any():
                 scores = score_map(heatmap, mask, hand)
@@ -315,9 +318,8 @@ def summarise_ranks(ranks: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
 
 def interval_text(row: Mapping[str, Any], prefix: str = "", digits: int = 2) -> str:
     """`0.25 (0.10–0.40)`; the interval is left out where it is not known."""
-    low, high = row[f"{prefix}low"], row[f"{prefix}high"]
-    value = f"{row[prefix.removesuffix('_') or 'value']:.{digits}f}"
-    return value if np.isnan(low) else f"{value} ({low:.{digits}f}–{high:.{digits}f})"
+    value, low, high = (round(float(row[name]), digits) + 0.0 for name in (prefix.removesuffix("_") or "value", f"{prefix}low", f"{prefix}high"))
+    return f"{value:.{digits}f}" if np.isnan(low) else f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"  # + 0.0: no minus before a zero
 
 
 def show_board(board: pd.DataFrame, target: str, title: str) -> pd.io.formats.style.Styler:

@@ -79,7 +79,7 @@ def test_step_04_scores_every_method_beside_every_baseline(tiny_run):
     tables, maps = load_tables(tiny_run), load_maps(tiny_run)
     board = tables["board"]
     assert set(board["method"]) == set(maps) and set(board.loc[board["is_baseline"], "method"]) == set(BASELINES)
-    assert set(board["target"]) == {"network", "lesions", "signs"}
+    assert set(board["target"]) == {"network", "hand", "lesions", "signs"}
     assert (board["films"] <= 4).all() and len(tables["films"]) == 8 and (tables["films"]["label"] == 1).sum() == 4
     assert {m.shape for m in maps.values()} == {(8, 48, 48)} and all(np.isfinite(m).all() and m.min() >= 0 for m in maps.values())
     assert {"random network", "small changes", "lesion removed"} == set(tables["sanity"]["test"])
@@ -105,7 +105,7 @@ def test_step_04_on_films_without_masks(tiny_run):
     explainers = {"edges": lambda _, images: np.ones(images.shape, np.float32)}
     heat = [{"edges": np.ones((48, 48), np.float32)} for _ in rows]
     tables = explain._score_films(run, cohort, bundle, rows, heat)
-    assert set(tables["maps"]["target"]) == {"network"} and tables["ranks"].empty
+    assert set(tables["maps"]["target"]) == {"network", "hand"} and tables["ranks"].empty
     checks = explain._check_sanity(run, cohort, bundle, rows, explainers)
     assert set(checks["sanity"]["test"]) == {"random network", "small changes"} and checks["fall"].empty
     assert explain.summarise_ranks(tables["ranks"], 50, 0).empty

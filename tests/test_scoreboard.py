@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rahelpers.config import make_config
+from rahelpers.counterfactual import redraw_film
 from rahelpers.scoreboard import (
     compute_deletion,
     energy_inside,
@@ -78,7 +80,7 @@ def test_deletion_and_insertion_on_paper():
     assert curves["deletion"].round(6).tolist() == [1, 0, 0, 0, 0] and curves["insertion"].round(6).tolist() == [0, 1, 1, 1, 1]
     cold = compute_deletion(predict, image, -hot, 0, steps=4)
     assert cold["deletion"].round(6).tolist() == [1, 1, 1, 1, 0] and cold["insertion"].round(6).tolist() == [0, 0, 0, 0, 1]
-    found = score_film(image, {"hot": hot}, {}, {}, predict, 0)["maps"].set_index("score")["value"]
+    found = score_film(image, {"hot": hot}, {}, {}, predict, 0)["maps"].query("target == 'network'").set_index("score")["value"]
     assert found["deletion"] == pytest.approx(0.05) and found["insertion"] == pytest.approx(0.95)
 
 
@@ -123,7 +125,7 @@ def film_tables():
 
 def test_the_board_puts_a_map_of_the_lesion_above_its_baselines(film_tables):
     board = make_board(film_tables["maps"], ("noise", "even"), 200, 0).set_index(["target", "score", "method"])
-    assert set(board.index.get_level_values("target")) == {"network", "lesions"}  # a film without signs has nothing to hit
+    assert set(board.index.get_level_values("target")) == {"network", "hand", "lesions"}  # a film without signs has nothing to hit
     for score in ("hit", "energy", "iou", "ap"):
         assert board.loc[("lesions", score, "oracle"), "gain_low"] > 0
     row = board.loc[("lesions", "ap", "oracle")]
@@ -131,6 +133,15 @@ def test_the_board_puts_a_map_of_the_lesion_above_its_baselines(film_tables):
     assert board.loc[("lesions", "ap", "noise"), "chance"] == pytest.approx(board.loc[("lesions", "ap", "even"), "value"])
     assert board.loc[("network", "deletion", "oracle"), "gain"] == pytest.approx(0)  # a network that always says 0.5
     assert np.isnan(board.loc[("lesions", "energy", "even"), "value"])
+
+
+def test_heat_beside_the_hand_is_counted_without_any_mask():
+    image = redraw_film(make_config(image_size=64), "P00000_L").image
+    beside, on = np.zeros((64, 64)), np.zeros((64, 64))
+    beside[20, 0] = on[np.unravel_index(image[20:60].argmax() + 20 * 64, image.shape)] = 1.0
+    table = score_film(image, {"beside": beside, "on": on}, {}, {}, lambda x: np.zeros(len(x)), 0)["maps"]
+    found = table[table["target"] == "hand"].set_index(["method", "score"])["value"]
+    assert found["beside"].tolist() == [0, 0] and found["on"].tolist() == [1, 1]
 
 
 def test_lower_is_better_for_deletion():
@@ -150,6 +161,6 @@ def test_tables_for_people_carry_source_counts_and_intervals(film_tables):
     board = make_board(film_tables["maps"], ("noise", "even"), 100, 0)
     page = show_board(board, "lesions", "RA (phantom)").to_html()
     assert "RA (phantom)" in page and "8 films of 4 patients" in page and "baseline: noise" in page and "1.00 (" in page
-    with pytest.raises(ValueError, match="expected one of network, lesions"):
+    with pytest.raises(ValueError, match="expected one of network, hand, lesions"):
         show_board(board, "signs", "RA (phantom)")
     assert interval_text({"value": 0.123, "low": np.nan, "high": np.nan}) == "0.12"
