@@ -13,6 +13,7 @@ from rahelpers.abstention import compute_abstention_curve, score_sets
 from rahelpers.artifacts import Run, Step
 from rahelpers.metrics import (
     LEVEL,
+    adjust_prevalence,
     auc_interval,
     bootstrap_interval,
     bootstrap_intervals,
@@ -247,7 +248,8 @@ def compute_tables(table: pd.DataFrame, split: str, metrics: dict[str, Any], n: 
     n, seed : int
         Bootstrap resamples and seed.
     """
-    part, threshold = table[table["split"] == split], metrics["operating_point"]["probability"]
+    part, point = table[table["split"] == split], metrics["operating_point"]
+    threshold = point["probability"]
     labels, probability, patients = _arrays(part)
     found = {
         "subgroups": compute_subgroups(part, threshold, n, seed),
@@ -255,7 +257,10 @@ def compute_tables(table: pd.DataFrame, split: str, metrics: dict[str, Any], n: 
         "abstention": compute_abstention_curve(labels, probability, patients, threshold, n, seed),
     }
     if len(np.unique(labels)) == 2:
-        found["net_benefit"] = compute_net_benefit(labels, probability, patients, n, seed, metrics["prevalence"])
+        # the calibration was fitted where the share of positives is that of the validation split
+        share = point["films_positive"] / (point["films_positive"] + point["films_negative"])
+        there = adjust_prevalence(probability, share, metrics["prevalence"])
+        found["net_benefit"] = compute_net_benefit(labels, there, patients, n, seed, metrics["prevalence"])
     return found
 
 

@@ -107,6 +107,29 @@ def predictive_values(sensitivity: float, specificity: float, prevalence: float)
     return ppv, npv
 
 
+def adjust_prevalence(probability: np.ndarray, share: float, prevalence: float) -> np.ndarray:
+    """Probabilities for another place: calibrated where a share of people is positive, used where the prevalence is another.
+
+    The odds change by the ratio of prior odds; the evidence in the film stays (Elkan, IJCAI 2001, theorem 2).
+
+    Parameters
+    ----------
+    probability : float array (n,) in [0, 1]
+    share : float in (0, 1)
+        Share of positives among the films of the calibration.
+    prevalence : float in (0, 1)
+
+    Returns
+    -------
+    float array (n,) in [0, 1]
+    """
+    for name, value in (("share", share), ("prevalence", prevalence)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name}={value:g}: expected more than 0 and less than 1")
+    ratio = prevalence / (1 - prevalence) * (1 - share) / share
+    return probability * ratio / (probability * ratio + 1 - probability)
+
+
 # ---- patient bootstrap
 
 

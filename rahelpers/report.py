@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from rahelpers.artifacts import NOTEBOOK_OF, STEPS, Run, library_versions, write_text
-from rahelpers.evaluation import metrics_table
+from rahelpers.evaluation import metrics_table, show_score
 
 
 def collect_figures(notebook: Path) -> tuple[str, list[str]]:
@@ -52,6 +52,10 @@ def write_report(run: Run) -> Path:
         name=run.folder.name,
         interval=metrics["interval"],
         operating_point=metrics["operating_point"],
+        gap=show_score(metrics["gap"], metrics["gap"]["few"]),
+        few={split: scores["few"] for split, scores in metrics["splits"].items() if scores["few"]},
+        conformal=metrics["conformal"],
+        show=show_score,
         metrics=Markup(metrics_table(metrics).to_html(border=0)),
         scores=_explanations(run),
         sections=[(title, [Markup(f) for f in figures]) for title, figures in sections],

@@ -12,7 +12,6 @@ from rahelpers.splits import FEW_FILMS
 
 AGE_EDGES = (0, 45, 65, 200)
 AGE_BANDS = ("under 45", "45 to 64", "65 and over")
-COLUMNS = ("sex", "age band", "side", "hospital", "condition")
 
 
 def compute_subgroups(predictions: pd.DataFrame, threshold: float, n: int, seed: int) -> pd.DataFrame:
@@ -45,7 +44,8 @@ def compute_subgroups(predictions: pd.DataFrame, threshold: float, n: int, seed:
     }
     rows = [_score("all", "all", predictions, threshold, n, seed)]
     for group, values in groups.items():
-        for value in sorted(set(values) - {""}):
+        known = sorted(set(values) - {""}, key=lambda v: (AGE_BANDS.index(v) if v in AGE_BANDS else 0, v))
+        for value in known:
             part = predictions[values == value]
             if group == "condition" and part["label"].nunique() == 1:
                 part = predictions[(values == value) | (predictions["label"] != part["label"].iloc[0])]

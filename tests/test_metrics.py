@@ -6,6 +6,7 @@ from scipy.stats import binomtest, bootstrap, norm
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from rahelpers.metrics import (
+    adjust_prevalence,
     auc_interval,
     bootstrap_interval,
     compute_auc,
@@ -116,6 +117,15 @@ def test_predictive_values_by_hand():
     """Of 1000 people 100 are ill: 90 called rightly, 180 of 900 called wrongly. PPV 90 / 270, NPV 720 / 730."""
     assert predictive_values(0.9, 0.8, 0.1) == pytest.approx((1 / 3, 720 / 730))
     assert np.isnan(predictive_values(0, 1, 0.1)[0]) and predictive_values(0, 1, 0.1)[1] == pytest.approx(0.9)
+
+
+def test_probabilities_for_another_prevalence():
+    """Odds 1 at a share of one half are the likelihood ratio 1; at a prevalence of 0.1 that is 0.1. Odds 9 become 9 x 1/9 = 1."""
+    assert adjust_prevalence(np.array([0.0, 0.5, 0.9, 1.0]), 0.5, 0.1) == pytest.approx([0, 0.1, 0.5, 1])
+    same = np.array([0.2, 0.7])
+    assert adjust_prevalence(adjust_prevalence(same, 0.4, 0.05), 0.05, 0.4) == pytest.approx(same)
+    with pytest.raises(ValueError, match="share=0"):
+        adjust_prevalence(same, 0, 0.1)
 
 
 def test_bca_is_that_of_scipy():
