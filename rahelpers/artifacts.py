@@ -44,9 +44,6 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         ("curate", "train"),
         (
             "inference",
-            "subgroups",
-            "model_card",
-            "evaluation",
             "gradcam",
             "attributions",
             "counterfactual",

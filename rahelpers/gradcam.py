@@ -151,7 +151,7 @@ def _weigh(method: str, gradient: tf.Tensor, activation: tf.Tensor) -> tf.Tensor
     # Grad-CAM++, Eq. 19. With Y = exp(S), the derivatives of Y are exp(S) times powers of S's; exp(S) scales the whole map, and is left out
     squared, cubed = gradient**2, gradient**3
     alpha = tf.math.divide_no_nan(squared, 2 * squared + tf.reduce_sum(activation, axis=(1, 2), keepdims=True) * cubed)
-    return tf.reduce_sum(alpha * tf.nn.relu(gradient), axis=(1, 2), keepdims=True)  # Eq. 5
+    return tf.reduce_sum(alpha * tf.nn.relu(gradient), axis=(1, 2), keepdims=True)  # their ReLU: only what raises the logit
 
 
 def compute_gradcam(model: keras.Model, images: np.ndarray, layer_name: str, positive: bool = True, method: str = "gradcam", batch_size: int = 16) -> GradCam:
@@ -182,8 +182,8 @@ def compute_gradcam(model: keras.Model, images: np.ndarray, layer_name: str, pos
 
     References
     ----------
-    Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2 (arXiv 1610.02391). Draelos & Carin, HiResCAM, 2020 (arXiv 2011.08891), Eq. 4.
-    Chattopadhyay et al., Grad-CAM++, WACV 2018, Eq. 5 and 19 (arXiv 1710.11063).
+    Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2 (arXiv 1610.02391). Draelos & Carin, HiResCAM, 2020 (arXiv 2011.08891).
+    Chattopadhyay et al., Grad-CAM++, WACV 2018, Eq. 19 (arXiv 1710.11063).
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r}: expected one of {', '.join(METHODS)}")

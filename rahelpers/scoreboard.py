@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 from rahelpers.artifacts import write_atomically
-from rahelpers.evaluation import rate_interval
+from rahelpers.metrics import rate_interval
 from rahelpers.normalisation import find_hand
 from rahelpers.progress import show_progress
 
@@ -172,7 +172,7 @@ def compute_deletion(predict: Callable[[np.ndarray], np.ndarray], image: np.ndar
 
     References
     ----------
-    Petsiuk et al., RISE, BMVC 2018 (arXiv 1806.07421), sec. 4.2.
+    Petsiuk et al., RISE, BMVC 2018 (arXiv 1806.07421), sec. 4.2; there deletion covers with grey, here with the blurred film too.
     """
     hidden = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 16)
     order = np.lexsort((np.random.default_rng(seed).random(heatmap.size), -heatmap.ravel()))

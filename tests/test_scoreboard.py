@@ -100,7 +100,7 @@ def test_mean_interval_draws_patients_not_films():
 
 
 def test_mean_interval_agrees_with_the_bootstrap_of_the_evaluation():
-    from rahelpers.evaluation import bootstrap_interval
+    from rahelpers.metrics import bootstrap_interval
 
     rng = np.random.default_rng(1)
     values, patients = rng.random(60), np.repeat(np.arange(20), 3)
