@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rahelpers.metrics import rate_interval
+from rahelpers.metrics import share_interval
 
 ALPHA = 0.1  # of each class, at most this share of patients' films may lie outside its set
 
@@ -80,7 +80,7 @@ def predict_sets(probability: np.ndarray, conformal: dict[str, Any]) -> np.ndarr
     return np.stack([probability <= conformal["threshold_negative"], 1 - probability <= conformal["threshold_positive"]], axis=1)
 
 
-def score_sets(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, conformal: dict[str, Any], n: int, seed: int) -> dict[str, Any]:
+def score_sets(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, conformal: dict[str, Any]) -> dict[str, Any]:
     """Measured coverage by class, set sizes, and accuracy where the network speaks (exactly one class in the set).
 
     Returns
@@ -93,7 +93,7 @@ def score_sets(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray
     size, right = sets.sum(axis=1), sets[np.arange(len(labels)), labels]
 
     def rate(hits: np.ndarray, films: np.ndarray) -> dict[str, float] | None:
-        return rate_interval(hits[films], patients[films], n, seed, "wilson") if films.any() else None
+        return share_interval(hits[films], patients[films]) if films.any() else None
 
     everything = np.ones(len(labels), bool)
     return {
@@ -109,7 +109,7 @@ def score_sets(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray
 
 
 def compute_abstention_curve(
-    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, threshold: float, n: int, seed: int, shares: np.ndarray | None = None
+    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, threshold: float, shares: np.ndarray | None = None
 ) -> pd.DataFrame:
     """Accuracy on the films that are left when the least certain ones go to a person.
 
@@ -120,8 +120,6 @@ def compute_abstention_curve(
     labels, probability, patients : array (m,)
     threshold : float
         The operating point.
-    n, seed : int
-        Bootstrap resamples and seed.
     shares : float array, optional
         Shares abstained, in [0, 1); 0 to 0.8 in steps of 0.1 by default.
 
@@ -142,7 +140,7 @@ def compute_abstention_curve(
     right, rows = (probability >= threshold) == (labels == 1), []
     for share in shares:
         kept = order[: max(round(len(labels) * (1 - share)), 1)]
-        found = rate_interval(right[kept], patients[kept], n, seed, "wilson")
+        found = share_interval(right[kept], patients[kept])
         rows.append({"abstained": 1 - len(kept) / len(labels), "accuracy": found["value"], "low": found["low"], "high": found["high"],
                      "films": len(kept), "patients": len(np.unique(patients[kept]))})  # fmt: skip
     return pd.DataFrame(rows)

@@ -27,23 +27,17 @@ from rahelpers.metrics import (
     group_patients,
     permutation_test,
     predictive_values,
-    rate_interval,
+    share_interval,
 )
+from rahelpers.metrics import rate_interval as rate_interval  # steps 04 and 05 take it from here
 from rahelpers.model_card import describe_model, fill_checklist
-from rahelpers.splits import FEW_FILMS, SPLITS
-from rahelpers.subgroups import compute_subgroups
+from rahelpers.splits import SPLITS
+from rahelpers.subgroups import compute_subgroups, say_few
 
 CONFIG_KEYS = ("seed", "n_bootstrap", "prevalence")
 SCORE_NAMES = {"auc": "AUC", "average_precision": "average precision", "sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV",
                "npv": "NPV", "brier": "Brier score", "ece": "calibration error"}  # fmt: skip
 RANKING = ("auc", "average_precision")  # scores that mean nothing where a class has few films
-
-
-def say_few(labels: np.ndarray) -> str:
-    """Which class has too few films for an AUC to mean anything, with its count; '' where neither has."""
-    counts = {"positive": int((labels == 1).sum()), "negative": int((labels == 0).sum())}
-    few = [f"{count} {name} films" for name, count in counts.items() if count < FEW_FILMS]
-    return " and ".join(few)
 
 
 def count_films(labels: np.ndarray, patients: np.ndarray) -> dict[str, int]:
@@ -90,7 +84,7 @@ def compute_scores(
     called = probability >= threshold
     for name, hits, films in (("sensitivity", called, labels == 1), ("specificity", ~called, labels == 0)):
         if films.any():
-            scores[name] = rate_interval(hits[films], patients[films], n, seed, "wilson")
+            scores[name] = share_interval(hits[films], patients[films])
     if both:
         scores["auc"] = auc_interval(labels, probability, patients, n, seed)
         counted = count_films(labels, patients)
@@ -227,7 +221,7 @@ def describe_run(title: str, source: str, info: dict[str, Any], table: pd.DataFr
         metrics["gap"] = gap_interval(parts["train"], parts["test"], n, seed) | {"few": few}
     if metrics["conformal"]:
         held_out = {split: part for split, part in parts.items() if split in ("test", "external")}
-        metrics["conformal"] |= {"splits": {split: score_sets(*part, metrics["conformal"], n, seed) for split, part in held_out.items()}}
+        metrics["conformal"] |= {"splits": {split: score_sets(*part, metrics["conformal"]) for split, part in held_out.items()}}
     return metrics
 
 
@@ -254,7 +248,7 @@ def compute_tables(table: pd.DataFrame, split: str, metrics: dict[str, Any], n: 
     found = {
         "subgroups": compute_subgroups(part, threshold, n, seed),
         "calibration": compute_calibration(labels, probability, patients),
-        "abstention": compute_abstention_curve(labels, probability, patients, threshold, n, seed),
+        "abstention": compute_abstention_curve(labels, probability, patients, threshold),
     }
     if len(np.unique(labels)) == 2:
         # the calibration was fitted where the share of positives is that of the validation split

@@ -302,6 +302,11 @@ def rate_interval(hits: np.ndarray, patients: np.ndarray, n: int, seed: int, met
     return {"value": value, "low": low, "high": high}
 
 
+def share_interval(hits: np.ndarray, patients: np.ndarray) -> dict[str, float]:
+    """`rate_interval` by 'wilson', which draws nothing: what sensitivity, specificity, accuracy and coverage are reported with."""
+    return rate_interval(hits, patients, 0, 0, "wilson")
+
+
 def _trials_worth(hits: np.ndarray, patients: np.ndarray) -> float:
     """Independent trials that clustered films are worth: p (1 - p) over the variance between patients."""
     names, of_film = np.unique(patients, return_inverse=True)

@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rahelpers.metrics import auc_interval, rate_interval
+from rahelpers.metrics import auc_interval, share_interval
 from rahelpers.splits import FEW_FILMS
 
 AGE_EDGES = (0, 45, 65, 200)
 AGE_BANDS = ("under 45", "45 to 64", "65 and over")
+
+
+def say_few(labels: np.ndarray) -> str:
+    """Which class has too few films for an AUC to mean anything, with its count; '' where neither has."""
+    counts = {"positive": int((labels == 1).sum()), "negative": int((labels == 0).sum())}
+    return " and ".join(f"{count} {name} films" for name, count in counts.items() if count < FEW_FILMS)
 
 
 def compute_subgroups(predictions: pd.DataFrame, threshold: float, n: int, seed: int) -> pd.DataFrame:
@@ -56,12 +62,12 @@ def compute_subgroups(predictions: pd.DataFrame, threshold: float, n: int, seed:
 
 def _score(group: str, value: str, part: pd.DataFrame, threshold: float, n: int, seed: int) -> dict[str, Any]:
     labels, probability, patients = part["label"].to_numpy(), part["probability"].to_numpy(), part["patient_id"].to_numpy()
-    counts = {"positive": int((labels == 1).sum()), "negative": int((labels == 0).sum())}
-    few = " and ".join(f"{count} {name} films" for name, count in counts.items() if count < FEW_FILMS)
-    row = {"group": group, "value": value, "films_positive": counts["positive"], "films_negative": counts["negative"], "patients": len(np.unique(patients))}
+    few = say_few(labels)
+    row = {"group": group, "value": value, "films_positive": int((labels == 1).sum()), "films_negative": int((labels == 0).sum()),
+           "patients": len(np.unique(patients))}  # fmt: skip
     found = {"auc": None if few else auc_interval(labels, probability, patients, n, seed)}
     for name, hits, films in (("sensitivity", probability >= threshold, labels == 1), ("specificity", probability < threshold, labels == 0)):
-        found[name] = rate_interval(hits[films], patients[films], n, seed, "wilson") if films.any() else None
+        found[name] = share_interval(hits[films], patients[films]) if films.any() else None
     for name, score in found.items():
         score = score or {"value": np.nan, "low": np.nan, "high": np.nan}
         row |= {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}

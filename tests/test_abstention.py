@@ -52,18 +52,18 @@ def test_coverage_is_kept_by_class():
 def test_measured_on_test():
     conformal = {"threshold_negative": 0.6, "threshold_positive": 0.6}
     labels, probability = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.9, 0.2, 0.5, 0.8])
-    found = score_sets(labels, probability, np.arange(6), conformal, 50, 0)
+    found = score_sets(labels, probability, np.arange(6), conformal)
     assert found["sets"] == {"negative": 2, "positive": 2, "both": 2, "none": 0} and found["spoken"] == 4
     assert found["coverage_negative"]["value"] == pytest.approx(2 / 3) and found["accuracy_spoken"]["value"] == 0.5
     assert found["abstained"]["value"] == pytest.approx(1 / 3)
-    silent = score_sets(labels, probability, np.arange(6), {"threshold_negative": 1.0, "threshold_positive": 1.0}, 50, 0)
+    silent = score_sets(labels, probability, np.arange(6), {"threshold_negative": 1.0, "threshold_positive": 1.0})
     assert silent["accuracy_spoken"] is None and silent["abstained"]["value"] == 1
 
 
 def test_the_least_certain_go_first():
     labels, probability = np.array([0, 1, 0, 1, 0]), np.array([0.01, 0.99, 0.45, 0.40, 0.6])
-    found = compute_abstention_curve(labels, probability, np.arange(5), 0.5, 50, 0, np.array([0, 0.4, 0.6]))
+    found = compute_abstention_curve(labels, probability, np.arange(5), 0.5, np.array([0, 0.4, 0.6]))
     assert found["films"].tolist() == [5, 3, 2] and found["accuracy"].tolist() == pytest.approx([3 / 5, 2 / 3, 1])
     assert found["low"].iloc[2] < 0.5  # two films prove little
     with pytest.raises(ValueError, match="not including"):
-        compute_abstention_curve(labels, probability, np.arange(5), 0.5, 50, 0, np.array([1.0]))
+        compute_abstention_curve(labels, probability, np.arange(5), 0.5, np.array([1.0]))

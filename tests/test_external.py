@@ -3,15 +3,19 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
-from rahelpers.artifacts import MissingArtefact
+from rahelpers.artifacts import MissingArtefact, Run
 from rahelpers.cli import main
 from rahelpers.config import make_config
-from rahelpers.evaluation import evaluate
+from rahelpers.curation import curate
+from rahelpers.evaluation import evaluate, metrics_table
 from rahelpers.external import drop_seen, evaluate_elsewhere, find_bundle
+from rahelpers.training import train
 
 
 def cohort(folder, **more):
@@ -70,3 +74,26 @@ def test_command(tiny_run, tmp_path, monkeypatch):
                            ([*arguments, "-p", "epoch=3"], "did you mean 'epochs'"), ([*arguments[:4], "--name", "../x"], "expected letters")):  # fmt: skip
         refused = CliRunner().invoke(main, wrong)
         assert refused.exit_code in (1, 2) and message in refused.output
+
+
+def test_a_hospital_held_out_is_scored_as_a_split_of_its_own(tmp_path):
+    """external_centre: its films stand in no other split, and step 03 scores them with their counts."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "films").mkdir()
+    hand = np.zeros((90, 80))
+    hand[20:, 20:60] = 0.6  # something bright that reaches the lower edge, as an arm does
+    for i in range(40):
+        film = np.clip(hand + rng.normal(0, 0.1, hand.shape) + 0.1 * (i % 2) * (hand > 0), 0, 1)
+        Image.fromarray((255 * film).astype(np.uint8)).save(tmp_path / "films" / f"{i}.png")
+    table = pd.DataFrame({"image_id": range(40), "who": [f"p{i}" for i in range(40)], "grade": [i % 2 for i in range(40)],
+                          "place": ["north"] * 28 + ["south"] * 12})  # fmt: skip
+    table.to_csv(tmp_path / "t.csv", index=False)
+    run = Run(make_config(source="folder", images=str(tmp_path / "films"), table=str(tmp_path / "t.csv"), patient_column="who", label_column="grade",
+                          positive="1", centre_column="place", external_centre="south", image_size=32, epochs=1, n_bootstrap=50,
+                          run_dir=str(tmp_path / "run")))  # fmt: skip
+    curate(run)
+    train(run)
+    metrics = evaluate(run)
+    assert metrics["splits"]["external"]["counts"]["films_positive"] == 6 and metrics["splits"]["external"]["few"].startswith("6 positive")
+    assert metrics["conformal"]["splits"]["external"]["films"] == 12 and metrics_table(metrics).loc["AUC", "external"].startswith("not shown: 6 positive")
+    assert "external" in run.file("evaluate", "model_card.md").read_text() and "phantom" not in run.file("evaluate", "model_card.md").read_text()

@@ -26,7 +26,7 @@ from collections import Counter
 import numpy as np
 from scipy.stats import norm
 
-from rahelpers.metrics import bootstrap_interval, compute_auc, compute_delong, rate_interval
+from rahelpers.metrics import bootstrap_interval, compute_auc, compute_delong, gap_interval, rate_interval
 
 SHARED = 0.6  # of the variance, between the films of one patient
 RESAMPLES = 300
@@ -60,6 +60,20 @@ def cover_rate(cohorts: int, patients: int, share: float) -> dict[str, float]:
     return {name: inside[name] / cohorts for name in methods}
 
 
+def cover_gap(cohorts: int, patients: int, train: float, test: float) -> dict[str, float]:
+    """Share of cohorts whose interval holds the gap of two AUCs, of twice as many patients in train as in test."""
+    rng, inside = np.random.default_rng(2), 0
+    truth = norm.cdf(train / np.sqrt(2)) - norm.cdf(test / np.sqrt(2))
+    for seed in range(cohorts):
+        splits = []
+        for n, distance in ((2 * patients, train), (patients, test)):
+            labels = np.repeat([0, 1], 2 * n)
+            splits.append((labels, distance * labels + draw(rng, 2 * n), np.repeat(np.arange(2 * n), 2)))
+        found = gap_interval(*splits, RESAMPLES, seed)
+        inside += found["low"] <= truth <= found["high"]
+    return {"percentile": inside / cohorts}
+
+
 if __name__ == "__main__":
     cohorts = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     for patients, distance in ((20, 1.2), (40, 1.2), (75, 1.2), (40, 2.0)):
@@ -67,3 +81,5 @@ if __name__ == "__main__":
     for patients in (6, 15, 40):
         for share in (0.6, 0.85):
             print("share", patients, share, cover_rate(cohorts, patients, share), flush=True)
+    for patients in (20, 40):
+        print("gap", patients, cover_gap(cohorts, patients, 2.0, 1.2), flush=True)
