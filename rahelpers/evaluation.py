@@ -211,7 +211,7 @@ def describe_run(title: str, source: str, info: dict[str, Any], table: pd.DataFr
         "temperature": info["temperature"],
         "offset": info["offset"],
         "prevalence": prevalence,
-        "interval": f"95 %; patient bootstrap (BCa, {n} resamples); for shares Wilson's, with patients as clusters",
+        "interval": f"95 %; patient bootstrap, {n} resamples (BCa; percentile for PPV, NPV, calibration error); for shares Wilson's, with patients as clusters",
         "splits": {split: compute_scores(*part, threshold, n, seed, prevalence) for split, part in parts.items()},
         "conformal": info.get("conformal"),  # a bundle of version 0.1.0 has none
         "gap": None,
