@@ -202,3 +202,22 @@ def test_vgg16_is_explained_at_its_last_convolution():
     films = np.random.default_rng(6).random((2, 32, 32), dtype=np.float32)
     cam = compute_gradcam(model, films, gradcam_layer(model))
     assert cam.raw.shape == (2, 2, 2) and np.isfinite(cam.maps).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("row", "column"), [(12, 52), (52, 12), (30, 40)])
+def test_the_heat_lies_where_the_evidence_lies(method, row, column):
+    """A positive control: every filter of vgg_small adds up what it sees, so that a bright spot alone speaks for the class. Rows are rows."""
+    from rahelpers.vgg import build_network, gradcam_layer
+
+    model = build_network("vgg_small", 64)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([np.full(w.shape, 1 / w[..., 0].size) for w in layer.get_weights()])
+    model.get_layer("logit").set_weights([np.ones((128, 1)), np.zeros(1)])
+    film = np.zeros((1, 64, 64), np.float32)
+    film[0, row - 2 : row + 2, column - 2 : column + 2] = 1
+    heat = compute_gradcam(model, film, gradcam_layer(model), method=method).maps[0]
+    y, x = np.unravel_index(heat.argmax(), heat.shape)
+    assert abs(y - row) <= 16 and abs(x - column) <= 16  # one cell of the last maps is 16 pixels wide
+    assert not compute_gradcam(model, film, gradcam_layer(model), positive=False, method=method).maps.any()
