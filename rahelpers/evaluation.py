@@ -268,6 +268,38 @@ def load_table(run: Run, name: str) -> pd.DataFrame:
     return pd.read_csv(run.file("evaluate", f"{name}.csv"), keep_default_na=name != "subgroups", dtype={"value": str} if name == "subgroups" else None)
 
 
+def compare_networks(one: pd.DataFrame, other: pd.DataFrame, split: str = "test") -> dict[str, Any]:
+    """AUC of one network less that of another on the same films, by DeLong's method with patients as clusters.
+
+    Parameters
+    ----------
+    one, other : DataFrame
+        Predictions of two runs, as `load_predictions` returns them; films are matched by image_id.
+    split : str
+        In both: a film that one of them trained on compares nothing.
+
+    Returns
+    -------
+    dict
+        value, low, high, z, p; auc of both; counts; few, which class has too few films.
+
+    Raises
+    ------
+    ValueError
+        If the two have no film in common, or disagree on a label.
+    """
+    parts = [table.loc[table["split"] == split, ["image_id", "patient_id", "label", "logit"]] for table in (one, other)]
+    both = parts[0].merge(parts[1], on="image_id", suffixes=("", "_other"))
+    if both.empty:
+        raise ValueError(f"the two networks have no film of split {split} in common: expected runs on one cohort with one seed")
+    unlike = both.loc[both["label"] != both["label_other"], "image_id"].tolist()
+    if unlike:
+        raise ValueError(f"film {unlike[0]} has label {both.loc[both['image_id'] == unlike[0], 'label'].iloc[0]} in one run and another in the other")
+    labels, patients = both["label"].to_numpy(), both["patient_id"].to_numpy()
+    found = compute_delong(labels, both[["logit", "logit_other"]].to_numpy().T, patients)
+    return found.compare() | {"auc": found.auc.tolist(), "counts": count_films(labels, patients), "few": say_few(labels)}
+
+
 def find_worst_errors(predictions: pd.DataFrame, threshold: float, split: str = "test", most: int = 4) -> pd.DataFrame:
     """The films on which the network was wrong and surest.
 

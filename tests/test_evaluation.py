@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from rahelpers.evaluation import (
     bootstrap_interval,
+    compare_networks,
     compute_scores,
     describe_run,
     evaluate,
@@ -16,6 +17,7 @@ from rahelpers.evaluation import (
     metrics_table,
     rate_interval,
 )
+from rahelpers.metrics import compute_auc
 from rahelpers.splits import FEW_FILMS
 from rahelpers.subgroups import compute_subgroups
 from rahelpers.training import choose_operating_point, fit_calibration
@@ -158,6 +160,21 @@ def test_subgroups_warn_and_conditions_meet_the_other_class():
     small = compute_subgroups(predictions(16), 0.5, 50, 0).set_index("value")
     assert small.loc["men", "warning"].startswith("few: ") and np.isnan(small.loc["men", "auc"]) and small.loc["all", "auc"] > 0.5
     assert compute_subgroups(predictions(sex="", age=np.nan, laterality="", condition=""), 0.5, 50, 0)["value"].tolist() == ["all"]
+
+
+def test_two_networks_on_the_same_films():
+    one = predictions()
+    one["logit"] = one["probability"]
+    other = one.assign(logit=one["probability"] + np.random.default_rng(1).normal(0, 1, len(one)))
+    found = compare_networks(one, other.sample(frac=1, random_state=0))
+    assert found["auc"][0] == pytest.approx(compute_auc(one["label"].to_numpy(), one["logit"].to_numpy()))
+    assert found["value"] == pytest.approx(found["auc"][0] - found["auc"][1]) and found["low"] > 0 and found["p"] < 0.05
+    assert found["counts"]["patients"] == 60 and found["few"] == ""
+    assert compare_networks(one, one)["p"] == 1
+    with pytest.raises(ValueError, match="no film of split test"):
+        compare_networks(one, one.assign(split="train"))
+    with pytest.raises(ValueError, match="another in the other"):
+        compare_networks(one, one.assign(label=1 - one["label"]))
 
 
 def test_worst_errors_are_the_surest():
