@@ -72,6 +72,7 @@ class RunConfig:
     architecture: str = _value("vgg_small", "vgg_small, vgg16 or vgg19")
     weights: str = _value("none", "start of vgg16 and vgg19: imagenet (Keras's download), none, or a path to a .weights.h5 file")
     train_from: str = _value("block5", "first block of vgg16 and vgg19 that learns: block1 to block5, or head")
+    head_copies: int = _value(4, "train_from=head: the film and so many less one augmented copies, seen once by the frozen base")
     epochs: int = _value(4, "at most so many passes over the training split")
     patience: int = _value(10, "epochs without a better validation AUC before training stops")
     batch_size: int = _value(16, "films in a training step")
@@ -101,7 +102,7 @@ class RunConfig:
         _one_of("shap_baseline", self.shap_baseline, ("blur", "mean", "black"))
         _one_of("train_from", self.train_from, ("block1", "block2", "block3", "block4", "block5", "head"))
         for key, low, high in (
-            ("n_patients", 12, 1_000_000), ("image_size", 32, 512), ("epochs", 1, 10_000), ("patience", 1, 10_000),
+            ("n_patients", 12, 1_000_000), ("image_size", 32, 512), ("head_copies", 1, 100), ("epochs", 1, 10_000), ("patience", 1, 10_000),
             ("batch_size", 1, 4096), ("learning_rate", 1e-7, 1.0), ("n_bootstrap", 50, 1_000_000), ("n_explain", 1, 100_000),
             ("shap_evaluations", 16, 1_000_000), ("test_fraction", 0.05, 0.6), ("validation_fraction", 0.05, 0.6),
             ("target_sensitivity", 0.01, 1.0), ("cost_ratio", 0.001, 1000.0), ("prevalence", 0.0001, 0.9999),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from rahelpers.abstention import fit_conformal
 from rahelpers.artifacts import Run, Step, library_versions, sha256_of, weights_fingerprint, write_atomically, write_json
 from rahelpers.curation import Cohort, load_cohort
+from rahelpers.head import compute_features, fit_head
 from rahelpers.inference import Bundle, calibrate, load_bundle, predict_logits
 from rahelpers.tensorflow_quiet import keras, tf
-from rahelpers.vgg import build_network, gradcam_layer
+from rahelpers.vgg import build_network, gradcam_layer, make_augmentation
 
 CONFIG_KEYS = (
-    "seed", "architecture", "weights", "train_from", "epochs", "patience", "batch_size", "learning_rate", "augment", "mirror",
+    "seed", "architecture", "weights", "train_from", "head_copies", "epochs", "patience", "batch_size", "learning_rate", "augment", "mirror",
     "deterministic", "operating_rule", "target_sensitivity",
 )  # fmt: skip
 COST_KEYS = ("cost_ratio", "prevalence")  # shape a bundle only where operating_rule=cost: no network is trained again for another PPV
@@ -51,6 +51,25 @@ def _train(run: Run, step: Step, cohort: Cohort) -> None:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     model = build_network(config.architecture, config.image_size, config.weights, config.train_from)
+    frozen = config.weights != "none" and config.train_from == "head"
+    history = _fit_frozen(run, model, cohort) if frozen else _fit(run, step, model, cohort)
+    rows = cohort.split("validation")
+    write_bundle(run, step, model, cohort, predict_logits(model, cohort.images[rows]), cohort.manifest["label"].to_numpy()[rows])
+    step.write("history.csv", lambda p: history.to_csv(p, index=False))
+    step.finish()
+
+
+def _fit_frozen(run: Run, model: keras.Model, cohort: Cohort) -> pd.DataFrame:
+    """The head alone, on features that are computed once."""
+    config = run.config
+    features = compute_features(model, cohort.images, config.head_copies if config.augment else 1, config.seed, config.mirror,
+                                run.folder.parent / ".cache" / "features")  # fmt: skip
+    return fit_head(model, features, cohort.manifest["label"].to_numpy(), cohort.split("train"), cohort.split("validation"))
+
+
+def _fit(run: Run, step: Step, model: keras.Model, cohort: Cohort) -> pd.DataFrame:
+    """All layers that learn, epoch by epoch; the best epoch's weights are kept."""
+    config = run.config
     labels = cohort.manifest["label"].to_numpy()
     rows, validation = cohort.split("train"), cohort.split("validation")
     rate = config.learning_rate if config.weights == "none" else config.learning_rate / 10
@@ -74,10 +93,7 @@ def _train(run: Run, step: Step, cohort: Cohort) -> None:
             verbose=2,
         )
     model.load_weights(step.partial() / "best.weights.h5")
-    logits = predict_logits(model, cohort.images[validation])
-    write_bundle(run, step, model, cohort, logits, labels[validation])
-    step.write("history.csv", lambda p: pd.DataFrame(watcher.history).to_csv(p, index=False))
-    step.finish()
+    return pd.DataFrame(watcher.history)
 
 
 def _schedule(rate: float, epochs: int, n_films: int, batch_size: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -117,24 +133,6 @@ def make_dataset(images: np.ndarray, labels: np.ndarray, rows: np.ndarray, run: 
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-def make_augmentation(seed: int, mirror: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Small changes that a radiographer makes too: rotation up to 10 degrees, shift 5 %, scale 8 %, exposure.
-
-    No elastic warps: they would bend joints, and a bent joint is disease.
-    """
-    layers = [
-        keras.layers.RandomRotation(10 / 360, fill_mode="constant", fill_value=0.0, seed=seed),
-        keras.layers.RandomTranslation(0.05, 0.05, fill_mode="constant", fill_value=0.0, seed=seed + 1),
-        keras.layers.RandomZoom(0.08, fill_mode="constant", fill_value=0.0, seed=seed + 2),
-        keras.layers.RandomBrightness(0.08, value_range=(0.0, 1.0), seed=seed + 3),
-        keras.layers.RandomContrast(0.15, value_range=(0.0, 1.0), seed=seed + 4),
-    ]
-    if mirror:
-        layers.append(keras.layers.RandomFlip("horizontal", seed=seed + 5))
-    pipeline = keras.Sequential(layers, name="augmentation")
-    return lambda x: pipeline(x, training=True)
 
 
 class ValidationWatcher(keras.callbacks.Callback):
