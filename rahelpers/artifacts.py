@@ -37,7 +37,7 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "curation",
         ),
     ),
-    "train": ("02_train", ("curate",), ("vgg", "inference", "metrics", "abstention", "training")),
+    "train": ("02_train", ("curate",), ("vgg", "head", "inference", "metrics", "abstention", "training")),
     "evaluate": ("03_evaluate", ("curate", "train"), ("inference", "metrics", "abstention", "subgroups", "model_card", "evaluation")),
     "gradcam": (
         "04_gradcam",

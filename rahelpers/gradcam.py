@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -65,12 +66,40 @@ def flatten_network(model: keras.Model) -> keras.Model:
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=f"{model.name}_flat")
 
 
-def _replay(model: keras.Model, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+def raise_map(model: keras.Model, layer_name: str, channel: int, amount: float) -> keras.Model:
+    """The same network, with the same weights, in which one map is brighter by `amount` everywhere: what a gradient on a feature map predicts.
+
+    Parameters
+    ----------
+    model : keras.Model
+    layer_name : str
+        A layer with a stack of maps.
+    channel : int
+        Number of the map.
+    amount : float
+
+    Returns
+    -------
+    keras.Model
+    """
+    flat = flatten_network(model)
+    offset = np.zeros(find_output(flat, layer_name).shape[-1])
+    offset[channel] = amount
+    brighter = keras.layers.Rescaling(1.0, offset=offset.tolist(), name="brighter")
+    inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name) for tensor in flat.inputs]
+    outputs = _replay(flat, inputs, lambda name, x: brighter(x) if name == layer_name else x)
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=f"{model.name}_brighter")
+
+
+Edit = Callable[[str, keras.KerasTensor], keras.KerasTensor]  # a layer's name and what it gives -> what goes on
+
+
+def _replay(model: keras.Model, inputs: list[keras.KerasTensor], edit: Edit = lambda _, x: x) -> keras.KerasTensor:
     """Call the layers of a network once more, on other inputs; a network among them is opened."""
     if isinstance(model, keras.Sequential):
         x = inputs[0]
         for layer in model.layers:
-            x = _replay(layer, [x]) if isinstance(layer, keras.Model) else layer(x)
+            x = _replay(layer, [x], edit) if isinstance(layer, keras.Model) else edit(layer.name, layer(x))
         return x
     known = dict(zip(map(id, model.inputs), inputs, strict=True))
     for depth in sorted(model._nodes_by_depth, reverse=True):  # from the inputs to the output
@@ -79,8 +108,8 @@ def _replay(model: keras.Model, inputs: list[keras.KerasTensor]) -> keras.KerasT
                 continue
             args, kwargs = node.arguments.fill_in(known)
             layer = node.operation
-            found = _replay(layer, list(keras.tree.flatten(args))) if isinstance(layer, keras.Model) else layer(*args, **kwargs)
-            known |= zip(map(id, node.outputs), keras.tree.flatten(found), strict=True)
+            found = _replay(layer, list(keras.tree.flatten(args)), edit) if isinstance(layer, keras.Model) else layer(*args, **kwargs)
+            known |= {id(tensor): edit(layer.name, x) for tensor, x in zip(node.outputs, keras.tree.flatten(found), strict=True)}
     return known[id(model.outputs[0])]
 
 
@@ -163,7 +192,8 @@ def compute_gradcam(model: keras.Model, images: np.ndarray, layer_name: str, pos
         Functional or Sequential, its base nested or not; ends in one logit.
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
     layer_name : str
-        A layer with a stack of maps; one inside a nested base is named as there.
+        A layer with a stack of maps; one inside a nested base is named as there. Where several layers feed the head, the map shows what goes through
+        this one alone.
     positive : bool
         True: evidence for the positive class. False: for the negative one, whose logit is minus the positive one's.
     method : {'gradcam', 'hirescam', 'gradcam++'}

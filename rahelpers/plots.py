@@ -190,11 +190,13 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     history : DataFrame
-        Columns epoch, train_loss, train_auc, validation_loss, validation_auc.
+        Columns epoch, train_loss, train_auc, validation_loss, validation_auc; with a column C (a head that was fitted exactly), a row is a
+        strength of regularisation instead of an epoch.
     title : str
     """
     figure = Figure(figsize=(8, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
+    step, across = ("step", "step, from strong to weak regularisation") if "C" in history else ("epoch", "epoch")
     for split in ("train", "validation"):
         colour, dash = SPLIT_STYLE[split]
         for axis, name in ((left, "loss"), (right, "auc")):
@@ -202,8 +204,8 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
     best = int(history.loc[history["validation_auc"].idxmax(), "epoch"])
     for axis, name in ((left, "loss"), (right, "AUC")):
         axis.axvline(best, color="black", linewidth=0.8)
-        axis.set(xlabel="epoch", ylabel=name)
-    right.annotate(f"kept: epoch {best}", (best, right.get_ylim()[0]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+        axis.set(xlabel=across, ylabel=name)
+    right.annotate(f"kept: {step} {best}", (best, right.get_ylim()[0]), xytext=(4, 4), textcoords="offset points", fontsize=8)
     left.legend(frameon=False)
     sns.despine(figure)
     figure.suptitle(title, fontsize=10)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rahelpers.gradcam import METHODS, compute_gradcam, flatten_network, list_map_layers, scale_maps
+from rahelpers.gradcam import METHODS, compute_gradcam, flatten_network, list_map_layers, raise_map, scale_maps
 from rahelpers.inference import predict_logits
 from rahelpers.tensorflow_quiet import keras
 
@@ -221,3 +221,30 @@ def test_the_heat_lies_where_the_evidence_lies(method, row, column):
     y, x = np.unravel_index(heat.argmax(), heat.shape)
     assert abs(y - row) <= 16 and abs(x - column) <= 16  # one cell of the last maps is 16 pixels wide
     assert not compute_gradcam(model, film, gradcam_layer(model), positive=False, method=method).maps.any()
+
+
+def test_a_raised_map_moves_the_logit_as_the_gradient_says():
+    model = pooled_network()  # the logit is 2 mean(x) - mean(1 - x)
+    before = predict_logits(model, FILM)
+    for channel, slope in ((0, 2.0), (1, -1.0)):
+        np.testing.assert_allclose(predict_logits(raise_map(model, "maps", channel, 0.1), FILM) - before, 0.1 * slope, atol=1e-6)
+    np.testing.assert_array_equal(predict_logits(model, FILM), before)
+
+
+def test_a_head_that_reads_two_blocks_is_explained_at_each():
+    """The logit is the mean of `fine` (1 x) plus the maximum of `coarse` (2 x): no cut through one layer parts film and logit."""
+    film = keras.Input((4, 4, 1))
+    fine = keras.layers.Conv2D(1, 1, use_bias=False, name="fine")(film)
+    coarse = keras.layers.Conv2D(1, 1, use_bias=False, name="coarse")(fine)
+    pools = [keras.layers.GlobalAveragePooling2D()(fine), keras.layers.GlobalMaxPooling2D()(coarse)]
+    model = keras.Model(film, keras.layers.Dense(1, name="logit")(keras.layers.Concatenate()(pools)))
+    for name, value in (("fine", 1.0), ("coarse", 2.0)):
+        model.get_layer(name).set_weights([np.full((1, 1, 1, 1), value)])
+    model.get_layer("logit").set_weights([np.ones((2, 1)), np.zeros(1)])
+    # at `coarse` the maximum's cell alone has a gradient, 1: its mean is 1/16. At `fine`: 1/16 in each cell, and 2 more in the maximum's
+    np.testing.assert_allclose(compute_gradcam(model, FILM, "coarse").raw[0], 2 * FILM[0] / 16, atol=1e-6)
+    np.testing.assert_allclose(compute_gradcam(model, FILM, "fine").raw[0], (1 + 2) / 16 * FILM[0], atol=1e-6)
+    at_fine = FILM[0] / 16 + 2 * FILM[0] * (FILM[0] == 1)
+    np.testing.assert_allclose(compute_gradcam(model, FILM, "fine", method="hirescam").raw[0], at_fine, atol=1e-6)
+    before = predict_logits(model, FILM)
+    np.testing.assert_allclose(predict_logits(raise_map(model, "fine", 0, 0.1), FILM) - before, 0.1 + 0.2, atol=1e-6)
