@@ -350,7 +350,7 @@ def auc_interval(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, n
 
 
 def ece_interval(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, n: int, seed: int) -> dict[str, float]:
-    """The calibration error with a rough interval: it covered in 86 to 95 % of simulated cohorts of 40 and 150 patients.
+    """The calibration error with a rough interval: it covered in 85 to 95 % of simulated cohorts of 40 and 150 patients.
 
     The error is a sum of absolute gaps, so chance alone makes it larger than it is, and percentile and BCa intervals miss the true one
     nearly always where a network is well calibrated. Here the high end is the resamples' own, which that bias only raises. The low end is 0
