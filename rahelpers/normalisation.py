@@ -26,6 +26,7 @@ UNSURE_CONTRAST = 0.15
 SURE_CONTRAST = 0.1
 CLEARLY = 1.7  # times the contrast
 TURN_CONFIDENCE = 0.5  # pieces a row; of 900 upright real films none was turned
+LEAST_FIELD = 32  # pixels of an exposed field's side
 MARGIN = 0.03  # of the hand's longer side, around the crop
 OPENING = 5  # pixels: cuts strips of frame and marker plates off the hand
 
@@ -338,6 +339,16 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
     """
     height, width = radiograph.image.shape
     window = window or (0, height, 0, width)
+    seen = _look(radiograph, size, mirror_right, window)
+    if seen.hand.contrast < HAND_CONTRAST:
+        field = _dark_field(radiograph.image, window)
+        inside = _look(radiograph, size, mirror_right, field) if field else seen
+        seen = inside if inside.hand.contrast >= SURE_CONTRAST else seen
+    return seen
+
+
+def _look(radiograph: Radiograph, size: int, mirror_right: bool, window: Window) -> NetworkInput:
+    height, width = radiograph.image.shape
     part = normalise_intensity(radiograph.image[window[0] : window[1], window[2] : window[3]])
     hand, inverted, turns, confidence = find_hand(part), False, 0, 0.0
     if hand.contrast < UNSURE_CONTRAST:
@@ -345,14 +356,7 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
         if other.contrast > max(CLEARLY * hand.contrast, SURE_CONTRAST):
             part, hand, inverted = 1 - part, other, True
     box = (0, part.shape[0], 0, part.shape[1])
-    if hand.contrast < HAND_CONTRAST:
-        field = _dark_field(part)
-        if field is not None:
-            inside = (field[0] + window[0], field[1] + window[0], field[2] + window[2], field[3] + window[2])
-            seen = to_network_input(radiograph, size, mirror_right, inside)
-            if seen.hand.contrast >= SURE_CONTRAST:
-                return seen
-    else:
+    if hand.contrast >= HAND_CONTRAST:
         box = _crop(hand.mask, part.shape)
         turns, confidence = find_turn(hand.mask)
     box_on_film = (box[0] + window[0], box[1] + window[0], box[2] + window[2], box[3] + window[2])
@@ -363,17 +367,20 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
     return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, inverted, hand, confidence, window)
 
 
-def _dark_field(image: np.ndarray) -> Window | None:
-    """The exposed field of a film whose unexposed rest is bright: the largest dark piece, where it is a rectangle; None where it is none."""
-    scale = MASK_SIDE / max(image.shape)
-    small = np.rint(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
+def _dark_field(image: np.ndarray, window: Window) -> Window | None:
+    """The exposed field of a film whose unexposed rest is bright: the largest dark piece of the window, where it is a rectangle; None where it is none."""
+    part = normalise_intensity(image[window[0] : window[1], window[2] : window[3]])
+    scale = MASK_SIDE / max(part.shape)
+    small = np.rint(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
     _, dark = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
     piece = _largest_piece(dark > 0)
     if piece is None or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1] or _fullness(piece) < FULLEST:
         return None
     inset = 1  # the field's edge is brighter than its air
     top, bottom, left, right = (round((edge + side * inset) / scale) for edge, side in zip(bounds(piece), (1, -1, 1, -1), strict=True))
-    return top, min(bottom, image.shape[0]), left, min(right, image.shape[1])
+    if min(bottom - top, right - left) < LEAST_FIELD:
+        return None
+    return window[0] + top, window[0] + min(bottom, part.shape[0]), window[2] + left, window[2] + min(right, part.shape[1])
 
 
 def _crop(mask: np.ndarray, shape: tuple[int, int]) -> Window:

@@ -16,9 +16,12 @@ from PIL import Image
 from rahelpers import curation
 from rahelpers.artifacts import Run
 from rahelpers.config import make_config
+from rahelpers.curate_film import curate_film, pack_hands, unpack_hands
 from rahelpers.curation import curate
 from rahelpers.film_cache import ArrayFile
 from rahelpers.phantom import make_patient, render
+from rahelpers.radiograph import Radiograph
+from rahelpers.sources import SourceItem
 from rahelpers.splits import split_by_patient, warn_about_splits
 
 LABELS = [i % 2 for i in range(30)]
@@ -210,3 +213,23 @@ def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(films,
 def test_a_cluster_that_does_not_answer_is_explained(films, tmp_path):
     with pytest.raises(ValueError, match=r"dask=tcp://127.0.0.1:\d+: no Dask scheduler answers there"):
         curate(run_of(films, tmp_path, dask=f"tcp://127.0.0.1:{free_port()}"))
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (33, 700), (700, 33), (65, 64), (90, 400)])
+@pytest.mark.parametrize("kind", ["noise", "ramp", "steps", "spot"])
+def test_no_picture_that_can_be_read_breaks_curation(shape, kind):
+    """What a reader lets through may be anything: it becomes a row or a reason."""
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    spot = np.zeros(shape, np.float32)
+    spot[3:9, 4:12] = 1
+    image = {"noise": rng.random(shape, np.float32), "ramp": ramp, "steps": ramp.round(1), "spot": spot}[kind]
+
+    class Film:
+        row = {"image_id": "x", "patient_id": "p", "label": 1, "sha256": "0" * 64, "file": "x.png"}
+
+        def read(self):
+            return SourceItem(self.row, Radiograph(image))
+
+    for hand in unpack_hands(pack_hands(curate_film(Film(), 48))):
+        assert hand.reason or hand.image.shape == (48, 48)

@@ -83,6 +83,17 @@ def test_a_dark_field_on_a_bright_detector_is_looked_into(real_films, name, box)
     np.testing.assert_allclose(seen.geometry.to_film(seen.geometry.to_square(points)), points, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(120, 100), (64, 48), (33, 32), (300, 200), (1, 50), (7, 500)])
+def test_pictures_of_no_hand_neither_fail_nor_find_one(shape):
+    """Ramps both ways, flat halves, a checkerboard: at any size that a film may have, and below."""
+    ramp = np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    for image in (ramp, np.sort(ramp, axis=0)[:, ::-1], ramp.round(), (np.indices(shape).sum(axis=0) % 2).astype(np.float32), np.zeros(shape, np.float32)):
+        seen = to_network_input(Radiograph(np.ascontiguousarray(image)), 64)
+        assert seen.image.shape == (64, 64) and np.isfinite(seen.hand.contrast)
+        if min(shape) > 64:
+            assert seen.hand.contrast < 0.1
+
+
 def test_without_a_hand_the_whole_film_is_kept():
     ramp = np.linspace(0, 1, 60 * 90, dtype=np.float32).reshape(60, 90)
     seen = to_network_input(Radiograph(ramp), 64)
