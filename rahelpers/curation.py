@@ -17,7 +17,7 @@ import pandera.pandas as pa
 from rahelpers.artifacts import Run, Step, write_atomically
 from rahelpers.curate_film import THUMBNAIL, FilmJob, Hand, curate_film
 from rahelpers.datasheet import describe_cohort
-from rahelpers.duplicates import PAIR_COLUMNS, SAME_HAND, Index, Pair, find_same_hands, join_patients, read_pairs
+from rahelpers.duplicates import PAIR_COLUMNS, Index, Pair, find_same_hands, join_patients, read_pairs
 from rahelpers.film_cache import FILM_MODULES, ArrayFile, FilmCache, PairJob
 from rahelpers.progress import show_progress
 from rahelpers.sources import JOINT_COLUMNS, Film, first_fault, list_films, source_fingerprint
@@ -150,6 +150,8 @@ def _curate(run: Run, step: Step) -> None:
         raise ValueError(f"no film could be used; the first reason: {desk.excluded[0]['reason'] if desk.excluded else 'the source is empty'}")
     manifest = pd.DataFrame(desk.rows)
     pairs = _find_pairs(cache, manifest, desk) if cache.with_fingerprint else pd.DataFrame(columns=PAIR_COLUMNS)
+    copies = pd.DataFrame(desk.copies, columns=PAIR_COLUMNS)
+    pairs = pd.concat([copies, pairs], ignore_index=True) if len(copies) else pairs
     manifest = _join_patients(manifest, pairs, desk)
     manifest["split"] = split_by_patient(
         manifest["patient_id"], manifest["label"], config.test_fraction, config.validation_fraction, config.seed,
@@ -215,6 +217,7 @@ class _Desk:
         self.thumbnails: list[np.ndarray] = []
         self.index = Index([], [], [], [])
         self.seen: dict[tuple[str, str], dict] = {}
+        self.copies: list[tuple] = []  # of one file under two patients' names, as rows of PAIR_COLUMNS
         self.pictures = {name: ArrayFile(folder / f"{name}.npy") for name in ("images", "lesions", "signs")}
 
     def take(self, hand: Hand, key: str, source: str) -> None:
@@ -223,6 +226,8 @@ class _Desk:
         first = self.seen.get((hand.row["sha256"], hand.row.get("part", "")))
         if not reason and first is not None:
             reason = _same_content(hand.row, first)
+            if hand.row["patient_id"] != first["patient_id"]:
+                self.copies.append((first["image_id"], first["patient_id"], name, hand.row["patient_id"], 0, 0, "same file"))
         for finding in hand.findings:
             self.quality.append({"image_id": name} | dataclasses.asdict(finding) | {"picture": self._keep(hand.thumbnail)})
         if reason:
@@ -263,18 +268,25 @@ def _same_content(row: dict, first: dict) -> str:
 
 
 def _join_patients(manifest: pd.DataFrame, pairs: pd.DataFrame, desk: _Desk) -> pd.DataFrame:
-    """Patients who share a hand become one, and every film of theirs says so."""
+    """Patients who share a file or a hand become one, and every film of theirs says so."""
     joined = join_patients(manifest["patient_id"], pairs)
-    manifest = manifest.copy()
+    rows = {row.image_id: row for row in manifest.itertuples()}
+    words: dict[str, list[str]] = {name: [] for name in rows}
     for pair in pairs[pairs["verdict"] == "same hand"].itertuples():
-        for name, other, owner in ((pair.image_a, pair.image_b, pair.patient_b), (pair.image_b, pair.image_a, pair.patient_a)):
-            words = f"shows the same hand as {other} of patient {owner} ({pair.details} details alike); both count as one patient"
-            desk.quality.append({"image_id": name, "check": "same hand", "action": "fix", "value": pair.details, "limit": SAME_HAND,
-                                 "words": words, "picture": -1})  # fmt: skip
-            row = manifest.index[manifest["image_id"] == name][0]
-            manifest.loc[row, "reason"] = "; ".join(filter(None, [manifest.loc[row, "reason"], words]))
-            manifest.loc[row, "action"] = "fix"
-    return manifest.assign(patient_id=joined)
+        for name, other in ((pair.image_a, pair.image_b), (pair.image_b, pair.image_a)):
+            differing = "" if rows[name].label == rows[other].label else f"; its label is {rows[other].label}, here {rows[name].label}"
+            words[name].append(f"shows the same hand as {other} of patient {rows[other].patient_id} ({pair.details} details alike){differing}")
+    for row, one in zip(manifest.itertuples(), joined, strict=True):
+        if one != row.patient_id:
+            words[row.image_id].append(f"patient {row.patient_id} counts as {one}, because a film of theirs is one hand")
+    desk.quality += [{"image_id": name, "check": "same hand", "action": "fix", "value": 1, "limit": 1, "words": one, "picture": -1}
+                     for name, found in words.items() for one in found]  # fmt: skip
+    said = manifest["image_id"].map(lambda name: "; ".join(words[name]))
+    return manifest.assign(
+        patient_id=joined,
+        action=manifest["action"].where(said == "", "fix"),
+        reason=[("; ".join(filter(None, both))) for both in zip(manifest["reason"], said, strict=True)],
+    )
 
 
 def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pandas as pd
 
 from rahelpers.config import RunConfig
+from rahelpers.duplicates import SAME
 from rahelpers.splits import SPLITS, find_leaks, warn_about_splits
 
 OPEN = "**TO BE WRITTEN BY A PERSON:**"
@@ -98,8 +99,11 @@ def _preprocessing(config: RunConfig, tables: dict[str, pd.DataFrame]) -> list[s
     lines.append(f"{len(excluded)} films were left out" + (":" if len(excluded) else "."))
     if len(excluded):
         lines.append(_list(excluded.set_index("image_id")["reason"].head(50).to_dict()))
-    same = int((pairs["verdict"] == "same hand").sum())
-    lines.append(f"{same} pairs of films show one hand under two patients' names, and {len(pairs) - same} more should be looked at (`pairs.csv`).")
+    if config.source == "phantom":
+        lines.append("Films of one hand under two names were not looked for: every phantom patient is drawn anew.")
+    else:
+        same = int(pairs["verdict"].isin(SAME).sum())
+        lines.append(f"Pairs that show one hand, or are one file, under two patients' names: {same}; to be looked at: {len(pairs) - same} (`pairs.csv`).")
     return lines
 
 

@@ -34,6 +34,7 @@ SAME_HAND = 55
 LOOK_AT = 40
 ALIKE_AS_A_WHOLE = 12  # of 143 bits that differ; of 404,550 pairs of real films, three are nearer
 COMPARED = 4_000_000  # similarities held at once: 32 MB a table
+SAME = ("same file", "same hand")  # verdicts that make two patients one
 PAIR_COLUMNS = ["image_a", "patient_a", "image_b", "patient_b", "details", "bits_apart", "verdict"]
 
 
@@ -246,16 +247,16 @@ def join_patients(patients: pd.Series, pairs: pd.DataFrame) -> pd.Series:
     ----------
     patients : Series, n rows
     pairs : DataFrame
-        As `find_same_hands` returns it; only its pairs of verdict 'same hand' count.
+        As `find_same_hands` returns it; only its pairs of a verdict in SAME count.
     """
-    one = {patient: patient for patient in patients}
+    one = {patient: patient for patient in [*patients, *pairs["patient_a"], *pairs["patient_b"]]}
 
     def name(patient: str) -> str:
         while one[patient] != patient:
             patient = one[patient]
         return patient
 
-    for pair in pairs[pairs["verdict"] == "same hand"].itertuples():
+    for pair in pairs[pairs["verdict"].isin(SAME)].itertuples():
         first, second = sorted((name(pair.patient_a), name(pair.patient_b)))
         one[second] = first
     return patients.map(name)

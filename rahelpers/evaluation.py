@@ -348,6 +348,9 @@ def metrics_table(metrics: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis(metrics["title"], axis="columns")
 
 
+KINDS = 3  # hospitals and file formats that are tried as facts, the most common
+
+
 def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: int) -> pd.DataFrame:
     """How well facts of the file, the person and the picture as a whole predict the label, each alone.
 
@@ -372,13 +375,16 @@ def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: 
         "bits stored": manifest["bits_stored"],
         "stored in colour": manifest["stored_colour"] != "",
         "area of markers": manifest["marker"],
-        "area of the border": manifest["border"],
+        "area of border and empty air": manifest["border"],
         "right hand": (manifest["laterality"] == "R").where(manifest["laterality"] != ""),
         "age": manifest["age"],
         "male": (manifest["sex"] == "M").where(manifest["sex"] != ""),
         "mean intensity": images.reshape(len(images), -1).mean(axis=1),
         "intensity above and below the hand": border.mean(axis=1),
     }
+    for column, what in (("centre", "hospital"), ("file_format", "format")):
+        common = manifest[column].value_counts()
+        facts |= {f"{what} is {value or 'not known'}": manifest[column] == value for value in (common.index[:KINDS] if len(common) > 1 else [])}
     labels, patients = manifest["label"].to_numpy(), manifest["patient_id"].to_numpy()
     rows = {}
     for name, values in facts.items():

@@ -76,7 +76,7 @@ def plant_mistakes(config: RunConfig) -> Planted:
     images = list(good)
     images[inverted] = replace(good[inverted], image=1 - good[inverted].image)
     images[copy] = _spoilt_copy(good[original])
-    patients = [f"patient {i + 1:02d}" for i in range(FILMS)]
+    patients = [f"{i + 1:02d}" for i in range(FILMS)]
     patients[twin] = patients[leak]
     splits = rng.permutation(["train"] * 6 + ["validation"] * 2 + ["test"] * 2)
     splits[[leak, twin]] = "train", "test"

@@ -157,10 +157,10 @@ def _window(film: Radiograph, seen: NetworkInput) -> np.ndarray:
 
 
 def check_surroundings(film: Radiograph, seen: NetworkInput) -> Finding | None:
-    """A wide border, or large marks beside the hand: a network can learn the room from them."""
+    """A wide border or much empty air, or large marks beside the hand: a network can learn the room from them."""
     marker, border = measure_surroundings(film, seen)
     if border > MOST_BORDER:
-        return Finding("border", "keep", border, MOST_BORDER, f"an empty border takes {border:.0%} of the film; only the hand's part is used")
+        return Finding("border", "keep", border, MOST_BORDER, f"border and empty air take {border:.0%} of the film")
     if marker > MOST_MARKER:
         return Finding("marker", "keep", marker, MOST_MARKER, f"bright marks beside the hand take {marker:.0%} of the film: marker, plate or edge")
     return None

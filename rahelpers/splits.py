@@ -9,6 +9,7 @@ from sklearn.model_selection import train_test_split
 SPLITS = ("train", "validation", "test", "external")
 FEW_FILMS = 10  # of a class in a split: below it an AUC means nothing
 FEW_PATIENTS = 30  # of a class in a split: below it the 95 % interval of an AUC of 0.8 is wider than 0.2 (Hanley and McNeil, Radiology 1982;143:29)
+UNLIKE_CENTRES = 0.3  # how far the share of positives may differ between hospitals
 UNLIKE_SHARE = 0.1  # how far the share of positives may differ between train and test
 
 
@@ -101,6 +102,9 @@ def warn_about_splits(manifest: pd.DataFrame) -> list[str]:
                 warnings.append(f"{patients} {name} patients in {split}: the interval of an AUC will be wider than 0.2; expected at least {FEW_PATIENTS}")
         if split in ("validation", "test") and abs(shares[split] - shares["train"]) > UNLIKE_SHARE:
             warnings.append(f"{shares[split]:.0%} positive films in {split}, {shares['train']:.0%} in train: the splits are not alike")
+    both = int((manifest.groupby("patient_id")["label"].nunique() > 1).sum())
+    if both:
+        warnings.append(f"patients with films of both classes: {both}. True of one hand, or a label that is wrong?")
     return warnings + _warn_about_centres(manifest)
 
 
@@ -113,6 +117,11 @@ def _warn_about_centres(manifest: pd.DataFrame) -> list[str]:
     for centre, row in share.iterrows():
         if row["mean"] in (0, 1) and row["size"] >= FEW_FILMS:
             warnings.append(f"all {row['size']:.0f} films of {centre} are {'positive' if row['mean'] else 'negative'}: the hospital gives the label away")
+    large = share[(share["size"] >= FEW_FILMS) & ~share["mean"].isin([0, 1])]["mean"]
+    if len(large) > 1 and large.max() - large.min() > UNLIKE_CENTRES:
+        warnings.append(
+            f"{large.max():.0%} of the films of {large.idxmax()} are positive, {large.min():.0%} of {large.idxmin()}: the hospital tells much of the label"
+        )
     if "external" not in set(manifest["split"]):
         for centre, splits in known.groupby("centre")["split"]:
             if set(splits) == {"test"}:

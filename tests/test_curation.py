@@ -21,7 +21,7 @@ from rahelpers.curation import curate
 from rahelpers.film_cache import ArrayFile
 from rahelpers.phantom import make_patient, render
 from rahelpers.radiograph import Radiograph
-from rahelpers.sources import SourceItem
+from rahelpers.sources import SourceItem, check_source, list_films
 from rahelpers.splits import split_by_patient, warn_about_splits
 
 LABELS = [i % 2 for i in range(30)]
@@ -63,11 +63,49 @@ def test_planted_mistakes_are_found_and_said(planted):
         "22": cohort.excluded.set_index("image_id")["reason"]["22"], "24": "same content as 7 of patient p07, whose label is 1 and not 0"}  # fmt: skip
     assert "22.png" in cohort.excluded.set_index("image_id")["reason"]["22"]
     assert rows.loc["21", "action"] == "fix" and "inverted" in rows.loc["21", "reason"]
-    same = cohort.pairs[cohort.pairs["verdict"] == "same hand"]
-    assert same[["image_a", "image_b"]].to_numpy().tolist() == [["3", "20"]]
+    assert cohort.pairs[["image_a", "image_b", "verdict"]].to_numpy().tolist() == [["7", "24", "same file"], ["3", "20", "same hand"]]
     # both films count as one patient's, stand in one split, and say why
     assert rows.loc["3", "patient_id"] == rows.loc["20", "patient_id"] == "p03" and rows.loc["3", "split"] == rows.loc["20", "split"]
-    assert "same hand as 3 of patient p03" in rows.loc["20", "reason"]
+    assert "same hand as 3 of patient p03" in rows.loc["20", "reason"] and "its label is 1, here 0" in rows.loc["20", "reason"]
+
+
+def test_two_patients_who_share_a_file_are_one_in_every_split_and_every_film_of_theirs_says_so(films, tmp_path):
+    """An exact copy is left out; its owner's other films must not stand beside the original's in another split."""
+    table = pd.read_csv(films / "t.csv")
+    table.loc[table["image_id"] == 25, "who"] = "p24"  # the owner of the copy has another film
+    table.to_csv(tmp_path / "t.csv", index=False)
+    rows = curate(run_of(films, tmp_path, table=str(tmp_path / "t.csv"))).manifest.set_index("image_id")
+    assert rows.loc["25", "patient_id"] == rows.loc["7", "patient_id"] == "p07" and rows.loc["25", "split"] == rows.loc["7", "split"]
+    assert rows.loc["25", "action"] == "fix" and "patient p24 counts as p07" in rows.loc["25", "reason"]
+
+
+@pytest.mark.parametrize(("column", "row", "value", "words"), [
+    ("who", 4, "P03", "differ in upper and lower case alone"),
+    ("site", 0, "A", "external_centre='Oslo' has no film; hospitals of this source: A, B, C"),
+])  # fmt: skip
+def test_what_a_table_shows_is_refused_before_a_film_is_read(films, tmp_path, column, row, value, words):
+    table = pd.read_csv(films / "t.csv")
+    table.loc[row, column] = value
+    table.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match=words):
+        check_source(run_of(films, tmp_path, table=str(tmp_path / "t.csv"), external_centre="Oslo" if column == "site" else "").config)
+
+
+def test_blanks_are_no_label_and_spaces_no_other_patient(films, tmp_path):
+    table = pd.read_csv(films / "t.csv").assign(grade=["yes" if g else "no" for g in LABELS])
+    table.loc[0, "grade"] = "  "
+    table.loc[1, "who"] = " p01 "
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = list_films(run_of(films, tmp_path, table=str(tmp_path / "t.csv"), positive="yes").config)
+    assert found[0].fault == "no value in grade" and found[1].row["patient_id"] == "p01" and found[1].row["condition"] == "yes"
+
+
+def test_a_film_of_that_name_in_another_folder_is_not_taken(films, tmp_path):
+    table = pd.read_csv(films / "t.csv").assign(file=lambda t: t["image_id"].astype(str) + ".png")
+    table.loc[0, "file"], table.loc[1, "file"] = "wardB/0.png", "films/1.png"
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = list_films(run_of(films, tmp_path, table=str(tmp_path / "t.csv"), file_column="file").config)
+    assert "'wardB/0.png': no file of that name" in found[0].fault and found[1].row["file"] == "1.png"
 
 
 def test_no_film_vanishes(planted):
@@ -108,7 +146,7 @@ def test_the_datasheet_is_filled_from_the_data_and_open_where_it_cannot_be(plant
     text = (folder / "run" / "01_curate" / "datasheet.md").read_text()
     assert "- films: 28" in text and "- hospital: C 10, A 9, B 9" in text
     assert text.count("TO BE WRITTEN BY A PERSON") >= 8 and "same content as 7" in text
-    assert "1 pairs of films show one hand" in text
+    assert "Pairs that show one hand, or are one file, under two patients' names: 2; to be looked at: 0" in text
 
 
 def test_a_growing_array_file_is_an_ordinary_npy_file(tmp_path):

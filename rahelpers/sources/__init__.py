@@ -38,11 +38,15 @@ def source_fingerprint(config: RunConfig) -> dict[str, str]:
 
 
 def check_source(config: RunConfig) -> None:
-    """Refuse what can be refused before anything runs: missing folders and tables, unknown columns, rules that make one class.
+    """Refuse what can be refused before anything runs: missing folders and tables, unknown columns, rules that make one class, an unknown hospital.
 
     Raises
     ------
     ValueError
     """
-    if config.source != "phantom":
-        list_films(config)
+    if config.source == "phantom" and not config.external_centre:
+        return
+    centres = {film.row.get("centre", "") for film in list_films(config)} - {""}
+    if config.external_centre and config.external_centre not in centres:
+        known = f"hospitals of this source: {', '.join(sorted(centres))}" if centres else "no film has a hospital; name its column with --centre-column"
+        raise ValueError(f"external_centre={config.external_centre!r} has no film; {known}")

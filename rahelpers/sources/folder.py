@@ -92,8 +92,13 @@ def read_table(config: RunConfig) -> pd.DataFrame:
         raise ValueError(f"{config.id_column} must be unique and not empty: row {bad.index[0] + 2} has {bad.iloc[0]!r}")
     if table[config.patient_column].isna().any():
         raise ValueError(f"{config.patient_column} is empty in row {table.index[table[config.patient_column].isna()][0] + 2}")
+    values = table[config.label_column]
+    table[config.label_column] = values.mask(values.astype(str).str.strip() == "")  # a cell of blanks is an empty cell
     table["label"] = make_labels(table[config.label_column], config.positive)
-    table["image_id"], table["patient_id"] = ids, table[config.patient_column]
+    # words of the label column tell who the controls are; numbers would be too many kinds
+    table["condition"] = "" if pd.api.types.is_numeric_dtype(values) else table[config.label_column].fillna("").astype(str).str.strip()
+    table["image_id"], table["patient_id"] = ids, table[config.patient_column].str.strip()
+    _refuse_twin_patients(table["patient_id"])
     side = table[config.laterality_column].astype(str).str.upper().str[:1] if config.laterality_column else pd.Series("", table.index)
     table["laterality"] = side.where(side.isin(["L", "R"]), "")
     table["centre"] = table[config.centre_column].fillna("").astype(str) if config.centre_column else ""
@@ -104,6 +109,14 @@ def read_table(config: RunConfig) -> pd.DataFrame:
         if column not in table.columns or column == config.label_column:
             table[column] = np.nan if column == "age" else ""
     return table
+
+
+def _refuse_twin_patients(patients: pd.Series) -> None:
+    """Two spellings of one patient would stand in two splits."""
+    for _, spellings in patients.drop_duplicates().groupby(patients.str.casefold()):
+        if len(spellings) > 1:
+            (row, one), (other_row, other) = list(spellings.items())[:2]
+            raise ValueError(f"patients {one!r} (row {row + 2}) and {other!r} (row {other_row + 2}) differ in upper and lower case alone; write them alike")
 
 
 def _read_csv(key: str, path: str, types: dict[str, type]) -> pd.DataFrame:
@@ -174,10 +187,19 @@ def _find_films(table: pd.DataFrame, config: RunConfig) -> tuple[list[Path | Non
             found.append(None)
             why.append(f"{name!r} lies outside the image folder")
             continue
-        inside = path is not None and path.suffix.lower() in SUFFIXES and is_inside(path, root)
-        found.append(path if inside else _only_film(by_name, Path(name).name if config.file_column else name, root))
-        why.append("" if found[-1] else nothing)
+        inside = path is not None and is_inside(path, root)  # whatever its suffix: DICOM files often have none
+        film = path if inside else _only_film(by_name, Path(name).name if config.file_column else name, root)
+        if film is not None and config.file_column and not _ends_as(film, name):
+            film = None  # a file of that name in another folder may be another patient's
+        found.append(film)
+        why.append("" if film else f"{name!r}: {nothing}" if name else nothing)
     return found, why
+
+
+def _ends_as(film: Path, name: str) -> bool:
+    """Whether a film's path ends as the table says: 'images/7.png' under films/images, when `images` names that folder itself."""
+    said = Path(name).with_suffix("").parts
+    return film.with_suffix("").parts[-len(said) :] == said
 
 
 def _only_film(by_name: dict[str, set[Path]], name: str, root: Path) -> Path | None:
@@ -198,7 +220,7 @@ def list_films(config: RunConfig) -> list[FilmFile]:
     for record in table.to_dict("records"):
         path, label = record["path"], record["label"]
         row = {k: record[k] for k in ("image_id", "patient_id", "age", "sex", "centre")}
-        row |= {"file": text_of(path, root) if path else "", "label": None if np.isnan(label) else int(label), "condition": ""}
+        row |= {"file": text_of(path, root) if path else "", "label": None if np.isnan(label) else int(label), "condition": record["condition"]}
         fault = record["why"] if path is None else f"no value in {config.label_column}" if np.isnan(label) else ""
         joints = boxes[record["image_id"]].drop(columns="image_id") if record["image_id"] in boxes else no_joints()
         films.append(FilmFile(row, path, record["laterality"], joints, fault=fault))
