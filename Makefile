@@ -3,6 +3,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+PYTHONS := python3.12 python3.13
 
 .PHONY: run test check pythons lab panel notebooks lock clean help
 
@@ -18,7 +19,7 @@ check: $(STAMP)  ## the unit tests alone, without a browser
 	$(BIN)/python -m pytest -q tests -k "not browser"
 
 pythons:  ## `make check` on every other supported Python that this machine has, each in an environment of its own
-	@for p in python3.12 python3.13; do $$p -c "" 2>/dev/null || { echo "$$p is not on this machine"; continue; }; \
+	@for p in $(PYTHONS); do $$p -c "" 2>/dev/null || { echo "$$p is not on this machine"; continue; }; \
 	$(MAKE) --no-print-directory check PYTHON=$$p VENV=.venv-$$p || exit 1; done
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
