@@ -23,6 +23,7 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         (),
         (
             "phantom",
+            "native_stderr",
             "radiograph",
             "normalisation",
             "two_hands",
@@ -52,7 +53,7 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "explain",
         ),
     ),
-    "shap": ("05_shap", ("curate", "train"), ("inference", "subgroups", "model_card", "evaluation", "shap_regions", "scoreboard")),
+    "shap": ("05_shap", ("curate", "train"), ("inference", "shap_regions", "scoreboard")),
 }
 NOTEBOOK_OF = {"curate": "01_curate_data", "train": "02_train_vgg", "evaluate": "03_evaluate",
                "gradcam": "04_explain_gradcam", "shap": "05_explain_shap"}  # fmt: skip

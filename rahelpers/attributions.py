@@ -89,9 +89,13 @@ def compute_smoothgrad(model: keras.Model, images: np.ndarray, samples: int = 16
     ----------
     Smilkov et al., SmoothGrad, 2017 (arXiv 1706.03825), sec. 3.
     """
-    films = as_batch(images)
+    return np.stack([compute_input_gradient(model, copies).mean(axis=0) for copies in add_noise(as_batch(images), samples, noise, seed)])
+
+
+def add_noise(films: np.ndarray, samples: int, noise: float, seed: int) -> np.ndarray:
+    """Noisy copies of each film: float32 (n, samples, S, S, 1) of float32 (n, S, S, 1); the same noise for every film."""
     added = np.random.default_rng(seed).normal(0, noise, (samples, *films.shape[1:])).astype(np.float32)
-    return np.stack([compute_input_gradient(model, film + added).mean(axis=0) for film in films])
+    return films[:, None] + added
 
 
 def compute_occlusion(model: keras.Model, images: np.ndarray, patches: int = 12, fill: float = 0.5) -> np.ndarray:

@@ -29,7 +29,6 @@ from rahelpers.metrics import (
     predictive_values,
     share_interval,
 )
-from rahelpers.metrics import rate_interval as rate_interval  # steps 04 and 05 take it from here
 from rahelpers.model_card import describe_model, fill_checklist
 from rahelpers.splits import SPLITS
 from rahelpers.subgroups import compute_subgroups, say_few

@@ -15,7 +15,7 @@ from rahelpers.duplicates import Fingerprint, count_shared_details
 from rahelpers.sources import Film
 
 # Modules whose code decides what a curated film looks like.
-FILM_MODULES = ("phantom", "radiograph", "normalisation", "two_hands", "quality", "duplicates", "sources", "curate_film")
+FILM_MODULES = ("phantom", "native_stderr", "radiograph", "normalisation", "two_hands", "quality", "duplicates", "sources", "curate_film")
 FINGERPRINTS = 512  # held at once by a process
 
 

@@ -10,16 +10,15 @@ import stat
 import struct
 import subprocess
 import sys
-import threading
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from rahelpers.native_stderr import silence_native_stderr
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -81,7 +80,6 @@ numpy.save(pixels, dataset.pixel_array, allow_pickle=False)
 answer.write(pixels.getbuffer())
 answer.close()
 """
-_STDERR_LOCK = threading.Lock()
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # without one, Python prints Pillow's log of a bad TIFF to stderr
 
 
@@ -246,25 +244,6 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep libtiff and libpng, which print each complaint past Python's warnings, from stderr; what matters of it comes back as an error."""
-    with _STDERR_LOCK:  # of two threads at once, the second would restore what the first had silenced
-        try:
-            kept = os.dup(2)
-        except OSError:  # there is no stderr to keep quiet
-            yield
-            return
-        silence = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(silence, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(silence)
-
-
 # --- files ---
 
 
@@ -355,7 +334,7 @@ def _read_opened(picture: Image.Image, data: bytes) -> Radiograph:
     mode, bits = picture.mode, _bits_of(picture, data)
     white_is_zero = is_tiff and picture.tag_v2.get(262) == 0
     if is_tiff and picture.info.get("compression") != "raw":
-        with _quiet_stderr():
+        with silence_native_stderr():  # libtiff and libpng print each complaint; what matters of it comes back as an error
             picture.load()
     grey, colour, alpha = _grey_of(picture, data)
     if white_is_zero and mode not in ("1", "L", "P"):  # those Pillow inverts itself
@@ -445,7 +424,7 @@ def _decode_deep_png(data: bytes) -> np.ndarray:
             kept.append(data[place:end])
         place = end
     kept.append(b"\0\0\0\0IEND\xaeB`\x82")
-    with _quiet_stderr():
+    with silence_native_stderr():  # libtiff and libpng print each complaint; what matters of it comes back as an error
         samples = cv2.imdecode(np.frombuffer(b"".join(kept), np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.ndim != 3:
         raise RadiographError("the file is damaged (its 16-bit colours cannot be decoded)")

@@ -13,8 +13,8 @@ from skimage.segmentation import slic
 
 from rahelpers.artifacts import Run
 from rahelpers.curation import load_cohort
-from rahelpers.evaluation import rate_interval
 from rahelpers.inference import load_bundle, predict_logits
+from rahelpers.metrics import rate_interval
 from rahelpers.scoreboard import choose_films, explain_each, foreground
 from rahelpers.tensorflow_quiet import keras
 

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from rahelpers.attributions import add_noise
 from rahelpers.gradcam import find_output, flatten_network, require_one_logit
 from rahelpers.inference import as_batch
 from rahelpers.tensorflow_quiet import keras, tf
@@ -136,8 +137,7 @@ def tf_explain_smoothgrad(model: keras.Model, images: np.ndarray, samples: int =
     from tf_explain.core.smoothgrad import SmoothGrad
 
     films = as_batch(images)
-    added = np.random.default_rng(seed).normal(0, noise, (samples, *films.shape[1:])).astype(np.float32)
-    noisy = (films[:, None] + added[None]).reshape(-1, *films.shape[1:])
+    noisy = add_noise(films, samples, noise, seed).reshape(-1, *films.shape[1:])
     return np.asarray(SmoothGrad.get_averaged_gradients(tf.constant(noisy), _view(model, probabilities=True), POSITIVE, samples))[..., 0]
 
 

@@ -15,9 +15,8 @@ from rahelpers.evaluation import (
     load_predictions,
     load_table,
     metrics_table,
-    rate_interval,
 )
-from rahelpers.metrics import compute_auc
+from rahelpers.metrics import compute_auc, rate_interval
 from rahelpers.splits import FEW_FILMS
 from rahelpers.subgroups import compute_subgroups
 from rahelpers.training import choose_operating_point, fit_calibration
