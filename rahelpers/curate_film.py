@@ -12,15 +12,14 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.duplicates import Fingerprint, fingerprint_of
-from rahelpers.normalisation import Geometry, NetworkInput, make_thumbnail, to_network_input
-from rahelpers.quality import Finding, check_film, measure_surroundings, two_hands
+from rahelpers.normalisation import Geometry, make_thumbnail
+from rahelpers.quality import Finding, check_film, measure_surroundings
 from rahelpers.radiograph import Radiograph
 from rahelpers.sources import JOINT_COLUMNS, Film, SourceItem
-from rahelpers.two_hands import find_two_hands
+from rahelpers.two_hands import OneHand, cut_hands
 
 THUMBNAIL = 160  # pixels: a film that somebody should look at
 CORNERS = ["x0", "y0", "x1", "y1"]
-WHOLE_FILM = ""
 
 
 @dataclass(frozen=True)
@@ -81,18 +80,14 @@ def curate_film(film: Film, size: int, with_fingerprint: bool = True) -> list[Ha
     item = film.read()
     if item.radiograph is None:
         return [Hand(item.row, item.fault)]
-    whole = to_network_input(item.radiograph, size)
-    windows = find_two_hands(item.radiograph.image, whole.hand.mask)
-    if windows is None:
-        return [_curate_hand(item, item.radiograph, whole, WHOLE_FILM, with_fingerprint)]
-    lying = windows[0][2:] == windows[1][2:]
-    hands = []
-    for window, place, side in zip(windows, ("upper", "lower") if lying else ("left", "right"), ("", "") if lying else ("L", "R"), strict=True):
-        radiograph = dataclasses.replace(item.radiograph, laterality=side)
-        part = dataclasses.replace(item, row=item.row | {"image_id": f"{item.row['image_id']}_{place}"}, joints=_inside(item.joints, window, radiograph))
-        seen = to_network_input(radiograph, size, window=window)
-        hands.append(_curate_hand(part, radiograph, seen, place, with_fingerprint))
-    return hands
+    hands = cut_hands(item.radiograph, size)
+    return [_curate_hand(_part_of(item, hand) if hand.place else item, hand, with_fingerprint) for hand in hands]
+
+
+def _part_of(item: SourceItem, hand: OneHand) -> SourceItem:
+    """What belongs to one hand of two: a name of its own, and its joints."""
+    row = item.row | {"image_id": f"{item.row['image_id']}_{hand.place}"}
+    return dataclasses.replace(item, row=row, joints=_inside(item.joints, hand.window, hand.film))
 
 
 def _inside(joints: pd.DataFrame, window: tuple[int, int, int, int], film: Radiograph) -> pd.DataFrame:
@@ -102,15 +97,14 @@ def _inside(joints: pd.DataFrame, window: tuple[int, int, int, int], film: Radio
     return joints[(y >= window[0]) & (y < window[1]) & (x >= window[2]) & (x < window[3])]
 
 
-def _curate_hand(item: SourceItem, film: Radiograph, seen: NetworkInput, part: str, with_fingerprint: bool) -> Hand:
-    findings = check_film(film, seen)
-    if part:
-        findings = sorted([*findings, two_hands(part, film.laterality)], key=lambda f: f.rank)
+def _curate_hand(item: SourceItem, hand: OneHand, with_fingerprint: bool) -> Hand:
+    film, seen = hand.film, hand.seen
+    findings = check_film(film, seen, hand.place)
     height, width = film.image.shape
     origin = film.provenance
     marker, border = measure_surroundings(film, seen)
     row = item.row | {
-        "laterality": film.laterality, "width": width, "height": height, "spacing_mm": film.spacing_mm, "part": part,
+        "laterality": film.laterality, "width": width, "height": height, "spacing_mm": film.spacing_mm, "part": hand.place,
         "file_format": origin.format, "bits_stored": origin.bits_stored, "stored_colour": origin.colour,
         "marker": round(marker, 4), "border": round(border, 4),
     }  # fmt: skip

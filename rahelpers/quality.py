@@ -55,7 +55,7 @@ class Finding:
         return -ACTIONS.index(self.action)
 
 
-def check_film(film: Radiograph, seen: NetworkInput) -> list[Finding]:
+def check_film(film: Radiograph, seen: NetworkInput, place: str = "") -> list[Finding]:
     """Every finding on one film, the severest first; empty where nothing is wrong.
 
     Parameters
@@ -64,8 +64,11 @@ def check_film(film: Radiograph, seen: NetworkInput) -> list[Finding]:
         As read.
     seen : NetworkInput
         The same film as the network gets it.
+    place : str
+        Which hand of a film with two it is: left, right, upper or lower; '' where the film shows one.
     """
     found = [finding for check in CHECKS if (finding := check(film, seen))]
+    found += [two_hands(place, film.laterality)] if place else []
     return sorted(found, key=lambda f: f.rank)
 
 

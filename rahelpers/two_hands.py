@@ -2,15 +2,73 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
+
 import numpy as np
 
-from rahelpers.normalisation import SURE_CONTRAST, TURN_CONFIDENCE, Window, bounds, find_hand, find_turn, normalise_intensity
+from rahelpers.normalisation import (
+    SURE_CONTRAST,
+    TURN_CONFIDENCE,
+    NetworkInput,
+    Window,
+    bounds,
+    find_hand,
+    find_turn,
+    normalise_intensity,
+    to_network_input,
+)
+from rahelpers.radiograph import Radiograph
 
 NARROW = 0.62  # of the film: a hand that takes less, and lies to one side, may have a neighbour
 LIKE = (0.5, 2.0)  # area of one hand against the other's: of 450 films put together of two real hands, 0.6 to 1.7
 WIDE = 1.1  # width to height of a film whose two hands may touch
 LEAST_SIDE = 24  # pixels of a part
 CUT_SHARE = 0.12  # of the height: what a cut between two hands that touch may go through
+
+
+@dataclass(frozen=True)
+class OneHand:
+    """One hand of a film.
+
+    Attributes
+    ----------
+    place : str
+        Where it lies on a film of two: left, right, upper or lower; '' where the film shows one.
+    film : Radiograph
+        The whole film; its laterality is this hand's.
+    window : (top, bottom, left, right)
+        The part of the film that is this hand's, pixels.
+    seen : NetworkInput
+    """
+
+    place: str
+    film: Radiograph
+    window: Window
+    seen: NetworkInput
+
+
+def cut_hands(film: Radiograph, size: int, mirror_right: bool = True) -> list[OneHand]:
+    """The hands of a film: one, or two. On a PA view of both, as it hangs, the left hand lies on the left.
+
+    Parameters
+    ----------
+    film : Radiograph
+    size : int
+        Side of the network's square, pixels.
+    mirror_right : bool
+        See `to_network_input`.
+    """
+    whole = to_network_input(film, size, mirror_right)
+    windows = find_two_hands(film.image, whole.hand.mask)
+    if windows is None:
+        return [OneHand("", film, (0, film.image.shape[0], 0, film.image.shape[1]), whole)]
+    lying = windows[0][2:] == windows[1][2:]
+    hands = []
+    for window, place, side in zip(windows, ("upper", "lower") if lying else ("left", "right"), ("", "") if lying else ("L", "R"), strict=True):
+        own = dataclasses.replace(film, laterality=side)
+        hands.append(OneHand(place, own, window, to_network_input(own, size, mirror_right, window)))
+    return hands
 
 
 def find_two_hands(image: np.ndarray, mask: np.ndarray) -> tuple[Window, Window] | None:

@@ -127,7 +127,7 @@ def test_a_second_run_reads_no_film_again_and_gives_the_same_bytes(films, plante
         raise AssertionError("a film was curated again")
 
     monkeypatch.setattr(curation, "map_in_order", lambda function, jobs, *_: [function(j) for j in jobs])
-    monkeypatch.setattr("rahelpers.curate_film.to_network_input", refuse)
+    monkeypatch.setattr("rahelpers.curate_film.cut_hands", refuse)
     curate(run_of(films, folder, "again", seed=7))
     for name in ("manifest.csv", "images.npy", "quality.csv", "pairs.csv", "joints.csv"):
         assert (folder / "again" / "01_curate" / name).read_bytes() == (folder / "run" / "01_curate" / name).read_bytes(), name
