@@ -17,8 +17,8 @@ from rahelpers.config import CONFIG_KEYS, PROFILES, SOURCES, make_config, near_m
 from rahelpers.data_cli import data
 
 # Options of `run` that are shorthand for a configuration value.
-SHORTHAND = ("images", "table", "id_column", "file_column", "patient_column", "label_column", "positive", "laterality_column", "centre_column",
-             "external_centre", "dask", "boxes", "task", "architecture", "weights")  # fmt: skip
+SHORTHAND = ("images", "table", "id_column", "file_column", "patient_column", "label_column", "positive", "laterality_column", "age_column",
+             "sex_column", "centre_column", "external_centre", "dask", "boxes", "task", "architecture", "weights")  # fmt: skip
 PATHS = ("images", "table", "boxes")
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 

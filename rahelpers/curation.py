@@ -26,13 +26,13 @@ from rahelpers.workers import map_in_order, run_job
 
 CONFIG_KEYS = (
     "source", "seed", "n_patients", "spectrum", "image_size", "task", "test_fraction", "validation_fraction", "images", "table", "id_column",
-    "file_column", "patient_column", "label_column", "positive", "laterality_column", "centre_column", "external_centre", "stratify_centre",
-    "boxes", "max_films",
+    "file_column", "patient_column", "label_column", "positive", "laterality_column", "age_column", "sex_column", "centre_column",
+    "external_centre", "stratify_centre", "boxes", "max_films",
 )  # fmt: skip
 PORTION = 128  # films between two looks at the cache
 GALLERY = 240  # thumbnails of films with a finding
 
-TEXT_COLUMNS = ("laterality", "file", "condition", "centre", "part", "file_format", "stored_colour", "reason")  # may be empty
+TEXT_COLUMNS = ("laterality", "sex", "file", "condition", "centre", "part", "file_format", "stored_colour", "reason")  # may be empty
 QUALITY_COLUMNS = ["image_id", "check", "action", "value", "limit", "words", "picture"]
 MANIFEST_SCHEMA = pa.DataFrameSchema(
     {
@@ -297,10 +297,7 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
     ValueError
         If a column or value is not as the schema says, or a patient stands in two splits.
     """
-    manifest = manifest.assign(
-        sex=manifest["sex"].fillna("").astype(str).str.upper().str[:1].where(lambda s: s.isin(["F", "M"]), ""),
-        **{column: manifest[column].fillna("") for column in TEXT_COLUMNS},
-    )
+    manifest = manifest.assign(**{column: manifest[column].fillna("") for column in TEXT_COLUMNS})
     try:
         manifest = MANIFEST_SCHEMA.validate(manifest, lazy=True)
     except pa.errors.SchemaErrors as error:
@@ -320,7 +317,7 @@ def load_cohort(run: Run) -> Cohort:
     MissingArtefact
         If step 01 has not been run.
     """
-    text = dict.fromkeys(("image_id", "patient_id", "sex", *TEXT_COLUMNS), str)
+    text = dict.fromkeys(("image_id", "patient_id", *TEXT_COLUMNS), str)
     path = run.file("curate", "manifest.csv")
     manifest = check_manifest(pd.read_csv(path, dtype=text, keep_default_na=True))
 

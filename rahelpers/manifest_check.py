@@ -12,9 +12,11 @@ import pandera.pandas as pa
 from rahelpers.config import near_match
 from rahelpers.curation import MANIFEST_SCHEMA
 from rahelpers.sources.folder import read_checked_csv
+from rahelpers.sources.words import read_ages, read_sex, read_side
 
 MOST_FAULTS = 200  # of one kind: a column of the wrong file is one mistake, not ten thousand
 NEVER_EMPTY = ("image_id", "patient_id")  # the schema takes '' for text
+TABLE_READERS = ((("age", "alter"), read_ages), (("sex", "gender", "geschlecht"), read_sex), (("side", "laterality", "hand", "seite"), read_side))
 # What a check of the schema asks for, in words; what is not here is given as pandera names it.
 EXPECTED = (
     (r"isin\((.*)\)", r"one of \1"),
@@ -49,11 +51,27 @@ def explain_faults(manifest_csv: Path | str) -> list[str]:
         text = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False, index_col=False)
     except ValueError as error:
         return [str(error)]
+    if not {"split", "sha256"} & set(table.columns):
+        return explain_table_faults(table)
     faults = _column_faults(list(table.columns))
     numbers, number_faults, bad = _read_numbers(text)
     faults += number_faults + _empty_faults(text)
     faults += _value_faults(text, numbers, bad)
     return faults + _leak_faults(text)
+
+
+def explain_table_faults(table: pd.DataFrame) -> list[str]:
+    """Faults of a table that is no manifest yet, as the folder source would refuse them: cells of age, sex and side that are not understood.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns are known by their usual names, in English or German.
+    """
+    found = {str(c): reader for c in table.columns for names, reader in TABLE_READERS if str(c).strip().casefold() in names}
+    faults = [fault for column, reader in found.items() for fault in reader(table[column]).faults(column)[:MOST_FAULTS]]
+    read = f"as a table of your own films; columns that were read: {', '.join(found) or 'none'}"
+    return [*faults, f"this is no manifest (it has neither split nor sha256): it was checked {read}. Labels and films are checked by `rahelpers run`"]
 
 
 def _column_faults(columns: list[str]) -> list[str]:
@@ -109,7 +127,8 @@ def _value_faults(text: pd.DataFrame, numbers: dict[str, pd.Series], bad: set[tu
     except pa.errors.SchemaErrors as error:
         cases = error.failure_cases
         rows = [(c.index, c.column, str(c.check)) for c in cases.itertuples(index=False) if not pd.isna(c.index)]
-        faults = [(int(i), name, _fault(int(i), name, text[name].iloc[int(i)], _words(check))) for i, name, check in rows if (int(i), name) not in bad]
+        cells = [(int(i), name, text[name].iloc[int(i)], check) for i, name, check in rows if (int(i), name) not in bad]
+        faults = [(row, name, _fault(row, name, cell, _words(check) + _meant(name, cell))) for row, name, cell, check in cells]
         return [fault for *_, fault in sorted(faults)][:MOST_FAULTS]
     return []
 
@@ -119,6 +138,13 @@ def _words(check: str) -> str:
         if re.fullmatch(pattern, check):
             return re.sub(pattern, words, check)
     return check
+
+
+def _meant(column: str, cell: str) -> str:
+    """The code for a word that the folder source would understand."""
+    reader = {"sex": read_sex, "laterality": read_side}.get(column)
+    code = reader(pd.Series([cell])).values.iloc[0] if reader else ""
+    return f"; write {code}" if code else ""
 
 
 def _fault(row: int, column: str, value: str, expected: str) -> str:

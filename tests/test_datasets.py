@@ -23,8 +23,9 @@ from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES
 from rahelpers.sources import list_films, ram_h1200, ram_w600, rsna_bone_age, source_fingerprint
 from rahelpers.sources.film import decode_masks
 from rahelpers.sources.folder import read_table
-from rahelpers.sources.public import audit_official_split, read_age, side_of
+from rahelpers.sources.public import audit_official_split, side_of
 from rahelpers.sources.walk import find_files
+from rahelpers.sources.words import read_ages, read_sex, read_side
 
 HEIGHT, WIDTH = 90, 80
 N = 30
@@ -428,9 +429,46 @@ def test_rsna_faults_and_headers(tmp_path):
         rsna_bone_age.read_dataset(root)
 
 
-@pytest.mark.parametrize(("value", "age"), [("063Y", 63), ("63", 63), ("63.0", 63), ("018M", 1.5), ("old", None), (None, None), ("200", None)])
+@pytest.mark.parametrize(("value", "age"), [("063Y", 63), ("63", 63), (63.0, 63), (" 63,5 ", 63.5), ("018M", 1.5), ("0", 0), (None, None), ("n/a", None),
+                                            ("k. A.", None)])  # fmt: skip
 def test_ages(value, age):
-    assert read_age(value) == age if age is not None else np.isnan(read_age(value))
+    reading = read_ages(pd.Series([value], dtype=object))
+    assert reading.unread.empty and (reading.values.iloc[0] == age if age is not None else reading.values.isna().all())
+
+
+@pytest.mark.parametrize("value", ["old", "200", "-5", "1961", ">90", "63 J", "12.03.1961", True, "٦٣", "1e1", "inf"])
+def test_an_age_that_is_none_is_named_with_its_row(value):
+    reading = read_ages(pd.Series([50, value, None], dtype=object))
+    assert reading.values.tolist()[0] == 50 and reading.values.isna().tolist() == [False, True, True]
+    assert reading.faults("age")[0].startswith("row 3, column age: ") and len(reading.faults("age")) == 1
+    with pytest.raises(ValueError, match="column age: row 3 has .*; expected years from 0 to 120"):
+        reading.refuse("age")
+
+
+WRITTEN = {"F": ("F", "w", "Weiblich", "weibl.", " FEMALE ", "Frau", "Mädchen", "femme"), "M": ("m", "Mann", "männlich", "MÄNNLICH", "male", "homme"),
+           "": ("", None, "?", "unbekannt", "k. A.", "divers", "O")}  # fmt: skip
+SIDES = {
+    "L": ("l", "LEFT", "links", "li.", "linke Hand", "left_hand", "gauche"),
+    "R": ("R", "right", "re", "Rechte Hand", "droite"),
+    "": ("both", "bds.", None, "-"),
+}
+
+
+@pytest.mark.parametrize(("reader", "said"), [(read_sex, WRITTEN), (read_side, SIDES)])
+def test_words_of_sex_and_side(reader, said):
+    for code, words in said.items():
+        reading = reader(pd.Series(words, dtype=object))
+        assert set(reading.values) == {code} and reading.unread.empty
+
+
+@pytest.mark.parametrize("reader", [read_sex, read_side])
+@pytest.mark.parametrize("values", [[1, 2], [1.0, None, 2.0], ["Rücken", "wer"], [True, False], ["FM", "L/R"]])
+def test_codes_and_other_words_are_not_guessed(reader, values):
+    """'Rücken' began with R, and so was a right hand; 1 and 2 are men and women in ISO 5218, and the other way round elsewhere."""
+    reading = reader(pd.Series(values, dtype=object))
+    assert set(reading.values) == {""} and len(reading.unread) == 2
+    with pytest.raises(ValueError, match="column c: row 2 has .*, row [34] has .*; expected"):
+        reading.refuse("c")
 
 
 # ------------------------------------------------------------------ records and the command
@@ -576,7 +614,7 @@ def test_every_fault_is_named_with_row_column_value_and_what_is_expected(manifes
         t.loc[0, "label"], t.loc[1, "label"], t.loc[2, "label"], t.loc[3, "label"] = "2", "yes", "", "0.5"
         t.loc[4, "age"], t.loc[5, "sex"], t.loc[6, "sha256"], t.loc[7, "split"] = "600", "X", "abc", "exam"
         t.loc[8, "image_id"], t.loc[9, "patient_id"], t.loc[10, "width"] = t.loc[11, "image_id"], "", "0"
-        t.loc[12, "age"] = "old"
+        t.loc[12, "age"], t.loc[13, "sex"] = "old", "weiblich"
 
     faults = explain_faults(changed(manifest, tmp_path / "m.csv", spoil))
     text = "\n".join(faults)
@@ -594,6 +632,7 @@ def test_every_fault_is_named_with_row_column_value_and_what_is_expected(manifes
         "row 11, column patient_id: ''; expected a value",
         "row 12, column width: '0'; expected a number of at least 1",
         "row 14, column age: 'old'; expected a number",
+        "row 15, column sex: 'weiblich'; expected one of ['F', 'M', '']; write F",
     ):
         assert part in text, f"{part} not in\n{text}"
 
@@ -607,6 +646,14 @@ def test_leaks_missing_and_unknown_columns(manifest, tmp_path):
     assert re.search(r"patient \S+ stands in 2 splits: row \d+ is \w+, row \d+ is \w+; expected one", text) and "file content" in text
     text = "\n".join(explain_faults(changed(manifest, tmp_path / "n.csv", lambda t: t.rename(columns={"label": "lable"}, inplace=True))))
     assert "row 1: column label is missing; did you mean 'lable'?" in text
+
+
+def test_a_table_that_is_no_manifest_yet_is_checked_as_one_of_own_films(tmp_path):
+    (tmp_path / "t.csv").write_text("image_id,Geschlecht,Alter,Seite,ra\na,weiblich,63,links,1\nb,2,1961,hinten,0\n", encoding="utf-8")
+    result = CliRunner().invoke(main, ["data", "check", str(tmp_path / "t.csv")])
+    for part in ("row 3, column Geschlecht: '2'", "row 3, column Alter: 1961; expected years", "row 3, column Seite: 'hinten'; expected L, R", "no manifest"):
+        assert part in result.output
+    assert result.exit_code == 1 and "row 2" not in result.output
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from PIL import Image
 from rahelpers.artifacts import Run
 from rahelpers.config import make_config
 from rahelpers.curation import curate
+from rahelpers.sources import check_source
 from rahelpers.sources.folder import make_labels, read_boxes, read_table
 from rahelpers.splits import find_leaks, split_by_patient
 
@@ -77,11 +78,27 @@ def test_bad_films_are_listed_and_good_ones_kept(folder):
     assert "RA" not in cohort.manifest.to_csv()
 
 
-def test_a_value_out_of_range_names_its_film(folder):
-    """Age in months, in a table whose film 4 is missing: a row number of the manifest would point at another film."""
-    pd.read_csv(folder / "t.csv").assign(age=[600 if i == 20 else 50 for i in range(30)]).to_csv(folder / "t.csv", index=False)
-    with pytest.raises(ValueError, match="manifest: film 20, column age: 600"):
-        curate(Run(make_config(**settings(folder))))
+@pytest.mark.parametrize(("column", "cells", "option", "match"), [
+    ("age", {20: "600", 21: "old"}, {}, r"column age: row 22 has '?600'?, row 23 has 'old'; expected years from 0 to 120"),
+    ("Sex", {i: "1" for i in range(30)}, {}, r"column Sex: row 2 has 1, row 3 has 1, row 4 has 1, and 27 more rows are like that; expected F, M"),
+    ("Geschlecht", {4: "Tier"}, {"sex_column": "Geschlecht"}, r"column Geschlecht: row 6 has 'Tier'"),
+    ("Seite", {9: "Rücken"}, {"laterality_column": "Seite"}, r"column Seite: row 11 has 'Rücken'; expected L, R"),
+])  # fmt: skip
+def test_a_cell_that_is_not_understood_names_its_row(folder, column, cells, option, match):
+    table = pd.read_csv(folder / "t.csv")
+    table.assign(**{column: [cells.get(i, "") for i in range(30)]}).to_csv(folder / "t.csv", index=False)
+    with pytest.raises(ValueError, match=match):
+        check_source(make_config(**settings(folder, **option)))
+
+
+def test_age_sex_and_side_in_other_words_reach_the_manifest(folder):
+    table = pd.read_csv(folder / "t.csv")
+    words = {"AGE": ["63,5", "018M", ""], "Geschlecht": ["weiblich", "Mann", "k. A."], "Seite": ["links", "re.", "beide"]}
+    table.assign(**{name: [said[i % 3] for i in range(30)] for name, said in words.items()}).to_csv(folder / "t.csv", index=False)
+    config = make_config(**settings(folder, sex_column="Geschlecht", laterality_column="Seite"))
+    rows = curate(Run(config)).manifest.set_index("image_id")
+    assert rows.loc[["0", "1", "2"], ["sex", "laterality"]].to_numpy().tolist() == [["F", "L"], ["M", "R"], ["", ""]]
+    assert rows.loc[["0", "1"], "age"].tolist() == [63.5, 1.5] and np.isnan(rows.loc["2", "age"])
 
 
 def test_titles_never_say_ra_for_another_task(folder):

@@ -16,6 +16,7 @@ from rahelpers.artifacts import sha256_of
 from rahelpers.config import RunConfig, near_match
 from rahelpers.sources.film import JOINT_COLUMNS, JOINT_SCHEMA, FilmFile, first_fault, no_joints
 from rahelpers.sources.walk import find_files, is_inside, listing_hash, text_of
+from rahelpers.sources.words import read_ages, read_sex, read_side
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
@@ -69,7 +70,7 @@ def make_labels(values: pd.Series, positive: str) -> pd.Series:
 
 
 def read_table(config: RunConfig) -> pd.DataFrame:
-    """The folder source's table, checked: columns exist, ids are unique, labels make two classes.
+    """The folder source's table, checked: columns exist, ids are unique, labels make two classes, age, sex and side are understood.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def read_table(config: RunConfig) -> pd.DataFrame:
         if (key != "boxes" or config.boxes) and not (path.is_dir() if key == "images" else path.is_file()):
             raise ValueError(f"{key}={path}: there is no such {'folder' if key == 'images' else 'file'}")
     table = _read_csv("table", config.table, {config.id_column: str, config.patient_column: str})
-    for key in ("id_column", "patient_column", "label_column", "file_column", "laterality_column", "centre_column"):
+    for key in ("id_column", "patient_column", "label_column", "file_column", "laterality_column", "centre_column", "age_column", "sex_column"):
         column = getattr(config, key)
         if column and column not in table.columns:
             raise ValueError(f"{key}={column!r} is not a column of {Path(config.table).name}{near_match(column, list(table.columns))}{_other_comma(table)}")
@@ -99,16 +100,22 @@ def read_table(config: RunConfig) -> pd.DataFrame:
     table["condition"] = "" if pd.api.types.is_numeric_dtype(values) else table[config.label_column].fillna("").astype(str).str.strip()
     table["image_id"], table["patient_id"] = ids, table[config.patient_column].str.strip()
     _refuse_twin_patients(table["patient_id"])
-    side = table[config.laterality_column].astype(str).str.upper().str[:1] if config.laterality_column else pd.Series("", table.index)
-    table["laterality"] = side.where(side.isin(["L", "R"]), "")
+    age, sex = (_covariate_column(table, getattr(config, f"{name}_column"), name, config.label_column) for name in ("age", "sex"))
+    side = config.laterality_column
+    table["laterality"] = read_side(table[side]).refuse(side) if side else ""
+    table["age"] = read_ages(table[age]).refuse(age) if age else np.nan
+    table["sex"] = read_sex(table[sex]).refuse(sex) if sex else ""
     table["centre"] = table[config.centre_column].fillna("").astype(str) if config.centre_column else ""
     table["path"], table["why"] = _find_films(table, config)
     if config.max_films and len(table) > config.max_films:
         table = table.sample(config.max_films, random_state=config.seed).sort_index()
-    for column in ("age", "sex"):
-        if column not in table.columns or column == config.label_column:
-            table[column] = np.nan if column == "age" else ""
     return table
+
+
+def _covariate_column(table: pd.DataFrame, named: str, usual: str, label_column: str) -> str:
+    """The column of age or sex: the named one, else one that is called so, in capitals or not; '' where there is none, or it makes the label."""
+    found = named or next((c for c in sorted(table.columns, reverse=True) if str(c).strip().casefold() == usual), "")
+    return "" if found == label_column else found
 
 
 def _refuse_twin_patients(patients: pd.Series) -> None:

@@ -14,6 +14,7 @@ from rahelpers.config import RunConfig, near_match
 from rahelpers.sources.film import JOINT_COLUMNS, JOINT_SCHEMA, FilmFile, no_joints
 from rahelpers.sources.folder import make_labels
 from rahelpers.sources.walk import text_of
+from rahelpers.sources.words import read_ages, read_sex, show_cell
 
 OFFICIAL_SPLITS = ("train", "val", "validation", "test")
 TABLE_COLUMNS = ("image_id", "patient_id", "path", "laterality", "centre", "age", "sex", "official_split", "why")
@@ -83,7 +84,7 @@ def side_of(stem: str) -> str:
 
 
 def read_metadata(path: Path, required: Mapping[str, tuple[str, ...]], optional: Mapping[str, tuple[str, ...]]) -> pd.DataFrame:
-    """The metadata workbook with our column names, one row a study, indexed by the bare stem.
+    """The metadata workbook with our column names, one row a study, indexed by the bare stem. `unread`: what of age and sex was not understood.
 
     Parameters
     ----------
@@ -117,8 +118,11 @@ def read_metadata(path: Path, required: Mapping[str, tuple[str, ...]], optional:
     for ours in optional:
         if ours not in table.columns:
             table[ours] = np.nan
-    table["age"] = table["age"].map(read_age)
-    table["sex"] = table["sex"].astype(str).str.strip().str.upper().str[:1].where(lambda s: s.isin(["F", "M"]), "")
+    lost = []
+    for ours, reading in (("age", read_ages(table["age"])), ("sex", read_sex(table["sex"]))):
+        table[ours] = reading.values
+        lost.append(reading.unread.map(lambda value, name=ours: f"{name} {show_cell(value)}"))
+    table["unread"] = pd.concat(lost).groupby(level=0).agg(", ".join).reindex(table.index, fill_value="")
     if "is_ra" in table.columns:
         table["is_ra"] = _read_truth(table["is_ra"], path)
     return table.drop_duplicates("stem").set_index("stem")
@@ -132,13 +136,10 @@ def _read_truth(values: pd.Series, path: Path) -> pd.Series:
     return words.map(TRUTH).astype(float)
 
 
-def read_age(value: object) -> float:
-    """Age in years from '63', '63.0', or DICOM's '063Y' and '018M'; NaN where it is none of these."""
-    found = re.fullmatch(r"\s*(\d{1,3})(?:\.0*)?\s*([YyMm]?)\s*", str(value))
-    if not found:
-        return float("nan")
-    years = int(found.group(1)) / (12 if found.group(2).upper() == "M" else 1)
-    return years if years <= 120 else float("nan")
+def unread_notes(metadata: pd.DataFrame) -> list[str]:
+    """A sentence for each kind of cell of a metadata table that was not understood, and so counts as not known."""
+    counts = metadata.loc[metadata["unread"] != "", "unread"].value_counts()
+    return [f"Metadata.xlsx: {words} is not understood and counts as not known, in {n} rows" for words, n in counts.items()]
 
 
 def sum_of_scores(scores: Mapping[str, float], n_sites: int, what: str) -> tuple[float, float, str]:

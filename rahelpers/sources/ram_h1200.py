@@ -26,6 +26,7 @@ from rahelpers.sources.public import (
     side_of,
     split_notes,
     sum_of_scores,
+    unread_notes,
 )  # fmt: skip
 from rahelpers.sources.walk import find_files, listing_hash
 
@@ -304,4 +305,4 @@ def _notes(table: pd.DataFrame, metadata: pd.DataFrame, joints: dict[str, list[d
     without = sum(not len(joints[name]) for name in there["image_id"])
     if without:
         notes.append(f"{without} films have no joint boxes (no bone masks, or no scores): their scores are in the sums alone")
-    return notes + split_notes(table, ("erosive", "is_ra"))
+    return notes + unread_notes(metadata) + split_notes(table, ("erosive", "is_ra"))

@@ -26,6 +26,7 @@ from rahelpers.sources.public import (
     side_of,
     split_notes,
     sum_of_scores,
+    unread_notes,
 )  # fmt: skip
 from rahelpers.sources.walk import find_files, listing_hash
 
@@ -241,4 +242,4 @@ def _notes(table: pd.DataFrame, metadata: pd.DataFrame) -> list[str]:
     unscored = there[there["why"] != ""]
     notes = [f"{len(unscored)} films have no usable scores, such as {unscored['image_id'].iloc[0]}"] if len(unscored) else []
     notes += [f"{name}: not in Metadata.xlsx" for name in there["image_id"] if bare_stem(name) not in metadata.index]
-    return notes + split_notes(table, ("erosive", "is_ra"))
+    return notes + unread_notes(metadata) + split_notes(table, ("erosive", "is_ra"))
