@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import confusion_matrix
 
 from rahelpers.abstention import compute_abstention_curve, score_sets
 from rahelpers.artifacts import Run, Step
@@ -15,7 +15,6 @@ from rahelpers.metrics import (
     LEVEL,
     adjust_prevalence,
     auc_interval,
-    bootstrap_interval,
     bootstrap_intervals,
     compute_average_precision,
     compute_brier,
@@ -345,53 +344,3 @@ def metrics_table(metrics: dict[str, Any]) -> pd.DataFrame:
             "positive / negative patients": f"{counts['patients_positive']} / {counts['patients_negative']}",
         }
     return pd.DataFrame(columns).rename_axis(metrics["title"], axis="columns")
-
-
-KINDS = 3  # hospitals and file formats that are tried as facts, the most common
-
-
-def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: int) -> pd.DataFrame:
-    """How well facts of the file, the person and the picture as a whole predict the label, each alone.
-
-    Parameters
-    ----------
-    manifest : DataFrame, n rows
-    images : uint8 array (n, S, S)
-    n, seed : int
-        Bootstrap resamples and seed.
-
-    Returns
-    -------
-    DataFrame
-        One fact a row: its AUC with interval (below 0.5: a low value goes with a positive label), and whether the interval
-        contains 0.5, and how many films are known. Facts that are the same in every film, or known in one class only, are left out.
-    """
-    border = np.concatenate([images[:, :4].reshape(len(images), -1), images[:, -4:].reshape(len(images), -1)], axis=1)
-    facts = {
-        "film width": manifest["width"],
-        "film height": manifest["height"],
-        "pixel spacing": manifest["spacing_mm"],
-        "bits stored": manifest["bits_stored"],
-        "stored in colour": manifest["stored_colour"] != "",
-        "area of markers": manifest["marker"],
-        "area of border and empty air": manifest["border"],
-        "right hand": (manifest["laterality"] == "R").where(manifest["laterality"] != ""),
-        "age": manifest["age"],
-        "male": (manifest["sex"] == "M").where(manifest["sex"] != ""),
-        "mean intensity": images.reshape(len(images), -1).mean(axis=1),
-        "intensity above and below the hand": border.mean(axis=1),
-    }
-    for column, what in (("centre", "hospital"), ("file_format", "format")):
-        common = manifest[column].value_counts()
-        facts |= {f"{what} is {value or 'not known'}": manifest[column] == value for value in (common.index[:KINDS] if len(common) > 1 else [])}
-    labels, patients = manifest["label"].to_numpy(), manifest["patient_id"].to_numpy()
-    rows = {}
-    for name, values in facts.items():
-        values = pd.Series(values, dtype=float).to_numpy()
-        known = ~np.isnan(values)
-        if len(np.unique(labels[known])) < 2 or np.ptp(values[known]) == 0:
-            continue
-        low, high = bootstrap_interval(lambda y, s: float(roc_auc_score(y, s)), labels[known], values[known], patients[known], n, seed)
-        auc = float(roc_auc_score(labels[known], values[known]))
-        rows[name] = {"AUC": f"{auc:.2f} ({low:.2f}–{high:.2f})", "interval contains 0.5": "yes" if low <= 0.5 <= high else "NO", "films": int(known.sum())}
-    return pd.DataFrame(rows).T

@@ -6,7 +6,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rahelpers.evaluation import (
-    bootstrap_interval,
     compare_networks,
     compute_scores,
     describe_run,
@@ -16,7 +15,7 @@ from rahelpers.evaluation import (
     load_table,
     metrics_table,
 )
-from rahelpers.metrics import compute_auc, rate_interval
+from rahelpers.metrics import bootstrap_interval, compute_auc, rate_interval
 from rahelpers.splits import FEW_FILMS
 from rahelpers.subgroups import compute_subgroups
 from rahelpers.training import choose_operating_point, fit_calibration

@@ -13,7 +13,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from rahelpers.evaluation import bootstrap_interval
+from rahelpers.metrics import bootstrap_interval
 from rahelpers.phantom import COHORT_SHA256, SPECTRA, Findings, count_features, draw_findings, iter_cohort, make_dicom, make_patient, render
 from rahelpers.phantom.anatomy import LENGTHS, Pose, build_hand, expected_space
 from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES, SPACE_Z

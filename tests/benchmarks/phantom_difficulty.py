@@ -17,8 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from rahelpers.artifacts import Run
 from rahelpers.config import make_config
 from rahelpers.curation import Cohort, curate
-from rahelpers.evaluation import bootstrap_interval, evaluate
+from rahelpers.evaluation import evaluate
 from rahelpers.inference import predict_logits
+from rahelpers.metrics import bootstrap_interval
 from rahelpers.normalisation import to_network_input
 from rahelpers.phantom import SPECTRA, Patient, count_features, draw_findings, make_patient, render
 from rahelpers.radiograph import Radiograph
