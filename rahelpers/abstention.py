@@ -47,17 +47,30 @@ def fit_conformal(labels: np.ndarray, probability: np.ndarray, patients: np.ndar
     for label, name in ((0, "negative"), (1, "positive")):
         inside = labels == label
         misfit = probability[inside] if label == 0 else 1 - probability[inside]
-        found[f"threshold_{name}"] = _threshold(misfit, patients[inside], alpha)
+        found[f"threshold_{name}"] = min(rank_threshold(misfit, patients[inside], alpha), 1.0)
         found[f"patients_{name}"] = len(np.unique(patients[inside]))
     return found
 
 
-def _threshold(misfit: np.ndarray, patients: np.ndarray, alpha: float) -> float:
+def rank_threshold(misfit: np.ndarray, patients: np.ndarray, alpha: float) -> float:
+    """What a share alpha of new patients' films exceeds at most: a rank among held-out films, each patient counting once.
+
+    Parameters
+    ----------
+    misfit : float array (n,)
+    patients : array (n,)
+    alpha : float in (0, 1)
+
+    Returns
+    -------
+    float
+        Infinite where there are fewer than 1 / alpha - 1 patients.
+    """
     names, of_film, films = np.unique(patients, return_inverse=True, return_counts=True)
     k, order = len(names), np.argsort(misfit, kind="stable")
     wanted = np.ceil((k + 1) * (1 - alpha) - 1e-9)
     if wanted > k:
-        return 1.0
+        return float("inf")
     weight = np.cumsum(1 / films[of_film][order])  # patients whose films lie at or below each value
     return float(misfit[order][np.searchsorted(weight, wanted - 1e-9)])
 
