@@ -38,7 +38,8 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "curation",
         ),
     ),
-    "train": ("02_train", ("curate",), ("vgg", "head", "inference", "metrics", "abstention", "training")),
+    "train": ("02_train", ("curate",), ("vgg", "augmentation", "precision", "frozen", "head", "fitting", "inference", "metrics", "abstention",
+              "familiarity", "training")),  # fmt: skip
     "evaluate": ("03_evaluate", ("curate", "train"), ("inference", "metrics", "abstention", "subgroups", "model_card", "evaluation")),
     "gradcam": (
         "04_gradcam",

@@ -74,14 +74,25 @@ class RunConfig:
     architecture: str = _value("vgg_small", "vgg_small, vgg16 or vgg19")
     weights: str = _value("none", "start of vgg16 and vgg19: imagenet (Keras's download), none, or a path to a .weights.h5 file")
     train_from: str = _value("block5", "first block of vgg16 and vgg19 that learns: block1 to block5, or head")
-    head_copies: int = _value(4, "train_from=head: the film and so many less one augmented copies, seen once by the frozen base")
+    frozen_copies: int = _value(4, "pretrained only: the film and so many less one augmented copies, seen once by the layers that never change")
     epochs: int = _value(4, "at most so many passes over the training split")
     patience: int = _value(10, "epochs without a better validation AUC before training stops")
     batch_size: int = _value(16, "films in a training step")
-    learning_rate: float = _value(1e-3, "Adam's largest step size: reached after a tenth of the steps; a tenth of it with pretrained weights")
+    learning_rate: float = _value(1e-3, "Adam's largest step size, reached after a tenth of the steps")
     augment: bool = _value(True, "small random rotation, shift, scale and exposure while training")
     mirror: bool = _value(False, "also mirror at random while training; only where laterality was normalised")
+    precision: str = _value("float32", "what training computes in: float32, bfloat16, float16, or auto (what is fast on this machine)")
+    ensemble: int = _value(1, "pretrained only: so many networks, each with another part of the patients for validation, averaged into one")
     deterministic: bool = _value(False, "bit-equal training on the same machine, at about half the speed")
+
+    tensorboard: bool = _value(False, "also write TensorBoard's logs of the training into the run's folder; needs the package tensorboard")
+
+    # training again: is it luck?
+    folds: int = _value(0, "cross-validation by patient: every film is scored by a network that saw nobody of its fold; 0: none")
+    seeds: int = _value(1, "train so many times with other seeds on the same patients")
+    learning_curve: str = _value("", "shares of the training patients, such as 0.25,0.5: how does the score grow with patients?")
+    resolutions: str = _value("", "smaller sides of the network input, such as 64,128: what does resolution bring?")
+    shuffled_labels: bool = _value(False, "train once on labels dealt out anew among the patients: a score above chance would be a leak")
 
     # evaluation and explanation
     n_bootstrap: int = _value(200, "patient-bootstrap resamples behind each interval")
@@ -102,17 +113,27 @@ class RunConfig:
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("operating_rule", self.operating_rule, ("youden", "sensitivity", "cost"))
         _one_of("shap_baseline", self.shap_baseline, ("blur", "mean", "black"))
+        _one_of("precision", self.precision, ("auto", "float32", "bfloat16", "float16"))
         _one_of("train_from", self.train_from, ("block1", "block2", "block3", "block4", "block5", "head"))
         for key, low, high in (
-            ("n_patients", 12, 1_000_000), ("image_size", 32, 512), ("head_copies", 1, 100), ("epochs", 1, 10_000), ("patience", 1, 10_000),
+            ("n_patients", 12, 1_000_000), ("image_size", 32, 512), ("frozen_copies", 1, 100), ("epochs", 1, 10_000), ("patience", 1, 10_000),
             ("batch_size", 1, 4096), ("learning_rate", 1e-7, 1.0), ("n_bootstrap", 50, 1_000_000), ("n_explain", 1, 100_000),
             ("shap_evaluations", 16, 1_000_000), ("test_fraction", 0.05, 0.6), ("validation_fraction", 0.05, 0.6),
             ("target_sensitivity", 0.01, 1.0), ("cost_ratio", 0.001, 1000.0), ("prevalence", 0.0001, 0.9999),
-            ("seed", 0, 2**32 - 1), ("max_films", 0, 10_000_000),
+            ("ensemble", 1, 100), ("folds", 0, 100), ("seeds", 1, 1000), ("seed", 0, 2**32 - 1), ("max_films", 0, 10_000_000),
         ):  # fmt: skip
             value = getattr(self, key)
             if not low <= value <= high:
                 raise ValueError(f"{key}={value} is out of range: expected {low} to {high}")
+        self.number_list("learning_curve", float, 0.01, 1.0)
+        self.number_list("resolutions", int, 32, self.image_size)
+        if self.folds == 1:
+            raise ValueError("folds=1 holds nobody out: expected 0 (none) or at least 2")
+        if self.ensemble > 1 and self.weights == "none":
+            raise ValueError(
+                f"ensemble={self.ensemble} averages weights, which works for networks that start from the same pretrained ones; here weights=none. "
+                "To see how much chance there is in one training, use seeds"
+            )
         if self.test_fraction + self.validation_fraction > 0.8:
             raise ValueError("test_fraction + validation_fraction must leave at least 0.2 of the patients for training")
         if self.source == "folder":
@@ -156,6 +177,23 @@ class RunConfig:
     def path(self) -> Path:
         """Absolute folder of the run."""
         return project_root() / self.run_dir
+
+    def number_list(self, key: str, kind: type, low: float, high: float) -> tuple[Any, ...]:
+        """The numbers of a value such as '0.25,0.5', in increasing order.
+
+        Raises
+        ------
+        ValueError
+            Where one is no number, or outside low to high.
+        """
+        text = getattr(self, key)
+        try:
+            numbers = tuple(sorted({kind(part) for part in text.split(",") if part.strip()}))
+        except ValueError:
+            raise ValueError(f"{key}={text!r} is not valid: expected numbers with commas between them") from None
+        if not all(low <= number <= high for number in numbers):
+            raise ValueError(f"{key}={text!r} is out of range: expected {low:g} to {high:g}")
+        return numbers
 
     def subset(self, *keys: str) -> dict[str, Any]:
         """The named values, as a plain dict."""

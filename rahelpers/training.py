@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
+from sklearn.model_selection import StratifiedGroupKFold
 
 from rahelpers.abstention import fit_conformal
-from rahelpers.artifacts import Run, Step, library_versions, sha256_of, weights_fingerprint, write_atomically, write_json
+from rahelpers.artifacts import Run, Step, library_versions, sha256_of, weights_fingerprint, write_json
+from rahelpers.config import RunConfig
 from rahelpers.curation import Cohort, load_cohort
-from rahelpers.head import compute_features, fit_head
+from rahelpers.familiarity import FILE as FAMILIARITY
+from rahelpers.familiarity import write_familiarity
+from rahelpers.fitting import TRAINING_KEYS, fit_network
 from rahelpers.inference import Bundle, calibrate, load_bundle, predict_logits
-from rahelpers.tensorflow_quiet import keras, tf
-from rahelpers.vgg import build_network, gradcam_layer, make_augmentation
+from rahelpers.tensorflow_quiet import keras
+from rahelpers.vgg import gradcam_layer
 
-CONFIG_KEYS = (
-    "seed", "architecture", "weights", "train_from", "head_copies", "epochs", "patience", "batch_size", "learning_rate", "augment", "mirror",
-    "deterministic", "operating_rule", "target_sensitivity",
-)  # fmt: skip
+CONFIG_KEYS = ("seed", *TRAINING_KEYS, "ensemble", "operating_rule", "target_sensitivity")
 COST_KEYS = ("cost_ratio", "prevalence")  # shape a bundle only where operating_rule=cost: no network is trained again for another PPV
 
 
 def train(run: Run) -> Bundle:
-    """Step 02: train, choose the operating point and the calibration on the validation split, write the bundle.
+    """Step 02: train, choose the operating point and the calibration on films that did not train, write the bundle.
 
     Raises
     ------
@@ -47,165 +50,60 @@ def _train(run: Run, step: Step, cohort: Cohort) -> None:
     config = run.config
     if config.mirror and not cohort.manifest["laterality"].isin(["L", "R"]).all():
         raise ValueError("mirror=True: expected every film's laterality to be known; set laterality_column, or leave mirror off")
-    keras.utils.set_random_seed(config.seed)
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    model = build_network(config.architecture, config.image_size, config.weights, config.train_from)
-    frozen = config.weights != "none" and config.train_from == "head"
-    history = _fit_frozen(run, model, cohort) if frozen else _fit(run, step, model, cohort)
-    rows = cohort.split("validation")
-    write_bundle(run, step, model, cohort, predict_logits(model, cohort.images[rows]), cohort.manifest["label"].to_numpy()[rows])
+    callbacks = [_tensorboard(run)] if config.tensorboard else []
+    model, history, rows, logits = train_on(cohort, cohort.split("train"), cohort.split("validation"), config, config.seed, step.partial(),
+                                            features_folder(run), callbacks)  # fmt: skip
+    write_bundle(run, step, model, cohort, rows, logits)
     step.write("history.csv", lambda p: history.to_csv(p, index=False))
     step.finish()
 
 
-def _fit_frozen(run: Run, model: keras.Model, cohort: Cohort) -> pd.DataFrame:
-    """The head alone, on features that are computed once."""
-    config = run.config
-    features = compute_features(model, cohort.images, config.head_copies if config.augment else 1, config.seed, config.mirror,
-                                run.folder.parent / ".cache" / "features")  # fmt: skip
-    return fit_head(model, features, cohort.manifest["label"].to_numpy(), cohort.split("train"), cohort.split("validation"))
+def features_folder(run: Run) -> Path:
+    """Where outputs of frozen layers are kept, for all runs beside this one."""
+    return run.folder.parent / ".cache" / "features"
 
 
-def _fit(run: Run, step: Step, model: keras.Model, cohort: Cohort) -> pd.DataFrame:
-    """All layers that learn, epoch by epoch; the best epoch's weights are kept."""
-    config = run.config
-    labels = cohort.manifest["label"].to_numpy()
-    rows, validation = cohort.split("train"), cohort.split("validation")
-    rate = config.learning_rate if config.weights == "none" else config.learning_rate / 10
-    model.compile(
-        keras.optimizers.Adam(_schedule(rate, config.epochs, len(rows), config.batch_size)),
-        keras.losses.BinaryCrossentropy(from_logits=True),
-        metrics=[keras.metrics.AUC(from_logits=True, name="auc")],
-    )
-    balance = len(rows) / (2 * np.bincount(labels[rows], minlength=2))
-    watcher = ValidationWatcher(cohort, validation, step.partial(), config.patience)
-    start = watcher.resume(model)
-    if start < config.epochs and not watcher.is_over(start):
-        model.fit(
-            make_dataset(cohort.images, labels, rows, run),
-            initial_epoch=start,
-            epochs=config.epochs,
-            steps_per_epoch=-(-len(rows) // config.batch_size),
-            class_weight={0: float(balance[0]), 1: float(balance[1])},
-            callbacks=[watcher],
-            shuffle=False,  # the dataset shuffles itself
-            verbose=2,
-        )
-    model.load_weights(step.partial() / "best.weights.h5")
-    return pd.DataFrame(watcher.history)
+def _tensorboard(run: Run) -> keras.callbacks.Callback:
+    if find_spec("tensorboard") is None:
+        raise ValueError("tensorboard=True: the package is not installed; pip install tensorboard, or leave tensorboard off")
+    return keras.callbacks.TensorBoard(run.folder / "tensorboard")
 
 
-def _schedule(rate: float, epochs: int, n_films: int, batch_size: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Up to `rate` in the first tenth of the steps, then down along a cosine to a tenth of it (Loshchilov & Hutter 2017, arXiv 1608.03983)."""
-    steps = epochs * -(-n_films // batch_size)
-    warm = max(steps // 10, 1)
-    return keras.optimizers.schedules.CosineDecay(rate / 10, max(steps - warm, 1), alpha=0.1, warmup_target=rate, warmup_steps=warm)
+def train_on(
+    cohort: Cohort, train: np.ndarray, validation: np.ndarray, config: RunConfig, seed: int, folder: Path, cache: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> tuple[keras.Model, pd.DataFrame, np.ndarray, np.ndarray]:  # fmt: skip
+    """One network, or `config.ensemble` of them averaged, from the films of two splits.
 
-
-def make_dataset(images: np.ndarray, labels: np.ndarray, rows: np.ndarray, run: Run) -> tf.data.Dataset:
-    """An endless, shuffled, augmented stream of batches, one permutation of `rows` per epoch.
-
-    Parameters
-    ----------
-    images : uint8 array (n, S, S)
-    labels : int array (n,)
-    rows : int array
-        The films to train on.
-    run : Run
+    The members of an ensemble share the patients of both splits out anew: each validates on another part, so that every patient trains all but
+    one of them. They start from the same weights and stay near them, so that the average of their weights does the work of the average of their
+    answers, at the price of one network (Wortsman et al. 2022, arXiv 2203.05482). Each film's logit comes from the member that validated on it.
 
     Returns
     -------
-    tf.data.Dataset
-        Batches of float32 (b, S, S, 1) in [0, 1] and float32 (b, 1). Autotune is off: in TensorFlow 2.21 it stalls epochs.
-    """
-    config = run.config
-    films, targets = np.ascontiguousarray(images[rows])[..., None], labels[rows].astype(np.float32)[:, None]
-    dataset = tf.data.Dataset.from_tensor_slices((films, targets))
-    dataset = dataset.shuffle(len(rows), seed=config.seed, reshuffle_each_iteration=True).batch(config.batch_size)
-    augment = make_augmentation(config.seed, config.mirror) if config.augment else None
-
-    def prepare(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x = tf.cast(x, tf.float32) / 255.0
-        return (augment(x) if augment else x), y
-
-    dataset = dataset.map(prepare, num_parallel_calls=1, deterministic=True).repeat().prefetch(2)
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)
-
-
-class ValidationWatcher(keras.callbacks.Callback):
-    """After each epoch: loss and AUC of train (its films as augmented, while learning) and of validation.
-
-    Keeps the best weights, stops early, and saves a state to resume from.
-
-    Parameters
-    ----------
-    cohort : Cohort
+    model : keras.Model
+    history : DataFrame
+        As `rahelpers.fitting.Fit` has it; with a column `member` where there are several.
     rows : int array
-        The validation films.
-    folder : Path
-        Where the state and the best weights are kept.
-    patience : int
-        Epochs without a better validation AUC before training stops.
+        Films that choose the calibration and the operating point: those of the validation split, or of both where there are several members.
+    logits : float array
+        Of those films, from networks that did not train on them.
     """
-
-    def __init__(self, cohort: Cohort, rows: np.ndarray, folder: Path, patience: int) -> None:
-        super().__init__()
-        self.images, self.labels = np.ascontiguousarray(cohort.images[rows]), cohort.manifest["label"].to_numpy()[rows]
-        self.folder, self.patience = folder, patience
-        self.history: list[dict] = []
-
-    def resume(self, model: keras.Model) -> int:
-        """Load the last finished epoch's state into the model, where there is one; the number of epochs that it has."""
-        state, table = self.folder / "state.npz", self.folder / "history.csv"
-        if not (state.exists() and table.exists()):
-            return 0
-        history = pd.read_csv(table).to_dict("records")
-        with np.load(state) as saved:
-            finished = int(saved["epoch"])
-            model.optimizer.build(model.trainable_variables)
-            model.set_weights([saved[f"w{i}"] for i in range(len(model.get_weights()))])
-            for i, variable in enumerate(model.optimizer.variables):
-                variable.assign(saved[f"o{i}"])
-        self.history = history[:finished]
-        print(f"training continues after epoch {finished}, where it was stopped")
-        return finished
-
-    def is_over(self, epoch: int) -> bool:
-        """True where `patience` epochs brought no better validation AUC."""
-        if not self.history:
-            return False
-        best = int(np.argmax([h["validation_auc"] for h in self.history]))
-        return epoch - 1 - best >= self.patience
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Score the validation split and save the state."""
-        logits = predict_logits(self.model, self.images)
-        auc = float(roc_auc_score(self.labels, logits))
-        loss = float(np.mean(np.logaddexp(0, np.where(self.labels == 1, -logits, logits))))
-        is_best = not self.history or auc > max(h["validation_auc"] for h in self.history)
-        train = {"train_loss": float(logs["loss"]), "train_auc": float(logs["auc"])}
-        self.history.append({"epoch": epoch + 1} | train | {"validation_loss": loss, "validation_auc": auc})
-        logs |= {"val_loss": loss, "val_auc": auc}  # Keras's own progress line prints what it finds here
-        if is_best:
-            write_atomically(self.folder / "best.weights.h5", lambda p: self._save_weights(p))
-        self._save_state(epoch + 1)
-        if self.is_over(epoch + 1):
-            self.model.stop_training = True
-
-    def _save_weights(self, path: Path) -> None:
-        # Keras wants the double suffix .weights.h5, which a temporary name does not have
-        whole = path.with_name(path.name + ".weights.h5")
-        self.model.save_weights(whole)
-        whole.replace(path)
-
-    def _save_state(self, finished: int) -> None:
-        arrays = {f"w{i}": w for i, w in enumerate(self.model.get_weights())}
-        arrays |= {f"o{i}": np.asarray(v) for i, v in enumerate(self.model.optimizer.variables)}
-        write_atomically(self.folder / "history.csv", lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
-        write_atomically(self.folder / "state.npz", lambda p: np.savez(p, epoch=finished, **arrays))
+    labels, patients = cohort.manifest["label"].to_numpy(), cohort.manifest["patient_id"].to_numpy()
+    if config.ensemble == 1:
+        fit = fit_network(cohort.images, labels, train, validation, config, seed, folder, cache, callbacks=callbacks)
+        return fit.model, fit.history, validation, predict_logits(fit.model, cohort.images[validation])
+    both = np.sort(np.concatenate([train, validation]))
+    parts = StratifiedGroupKFold(config.ensemble, shuffle=True, random_state=seed).split(both, labels[both], patients[both])
+    logits, histories, sums = np.empty(len(both)), [], []
+    for member, (learn, check) in enumerate(parts, start=1):
+        print(f"network {member} of {config.ensemble}")
+        fit = fit_network(cohort.images, labels, both[learn], both[check], config, seed, folder / f"member-{member}", cache, both, callbacks)
+        logits[check] = predict_logits(fit.model, cohort.images[both[check]])
+        histories.append(fit.history.assign(member=member))
+        sums = [a + w for a, w in zip(sums or [0.0] * len(fit.model.weights), fit.model.get_weights(), strict=True)]
+    fit.model.set_weights([total / config.ensemble for total in sums])
+    return fit.model, pd.concat(histories, ignore_index=True), both, logits
 
 
 def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -292,19 +190,23 @@ def choose_operating_point(
     }  # fmt: skip
 
 
-def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, logits: np.ndarray, labels: np.ndarray) -> None:
+def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, rows: np.ndarray, logits: np.ndarray) -> None:
     """Write `bundle/model.keras` and `bundle/bundle.json`.
 
     Parameters
     ----------
-    logits, labels : array (n,)
-        Of the validation split: they set the calibration and the operating point.
+    rows, logits : array (n,)
+        Films of the cohort and their logits, which set the calibration and the operating point.
     """
-    config = run.config
+    config, labels = run.config, cohort.manifest["label"].to_numpy()[rows]
     temperature, offset = fit_calibration(logits, labels)
     probability = calibrate(logits, temperature, offset)
     file = step.write("bundle/model.keras", model.save)
-    train_rows = cohort.manifest.iloc[cohort.split("train")]
+    learnt = cohort.split("train") if config.ensemble == 1 else rows
+    train_rows = cohort.manifest.iloc[learnt]
+    familiar = step.write(
+        f"bundle/{FAMILIARITY}", lambda p: write_familiarity(p, model, cohort.images, cohort.manifest, learnt, rows, config.source, config.seed)
+    )
     info = {
         "title": config.title,
         "task": config.class_names[1],
@@ -318,7 +220,7 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, logit
         "temperature": temperature,
         "offset": offset,
         "operating_point": choose_operating_point(labels, probability, config.operating_rule, config.target_sensitivity, config.cost_ratio, config.prevalence),
-        "conformal": fit_conformal(labels, probability, cohort.manifest["patient_id"].to_numpy()[cohort.split("validation")]),
+        "conformal": fit_conformal(labels, probability, cohort.manifest["patient_id"].to_numpy()[rows]),
         "training": {
             "films": int(len(train_rows)),
             "patients": int(train_rows["patient_id"].nunique()),
@@ -326,6 +228,6 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, logit
             "parameters": int(model.count_params()),
         },
         "versions": library_versions(),
-        "files": {"model.keras": sha256_of(file)},
+        "files": {path.name: sha256_of(path) for path in (file, familiar)},
     }
     write_json(step.folder / "bundle" / "bundle.json", info)

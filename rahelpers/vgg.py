@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from rahelpers.tensorflow_quiet import keras, tf
+from rahelpers.tensorflow_quiet import keras
 
 # Mean of ImageNet's blue, green and red, subtracted by the original VGG (Simonyan & Zisserman 2015, arXiv 1409.1556, sec. 2.1).
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -43,12 +42,12 @@ def build_network(architecture: str, image_size: int, weights: str = "none", tra
     if architecture == "vgg_small":
         if weights != "none":
             raise ValueError(f"weights={weights}: vgg_small has no pretrained weights; use weights=none, or architecture=vgg16 or vgg19")
-        pooled = keras.layers.GlobalAveragePooling2D(name="pool")(_small_base(inputs))
+        pooled = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(_small_base(inputs))
     elif architecture in ("vgg16", "vgg19"):
         pooled = _pool_imagenet_base(_imagenet_base(inputs, architecture, weights))
     else:
         raise ValueError(f"architecture={architecture!r}: expected vgg_small, vgg16 or vgg19")
-    pooled = keras.layers.Dropout(0.3, name="dropout")(pooled)
+    pooled = keras.layers.Dropout(0.3, name="dropout", dtype="float32")(pooled)
     model = keras.Model(inputs, keras.layers.Dense(1, name="logit", dtype="float32")(pooled), name=architecture)
     if weights != "none":
         _freeze_below(model, train_from)
@@ -63,9 +62,13 @@ def _pool_imagenet_base(base: keras.Model) -> keras.KerasTensor:
     The maps have no common scale, and a head on raw ones learns slowly: hence the batch norm.
     """
     fine, coarse = base.get_layer("block4_pool").input, base.get_layer("block5_pool").input
-    average, maximum = keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
-    pools = [average(name="fine_pool")(fine), maximum(name="fine_maximum")(fine), average(name="pool")(coarse), maximum(name="maximum")(coarse)]
-    return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="pool_bn")(keras.layers.Concatenate(name="pools")(pools))
+    pools = [
+        pooling(name=name, dtype="float32")(maps)
+        for maps, names in ((fine, ("fine_pool", "fine_maximum")), (coarse, ("pool", "maximum")))
+        for name, pooling in zip(names, (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D), strict=True)
+    ]
+    together = keras.layers.Concatenate(name="pools", dtype="float32")(pools)
+    return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="pool_bn", dtype="float32")(together)
 
 
 def _small_base(x: keras.KerasTensor) -> keras.KerasTensor:
@@ -145,21 +148,3 @@ def describe_network(model: keras.Model) -> pd.DataFrame:
         if isinstance(layer, keras.layers.Conv2D):
             row |= {"convolutions": row["convolutions"] + 1, "channels": layer.filters, "map side": layer.output.shape[1]}
     return pd.DataFrame(rows).T
-
-
-def make_augmentation(seed: int, mirror: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Small changes that a radiographer makes too: rotation up to 10 degrees, shift 5 %, scale 8 %, exposure.
-
-    No elastic warps: they would bend joints, and a bent joint is disease.
-    """
-    layers = [
-        keras.layers.RandomRotation(10 / 360, fill_mode="constant", fill_value=0.0, seed=seed),
-        keras.layers.RandomTranslation(0.05, 0.05, fill_mode="constant", fill_value=0.0, seed=seed + 1),
-        keras.layers.RandomZoom(0.08, fill_mode="constant", fill_value=0.0, seed=seed + 2),
-        keras.layers.RandomBrightness(0.08, value_range=(0.0, 1.0), seed=seed + 3),
-        keras.layers.RandomContrast(0.15, value_range=(0.0, 1.0), seed=seed + 4),
-    ]
-    if mirror:
-        layers.append(keras.layers.RandomFlip("horizontal", seed=seed + 5))
-    pipeline = keras.Sequential(layers, name="augmentation")
-    return lambda x: pipeline(x, training=True)

@@ -1,0 +1,149 @@
+"""Training: a killed one goes on to the same weights, frozen layers and several devices change nothing, an ensemble is the mean of its members."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.ndimage import center_of_mass
+
+from rahelpers.augmentation import SHIFT, augment
+from rahelpers.config import make_config
+from rahelpers.fitting import fit_network, make_stream
+from rahelpers.inference import predict_logits
+from rahelpers.tensorflow_quiet import keras, tf
+
+TRAIN, VALIDATION = np.arange(0, 30), np.arange(30, 40)
+
+
+@pytest.fixture(scope="module")
+def films():
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    images = rng.integers(0, 90, (40, 32, 32), dtype=np.uint8)
+    images[labels == 1, 12:20, 12:20] += 120
+    return images, labels
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends the training in the middle of the second epoch, as SIGKILL would: nothing is tidied up."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if len(self.model.history.epoch) == 1 and batch == 1:
+            raise KeyboardInterrupt
+
+
+def fit(films, folder, callbacks=(), **values):
+    images, labels = films
+    config = make_config(**{"image_size": 32, "epochs": 3, "batch_size": 8} | values)
+    return fit_network(images, labels, TRAIN, VALIDATION, config, 7, folder / "state", folder / "cache", callbacks=callbacks)
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(films, tmp_path, capsys):
+    whole = fit(films, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(films, tmp_path / "killed", [Kill()])
+    resumed = fit(films, tmp_path / "killed")
+    assert "continues after epoch 1" in capsys.readouterr().out
+    assert resumed.history["epoch"].tolist() == [1, 2, 3]
+    for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_two_phases_learn_the_head_then_the_last_block(films, tmp_path, vgg16_weights, monkeypatch):
+    # on these easy films the fitted head is the best network already; look at the last one
+    monkeypatch.setattr("rahelpers.fitting.ValidationWatcher.restore_best", lambda *_: None)
+    found = fit(films, tmp_path, weights=str(vgg16_weights), epochs=2, learning_rate=1e-4)
+    assert found.history["epoch"].tolist() == [0, 1, 2], "epoch 0 is the fitted head"
+    start = keras.applications.VGG16(include_top=False, weights=None)
+    start.load_weights(vgg16_weights)
+    for name, moved in (("block4_conv3", False), ("block5_conv1", True), ("block5_conv3", True)):
+        assert np.array_equal(found.model.get_layer(name).get_weights()[0], start.get_layer(name).get_weights()[0]) is not moved
+    assert not list((tmp_path / "cache").glob(".*")), "nothing half-written stays"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_network_that_comes_out_is_float32(films, tmp_path, precision):
+    found = fit(films, tmp_path, epochs=1, precision=precision)
+    assert {layer.compute_dtype for layer in found.model.layers} == {"float32"}
+    assert np.isfinite(predict_logits(found.model, films[0])).all()
+    assert keras.config.dtype_policy().name == "float32", "the policy is put back"
+
+
+def test_a_batch_follows_from_seed_and_step_alone(films):
+    images, labels = films
+    config = make_config(image_size=32, epochs=3, batch_size=8)
+    whole = list(make_stream([[images]], labels, TRAIN, config, 7, 0))
+    later = list(make_stream([[images]], labels, TRAIN, config, 7, 1))
+    assert len(whole) == 12 and len(later) == 8
+    for (x, y), (u, v) in zip(whole[4:], later, strict=True):
+        np.testing.assert_array_equal(x, u)
+        np.testing.assert_array_equal(y, v)
+    assert not np.array_equal(whole[0][0], whole[4][0]), "each epoch has its own order"
+    each_epoch = [np.concatenate([y for _, y in whole[i : i + 4]]) for i in (0, 4, 8)]
+    assert all(len(y) == 30 and y.sum() == labels[TRAIN].sum() for y in each_epoch)
+
+
+def test_augmentation_keeps_what_it_says():
+    """A spot in the middle moves by the shift alone, at most 5 %; a spot elsewhere turns about the middle by at most 10 degrees."""
+    films = np.zeros((200, 101, 101, 1), np.float32)
+    films[:, 48:53, 48:53] = 1.0
+    seen = augment(tf.constant(films), tf.constant([1, 2]))[..., 0].numpy()
+    np.testing.assert_array_equal(augment(tf.constant(films), tf.constant([1, 2]))[..., 0], seen)
+    places = np.array([center_of_mass(np.where(s > s.max() / 2, s, 0)) for s in seen]) - 50
+    assert np.abs(places).max() <= SHIFT * 101 + 1 and np.abs(places).max() > 3
+    films[:, 48:53, 48:53], films[:, 48:53, 88:93] = 0.0, 1.0
+    turned = augment(tf.constant(films), tf.constant([1, 2]))[..., 0].numpy()
+    spots = np.array([center_of_mass(np.where(s > s.max() / 2, s, 0)) for s in turned]) - 50 - places
+    angles, radii = np.degrees(np.arctan2(spots[:, 0], spots[:, 1])), np.hypot(*spots.T)
+    assert 5 < np.abs(angles).max() < 12 and 40 * 0.91 < radii.min() and radii.max() < 40 * 1.1
+    mirrored = augment(tf.constant(films), tf.constant([1, 2]), mirror=True)[..., 0].numpy()
+    left = np.array([center_of_mass(np.where(s > s.max() / 2, s, 0))[1] for s in mirrored]) < 50
+    assert 0.35 < left.mean() < 0.65
+
+
+@pytest.mark.parametrize("train_from", ["head", "block5"])
+def test_an_ensemble_trains_on_everybody_and_its_films_are_scored_by_those_who_did_not_see_them(tiny_run, tmp_path, vgg16_weights, train_from):
+    from rahelpers.curation import load_cohort
+    from rahelpers.training import train_on
+
+    cohort = load_cohort(tiny_run)
+    config = make_config(image_size=48, weights=str(vgg16_weights), ensemble=3, train_from=train_from, epochs=1, frozen_copies=1)
+    train, validation = cohort.split("train"), cohort.split("validation")
+    model, history, rows, logits = train_on(cohort, train, validation, config, 7, tmp_path / "state", tmp_path / "cache")
+    assert sorted(rows) == sorted([*train, *validation]) and np.isfinite(logits).all()
+    assert history["member"].unique().tolist() == [1, 2, 3]
+    if train_from == "head":  # logits are linear in the weights that were averaged: the mean network gives the mean answer
+        held_out = predict_logits(model, cohort.images[rows])
+        assert np.corrcoef(held_out, logits)[0, 1] > 0.3
+        assert not np.allclose(held_out, logits), "the network itself saw these films"
+
+
+def test_two_devices_train_as_one(tmp_path):
+    """Two logical CPU devices stand for two GPUs: MirroredStrategy runs, and the losses are those of one device."""
+    code = """
+import sys, json, numpy as np
+import tensorflow as tf
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import rahelpers.fitting as fitting
+from rahelpers.config import make_config
+from pathlib import Path
+found = {}
+for name in ("one", "two"):
+    if name == "two":
+        fitting.choose_strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    images = rng.integers(0, 90, (40, 32, 32), dtype=np.uint8)
+    images[labels == 1, 12:20, 12:20] += 120
+    config = make_config(image_size=32, epochs=2, batch_size=8, augment=False)
+    fit = fitting.fit_network(images, labels, np.arange(32), np.arange(32, 40), config, 7, Path(sys.argv[1]) / name, Path(sys.argv[1]))
+    found[name] = fit.history["train_loss"].tolist()
+print(json.dumps(found))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    # batch norm sees half a batch on each device, so the losses are alike, not equal
+    assert np.isfinite(found["two"]).all() and abs(found["one"][0] - found["two"][0]) < 0.5

@@ -1,0 +1,79 @@
+"""Frozen layers are computed once, what they give leads to the same answers, and a fitted head gives exactly what scikit-learn fitted."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from rahelpers.fitting import predict_rows
+from rahelpers.frozen import compute_frozen, find_cut
+from rahelpers.head import STRENGTHS, fit_head
+from rahelpers.inference import predict_logits
+from rahelpers.tensorflow_quiet import keras
+from rahelpers.vgg import build_network
+
+
+@pytest.fixture(scope="module")
+def films():
+    """Forty noisy films; positives have a bright spot."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    images = rng.integers(0, 90, (40, 48, 48), dtype=np.uint8)
+    images[labels == 1, 20:28, 20:28] += 120
+    return images, labels
+
+
+@pytest.fixture
+def network():
+    keras.utils.set_random_seed(1)
+    return build_network("vgg16", 48)
+
+
+def freeze_before(model, block: int) -> None:
+    for layer in model.layers:
+        if layer.name.startswith("block"):
+            layer.trainable = int(layer.name[5]) >= block
+
+
+def test_features_are_computed_once_per_content(films, network, tmp_path, monkeypatch):
+    images, _ = films
+    pools = network.get_layer("pools").output
+    first = compute_frozen(network, [pools], images, 2, 7, False, tmp_path)
+    assert first[0][0].shape == (40, 2048) and len(list(tmp_path.iterdir())) == 2
+    assert not np.allclose(first[0][0], first[1][0]), "the second copy is augmented"
+    monkeypatch.setattr("rahelpers.frozen.as_batch", lambda _: pytest.fail("seen again"))
+    np.testing.assert_array_equal(compute_frozen(network, [pools], images, 2, 7, False, tmp_path)[1][0], first[1][0])
+    np.testing.assert_array_equal(compute_frozen(network, [pools], images, 1, 8, False, tmp_path)[0][0], first[0][0], "the film itself has no seed")
+    monkeypatch.undo()
+    assert not np.allclose(compute_frozen(network, [pools], images[::-1], 1, 7, False, tmp_path)[0][0], first[0][0])
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(("block", "expected"), [
+    (6, {"pools"}), (5, {"block4_pool", "fine_pool", "fine_maximum"}), (4, {"block3_pool"}), (1, set()),
+])  # fmt: skip
+def test_the_cut_lies_before_the_first_layer_that_learns(films, network, tmp_path, block, expected):
+    images, _ = films
+    freeze_before(network, block)
+    cut = find_cut(network)
+    assert {t._keras_history.operation.name for t in cut} == expected
+    if cut:
+        frozen = compute_frozen(network, cut, images, 1, 7, False, tmp_path)
+        answers = predict_rows(keras.Model(cut, network.output), frozen[0], np.arange(40))
+        # float16 keeps 11 bits of a map
+        np.testing.assert_allclose(answers, predict_logits(network, images), rtol=1e-2, atol=1e-3 * np.abs(answers).max())
+
+
+def test_the_network_says_what_logistic_regression_says(films, network, tmp_path):
+    images, labels = films
+    train, validation = np.arange(0, 28), np.arange(28, 40)
+    features = np.stack([copy[0] for copy in compute_frozen(network, [network.get_layer("pools").output], images, 1, 7, False, tmp_path)])
+    history = fit_head(network, features, labels, train, validation)
+    x = features[0].astype(np.float64)
+    mean, sd = x[train].mean(0), np.sqrt(np.maximum(x[train].var(0), 1e-3))  # batch norm's epsilon is the least variance
+    best = STRENGTHS[int(history["validation_auc"].argmax())]
+    fitted = LogisticRegression(C=best, class_weight="balanced", max_iter=2000).fit((x[train] - mean) / sd, labels[train])
+    expected = fitted.decision_function((x - mean) / sd)
+    np.testing.assert_allclose(predict_logits(network, images), expected, atol=2e-3 * max(1, np.abs(expected).max()))
+    assert history["validation_auc"].max() == pytest.approx(roc_auc_score(labels[validation], expected[validation]))
+    assert history["epoch"].tolist() == list(range(1, len(STRENGTHS) + 1))
