@@ -15,6 +15,7 @@ from rahelpers import __version__
 from rahelpers.artifacts import MissingArtefact, Run, open_run
 from rahelpers.config import CONFIG_KEYS, PROFILES, SOURCES, make_config, near_match, project_root
 from rahelpers.data_cli import data
+from rahelpers.predict_cli import predict
 
 # Options of `run` that are shorthand for a configuration value.
 SHORTHAND = ("images", "table", "id_column", "file_column", "patient_column", "label_column", "positive", "laterality_column", "age_column",
@@ -35,6 +36,7 @@ def main() -> None:
 
 
 main.add_command(data)
+main.add_command(predict)
 
 
 def _shorthand_options(command: Any) -> Any:

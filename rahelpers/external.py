@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from rahelpers import plots
@@ -14,6 +13,7 @@ from rahelpers.artifacts import MissingArtefact, Run, library_versions, sha256_o
 from rahelpers.config import RunConfig
 from rahelpers.evaluation import compute_tables, describe_run, load_predictions, make_predictions, metrics_table, say_few, show_score
 from rahelpers.metrics import auc_interval, gap_interval
+from rahelpers.pages import render_page
 
 FOLDER = "external_test"
 
@@ -149,8 +149,8 @@ def _render(run: Run, metrics: dict[str, Any], table: pd.DataFrame, tables: dict
                (plots.plot_abstention(tables["abstention"], title), "Accuracy on the films left, against the share that goes to a person")]  # fmt: skip
     if "net_benefit" in tables:
         figures.append((plots.plot_net_benefit(tables["net_benefit"], metrics["prevalence"], title), "Decision curve beside treating everybody and nobody"))
-    environment = Environment(loader=PackageLoader("rahelpers"), autoescape=select_autoescape())
-    return environment.get_template("external.html.j2").render(
+    return render_page(
+        "external.html.j2",
         title=title,
         metrics=metrics,
         scores=Markup(metrics_table(metrics).to_html(border=0)),

@@ -8,11 +8,11 @@ from typing import Any
 
 import nbformat
 import pandas as pd
-from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from rahelpers.artifacts import NOTEBOOK_OF, STEPS, Run, library_versions, write_text
 from rahelpers.evaluation import metrics_table, show_score
+from rahelpers.pages import render_page
 
 
 def collect_figures(notebook: Path) -> tuple[str, list[str]]:
@@ -45,8 +45,8 @@ def write_report(run: Run) -> Path:
     sections = [
         collect_figures(run.folder / "notebooks" / f"{name}.ipynb") for name in NOTEBOOK_OF.values() if (run.folder / "notebooks" / f"{name}.ipynb").exists()
     ]
-    environment = Environment(loader=PackageLoader("rahelpers"), autoescape=select_autoescape())
-    html = environment.get_template("report.html.j2").render(
+    html = render_page(
+        "report.html.j2",
         title=metrics["title"],
         phantom=run.config.source == "phantom",
         name=run.folder.name,
