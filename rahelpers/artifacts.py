@@ -35,16 +35,41 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "workers",
             "splits",
             "datasheet",
+            "leak_report",
             "curation",
         ),
     ),
-    "train": ("02_train", ("curate",), ("vgg", "augmentation", "precision", "frozen", "head", "fitting", "inference", "metrics", "abstention",
-              "familiarity", "training")),  # fmt: skip
-    "evaluate": ("03_evaluate", ("curate", "train"), ("inference", "metrics", "abstention", "subgroups", "model_card", "evaluation")),
+    "train": (
+        "02_train",
+        ("curate",),
+        ("precision", "vgg", "inference", "augmentation", "frozen", "head", "fitting", "metrics", "abstention", "familiarity", "training"),
+    ),  # fmt: skip
+    "repeat": (
+        "02_repeat",
+        ("curate", "train"),
+        (
+            "precision",
+            "vgg",
+            "inference",
+            "augmentation",
+            "frozen",
+            "head",
+            "fitting",
+            "metrics",
+            "abstention",
+            "familiarity",
+            "training",
+            "workers",
+            "repeats",
+        ),
+    ),  # fmt: skip
+    "evaluate": ("03_evaluate", ("curate", "train"), ("precision", "vgg", "inference", "metrics", "abstention", "subgroups", "model_card", "evaluation")),
     "gradcam": (
         "04_gradcam",
         ("curate", "train"),
         (
+            "precision",
+            "vgg",
             "inference",
             "gradcam",
             "attributions",
@@ -54,9 +79,9 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "explain",
         ),
     ),
-    "shap": ("05_shap", ("curate", "train"), ("inference", "shap_regions", "scoreboard")),
+    "shap": ("05_shap", ("curate", "train"), ("precision", "vgg", "inference", "shap_regions", "scoreboard")),
 }
-NOTEBOOK_OF = {"curate": "01_curate_data", "train": "02_train_vgg", "evaluate": "03_evaluate",
+NOTEBOOK_OF = {"curate": "01_curate_data", "train": "02_train_vgg", "repeat": "02_train_vgg", "evaluate": "03_evaluate",
                "gradcam": "04_explain_gradcam", "shap": "05_explain_shap"}  # fmt: skip
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "scikit-image", "opencv-python-headless", "tensorflow-cpu", "tensorflow",
              "keras", "shap", "tf-explain")  # fmt: skip

@@ -21,6 +21,7 @@ from rahelpers.metrics import (
     compute_calibration,
     compute_delong,
     compute_net_benefit,
+    count_films,
     ece_interval,
     gap_interval,
     group_patients,
@@ -36,13 +37,6 @@ CONFIG_KEYS = ("seed", "n_bootstrap", "prevalence")
 SCORE_NAMES = {"auc": "AUC", "average_precision": "average precision", "sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV",
                "npv": "NPV", "brier": "Brier score", "ece": "calibration error"}  # fmt: skip
 RANKING = ("auc", "average_precision")  # scores that mean nothing where a class has few films
-
-
-def count_films(labels: np.ndarray, patients: np.ndarray) -> dict[str, int]:
-    """Films and patients of both classes; a patient is positive where any film is."""
-    counts = {"films_positive": int((labels == 1).sum()), "films_negative": int((labels == 0).sum()), "patients": len(np.unique(patients))}
-    counts["patients_positive"] = len(np.unique(patients[labels == 1]))
-    return counts | {"patients_negative": counts["patients"] - counts["patients_positive"]}
 
 
 def compute_scores(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rahelpers.artifacts import DamagedArtefact, MissingArtefact, sha256_of
+from rahelpers.precision import choose_precision
 from rahelpers.tensorflow_quiet import keras
+from rahelpers.vgg import change_precision
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,15 @@ class Bundle:
     model: keras.Model
     info: dict[str, Any]
     folder: Path
+
+    @cached_property
+    def fast(self) -> keras.Model:
+        """The network for scoring many films: in the number format that it was trained in, where this machine is fast in that one.
+
+        On another machine, or by `model`, a logit may differ in its third digit.
+        """
+        trained_in = self.info.get("precision", "float32")
+        return change_precision(self.model, trained_in) if trained_in == choose_precision("auto") else self.model
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probability of the positive class, float64 (n,), of logits, float (n,)."""

@@ -18,6 +18,13 @@ METHODS = ("percentile", "bca")
 LEVEL = 0.95  # of every interval in the workbench
 
 
+def count_films(labels: np.ndarray, patients: np.ndarray) -> dict[str, int]:
+    """Films and patients of both classes; a patient is positive where any film is."""
+    counts = {"films_positive": int((labels == 1).sum()), "films_negative": int((labels == 0).sum()), "patients": len(np.unique(patients))}
+    counts["patients_positive"] = len(np.unique(patients[labels == 1]))
+    return counts | {"patients_negative": counts["patients"] - counts["patients_positive"]}
+
+
 def compute_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Share of pairs of a positive and a negative film in which the positive scores higher; ties count half (Mann & Whitney 1947).
 

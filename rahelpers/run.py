@@ -23,7 +23,7 @@ from rahelpers.artifacts import NOTEBOOK_OF, DamagedArtefact, Run, library_versi
 from rahelpers.config import RunConfig
 from rahelpers.sources import source_fingerprint
 
-STEP_OF = {notebook: step for step, notebook in NOTEBOOK_OF.items()}
+STEPS_OF = {notebook: [step for step, of in NOTEBOOK_OF.items() if of == notebook] for notebook in NOTEBOOK_OF.values()}
 
 
 class NotebookFailed(RuntimeError):
@@ -81,17 +81,16 @@ def notebook_key(notebook: Path, run: Run) -> str:
 
 
 def _is_finished(notebook: Path, run: Run) -> bool:
-    """True where the executed notebook and its step are whole and made from the same inputs. Damage is named."""
+    """True where the executed notebook and its steps are whole and made from the same inputs. Damage is named."""
     record_file = run.folder / "notebooks" / f"{notebook.stem}.json"
     executed = run.folder / "notebooks" / notebook.name
     if not (record_file.exists() and executed.exists()):
         return False
     try:
         record = json.loads(record_file.read_text())
-        step = STEP_OF.get(notebook.stem)
-        if step:
+        for step in STEPS_OF.get(notebook.stem, []):
             current = run.read_record(step, check_files=True)
-            if run.digest(step) != record["step"] or current["made_from"]["code"] != _code_now(step):
+            if run.digest(step) != record["steps"][step] or current["made_from"]["code"] != _code_now(step):
                 return False
         if sha256_of(executed) != record["sha256"]:
             raise DamagedArtefact(f"notebooks/{notebook.name} is damaged (its SHA-256 is not the recorded one)")
@@ -174,12 +173,12 @@ class _Echo:
 
 
 def _forget(notebook: Path, run: Run) -> None:
-    """Drop the records of a notebook and its step, so that both are made again."""
+    """Drop the records of a notebook and its steps, so that all are made again."""
     from rahelpers.artifacts import STEPS
 
     (run.folder / "notebooks" / f"{notebook.stem}.json").unlink(missing_ok=True)
-    if notebook.stem in STEP_OF:
-        (run.folder / STEPS[STEP_OF[notebook.stem]][0] / "record.json").unlink(missing_ok=True)
+    for step in STEPS_OF.get(notebook.stem, []):
+        (run.folder / STEPS[step][0] / "record.json").unlink(missing_ok=True)
 
 
 def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> None:
@@ -215,6 +214,6 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
     executed = folder / notebook.name
     write_atomically(executed, lambda p: nbformat.write(book, p))
     working.unlink()
-    step = STEP_OF.get(notebook.stem)
-    record = {"key": notebook_key(notebook, run), "sha256": sha256_of(executed), "step": run.digest(step) if step else ""}
+    steps = {step: run.digest(step) for step in STEPS_OF.get(notebook.stem, [])}
+    record = {"key": notebook_key(notebook, run), "sha256": sha256_of(executed), "steps": steps}
     write_json(folder / f"{notebook.stem}.json", record)

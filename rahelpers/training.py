@@ -21,8 +21,9 @@ from rahelpers.familiarity import FILE as FAMILIARITY
 from rahelpers.familiarity import write_familiarity
 from rahelpers.fitting import TRAINING_KEYS, fit_network
 from rahelpers.inference import Bundle, calibrate, load_bundle, predict_logits
+from rahelpers.precision import choose_precision
 from rahelpers.tensorflow_quiet import keras
-from rahelpers.vgg import gradcam_layer
+from rahelpers.vgg import change_precision, gradcam_layer
 
 CONFIG_KEYS = ("seed", *TRAINING_KEYS, "ensemble", "operating_rule", "target_sensitivity")
 COST_KEYS = ("cost_ratio", "prevalence")  # shape a bundle only where operating_rule=cost: no network is trained again for another PPV
@@ -92,14 +93,14 @@ def train_on(
     labels, patients = cohort.manifest["label"].to_numpy(), cohort.manifest["patient_id"].to_numpy()
     if config.ensemble == 1:
         fit = fit_network(cohort.images, labels, train, validation, config, seed, folder, cache, callbacks=callbacks)
-        return fit.model, fit.history, validation, predict_logits(fit.model, cohort.images[validation])
+        return fit.model, fit.history, validation, predict_logits(change_precision(fit.model, config.precision), cohort.images[validation])
     both = np.sort(np.concatenate([train, validation]))
     parts = StratifiedGroupKFold(config.ensemble, shuffle=True, random_state=seed).split(both, labels[both], patients[both])
     logits, histories, sums = np.empty(len(both)), [], []
     for member, (learn, check) in enumerate(parts, start=1):
         print(f"network {member} of {config.ensemble}")
         fit = fit_network(cohort.images, labels, both[learn], both[check], config, seed, folder / f"member-{member}", cache, both, callbacks)
-        logits[check] = predict_logits(fit.model, cohort.images[both[check]])
+        logits[check] = predict_logits(change_precision(fit.model, config.precision), cohort.images[both[check]])
         histories.append(fit.history.assign(member=member))
         sums = [a + w for a, w in zip(sums or [0.0] * len(fit.model.weights), fit.model.get_weights(), strict=True)]
     fit.model.set_weights([total / config.ensemble for total in sums])
@@ -202,10 +203,11 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, rows:
     temperature, offset = fit_calibration(logits, labels)
     probability = calibrate(logits, temperature, offset)
     file = step.write("bundle/model.keras", model.save)
+    fast = change_precision(model, config.precision)
     learnt = cohort.split("train") if config.ensemble == 1 else rows
     train_rows = cohort.manifest.iloc[learnt]
     familiar = step.write(
-        f"bundle/{FAMILIARITY}", lambda p: write_familiarity(p, model, cohort.images, cohort.manifest, learnt, rows, config.source, config.seed)
+        f"bundle/{FAMILIARITY}", lambda p: write_familiarity(p, fast, cohort.images, cohort.manifest, learnt, rows, config.source, config.seed)
     )
     info = {
         "title": config.title,
@@ -213,6 +215,7 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, rows:
         "class_names": list(config.class_names),
         "source": config.source,
         "architecture": config.architecture,
+        "precision": choose_precision(config.precision),
         "image_size": config.image_size,
         "mirror_right": True,
         "preprocessing": "hand found, cropped, turned upright, right hands mirrored, grey values normalised (rahelpers.normalisation.to_network_input)",
