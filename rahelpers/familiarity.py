@@ -35,7 +35,7 @@ class OutOfDistribution:
     Attributes
     ----------
     score : float
-        Root mean square distance from their mean, in their standard deviations; of films like them about 1.
+        Root mean square distance from their mean, each direction in its own spread; it has no meaning but against the threshold.
     threshold : float
         What a stated share of held-out films exceeds.
     unlike : bool
