@@ -96,11 +96,10 @@ def fit_network(
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(seed)
     pretrained = config.weights != "none"
     with choose_strategy().scope():
         with computing_in(choose_precision(config.precision)):
-            model = build_network(config.architecture, images.shape[1], config.weights, config.train_from)
+            model = build_network(config.architecture, images.shape[1], config.weights, config.train_from, seed)
         inputs, tail, history = [[images]], model, pd.DataFrame()
         if pretrained:
             pools = model.get_layer("pools").output

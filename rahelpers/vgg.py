@@ -13,10 +13,11 @@ from rahelpers.tensorflow_quiet import keras
 # Mean of ImageNet's blue, green and red, subtracted by the original VGG (Simonyan & Zisserman 2015, arXiv 1409.1556, sec. 2.1).
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 SMALL_BLOCKS = ((16, 1), (32, 1), (64, 2), (128, 2), (128, 2))  # channels, convolutions
+APPLICATIONS = {"vgg16": keras.applications.VGG16, "vgg19": keras.applications.VGG19}
 BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 needs hundreds of steps; a small cohort has tens
 
 
-def build_network(architecture: str, image_size: int, weights: str = "none", train_from: str = "block5") -> keras.Model:
+def build_network(architecture: str, image_size: int, weights: str = "none", train_from: str = "block5", seed: int = 0) -> keras.Model:
     """A flat functional network that ends in one logit.
 
     Parameters
@@ -28,6 +29,8 @@ def build_network(architecture: str, image_size: int, weights: str = "none", tra
         For vgg16 and vgg19: 'imagenet' (Keras's download), 'none', or the path of a weights file without top.
     train_from : str
         First block that learns when the start is not 'none': 'block1' to 'block5', or 'head'.
+    seed : int
+        Of the weights that are drawn, and of dropout. Python's global generator plays no part: other threads of a server draw from it too.
 
     Returns
     -------
@@ -44,13 +47,16 @@ def build_network(architecture: str, image_size: int, weights: str = "none", tra
         if weights != "none":
             raise ValueError(f"weights={weights}: vgg_small has no pretrained weights; use weights=none, or architecture=vgg16 or vgg19")
         pooled = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(_small_base(inputs))
-    elif architecture in ("vgg16", "vgg19"):
-        pooled = _pool_imagenet_base(_imagenet_base(inputs, architecture, weights))
+    elif architecture in APPLICATIONS:
+        pooled = _pool_imagenet_base(_imagenet_base(inputs, architecture))
     else:
         raise ValueError(f"architecture={architecture!r}: expected vgg_small, vgg16 or vgg19")
-    pooled = keras.layers.Dropout(0.3, name="dropout", dtype="float32")(pooled)
+    pooled = keras.layers.Dropout(0.3, seed=seed, name="dropout", dtype="float32")(pooled)
     model = keras.Model(inputs, keras.layers.Dense(1, name="logit", dtype="float32")(pooled), name=architecture)
+    for number, layer in enumerate(layer for layer in model.layers if hasattr(layer, "kernel")):
+        layer.kernel.assign(keras.initializers.GlorotUniform(seed=(1000 * seed + number) % 2**31)(layer.kernel.shape))
     if weights != "none":
+        _take_weights(model, weights)
         _freeze_below(model, train_from)
     return model
 
@@ -83,17 +89,16 @@ def _small_base(x: keras.KerasTensor) -> keras.KerasTensor:
     return x
 
 
-def _imagenet_base(film: keras.KerasTensor, architecture: str, weights: str) -> keras.Model:
-    application = {"vgg16": keras.applications.VGG16, "vgg19": keras.applications.VGG19}[architecture]
+def _imagenet_base(film: keras.KerasTensor, architecture: str) -> keras.Model:
     colour = keras.layers.Concatenate(name="grey_to_bgr")([film, film, film])
     scaled = keras.layers.Rescaling(255.0, offset=[-m for m in IMAGENET_MEAN_BGR], name="imagenet_scale")(colour)
-    base = application(include_top=False, weights=None, input_tensor=scaled)
-    if weights != "none":
-        plain = _load_plain_base(application, weights)
-        for layer in plain.layers:
-            if layer.weights:
-                base.get_layer(layer.name).set_weights(layer.get_weights())
-    return base
+    return APPLICATIONS[architecture](include_top=False, weights=None, input_tensor=scaled)
+
+
+def _take_weights(model: keras.Model, weights: str) -> None:
+    for layer in _load_plain_base(APPLICATIONS[model.name], weights).layers:
+        if layer.weights:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def _load_plain_base(application: object, weights: str) -> keras.Model:
