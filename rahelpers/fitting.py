@@ -210,7 +210,7 @@ def predict_rows(model: keras.Model, arrays: Sequence[np.ndarray], rows: np.ndar
     if arrays[0].dtype == np.uint8:
         return predict_logits(model, arrays[0][rows])
     batches = [rows[i : i + PREDICT_BATCH] for i in range(0, len(rows), PREDICT_BATCH)]
-    found = [model.predict_on_batch([a[b] for a in arrays]) for b in batches]
+    found = [model.predict_on_batch([a[b] for a in arrays])[: len(b)] for b in batches]
     return np.concatenate(found).astype(np.float64).ravel()
 
 

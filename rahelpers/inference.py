@@ -109,5 +109,7 @@ def predict_logits(model: keras.Model, images: np.ndarray, batch_size: int = 32)
     -------
     float64 array (n,)
     """
-    batches = [model.predict_on_batch(as_batch(images[i : i + batch_size])) for i in range(0, len(images), batch_size)]
+    parts = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+    # a network that lies on several devices gives the whole batch back once for each
+    batches = [model.predict_on_batch(as_batch(part))[: len(part)] for part in parts]
     return np.concatenate(batches).astype(np.float64).ravel() if batches else np.empty(0)
