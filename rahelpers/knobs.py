@@ -8,7 +8,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from rahelpers.phantom import Film, Pose, draw_findings, make_patient, render
-from rahelpers.phantom.disease import EROSION_SITES
+from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES
 from rahelpers.plots import figure_png, picture_html, plot_films
 
 SIZE = 384
@@ -16,8 +16,9 @@ WATCHED = ("MCP2", "MCP3", "PIP3", "SR")  # joints whose width is shown
 
 
 def render_knobs(
-    seed: int, index: int, severity: float, duration: float, site: str, grade: int, dose: float, visit: int = 0, spread: float = 1.35, tilt: float = 0.0
-) -> Film:
+    seed: int, index: int, severity: float, duration: float, site: str, grade: int, dose: float, visit: int = 0, spread: float = 1.35, tilt: float = 0.0,
+    jsn: dict[str, int] | None = None,
+) -> Film:  # fmt: skip
     """The left hand of a phantom patient with RA as the knobs say.
 
     Parameters
@@ -40,17 +41,21 @@ def render_knobs(
         Of the fingers, as a multiple of the angles between the metacarpals.
     tilt : float
         Of the hand about its long axis, degrees.
+    jsn : dict, optional
+        Joint -> its grade of narrowing, 0 to 4, in place of what the disease did.
 
     Raises
     ------
     ValueError
-        If the site is not one of the score.
+        If a site is not one of the score.
     """
     if site not in EROSION_SITES:
         raise ValueError(f"site={site!r}: expected one of {', '.join(EROSION_SITES)}")
+    if unknown := set(jsn or {}) - set(JSN_SITES):
+        raise ValueError(f"jsn={', '.join(sorted(unknown))}: expected some of {', '.join(JSN_SITES)}")
     patient = dataclasses.replace(make_patient(seed, index), label=1, condition="RA", severity=severity, duration=duration)
     findings = draw_findings(patient, 0, visit)
-    findings = dataclasses.replace(findings, erosion=findings.erosion | {site: grade})
+    findings = dataclasses.replace(findings, erosion=findings.erosion | {site: grade}, jsn=findings.jsn | (jsn or {}))
     return render(patient, "L", SIZE, findings, visit, dose, Pose(spread=spread, tilt=tilt))
 
 

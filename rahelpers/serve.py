@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import socket
 import subprocess
 import sys
+import time
+import webbrowser
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import nbformat
 
@@ -30,7 +36,8 @@ def write_panel_notebook(run: Run) -> Path:
     setup = nbformat.v4.new_code_cell(
         f"from pathlib import Path\nfrom rahelpers.artifacts import open_run\nfrom rahelpers import panel\nrun = open_run(Path({str(run.folder)!r}))"
     )
-    book = nbformat.v4.new_notebook(cells=[setup, *cells], metadata={"kernelspec": {"name": "rahelpers-run", "display_name": "Python 3"}})
+    book = nbformat.v4.new_notebook(cells=[setup, *cells])
+    book.metadata |= {"title": "Diagnosis panel", "kernelspec": {"name": "rahelpers-run", "display_name": "Python 3"}}
     for cell in book.cells:
         cell.outputs, cell.execution_count = [], None
     path = run.folder / "panel" / NOTEBOOK
@@ -38,16 +45,37 @@ def write_panel_notebook(run: Run) -> Path:
     return path
 
 
-def voila_command(notebook: Path, port: int, browser: bool) -> list[str]:
-    """The command that serves a notebook on 127.0.0.1, sources stripped."""
-    command = [sys.executable, "-m", "voila", str(notebook), f"--port={port}", "--Voila.ip=127.0.0.1", "--theme=dark",
-               "--VoilaConfiguration.strip_sources=True", "--ServerApp.websocket_max_message_size=80000000",
-               "--Voila.tornado_settings={'websocket_max_message_size': 80000000}"]  # fmt: skip
-    return command if browser else [*command, "--no-browser"]
+# Nothing on the page may come from elsewhere or go elsewhere. Widgets are scripts made on the page (blob:), JupyterLab's own evaluate text.
+CONTENT_POLICY = ("default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+                  "img-src 'self' data: blob:; font-src 'self' data:; "
+                  "connect-src 'self' blob: data:; worker-src 'self' blob:; frame-ancestors 'self'")  # fmt: skip
+IDLE_SECONDS = 600  # after which the kernel of a page that was closed ends
 
 
-def serve_panel(run: Run, port: int, browser: bool) -> int:
+def voila_command(notebook: Path, port: int, theme: str = "dark", base_url: str = "/") -> list[str]:
+    """The command that serves a notebook on 127.0.0.1, sources stripped, behind the token in the environment variable JUPYTER_TOKEN.
+
+    Parameters
+    ----------
+    notebook : Path
+    port : int
+    theme : {'dark', 'light'}
+        What is shown first; ?theme=light or ?theme=dark in the address shows the other.
+    base_url : str
+        Path below which a reverse proxy serves the panel.
+    """
+    headers = {"Content-Security-Policy": CONTENT_POLICY, "Referrer-Policy": "no-referrer"}
+    return [sys.executable, "-m", "voila", str(notebook), f"--port={port}", "--Voila.ip=127.0.0.1", f"--theme={theme}", f"--base_url={base_url}",
+               "--VoilaConfiguration.strip_sources=True", "--VoilaConfiguration.allow_theme_override=YES", "--VoilaConfiguration.show_tracebacks=False",
+               "--Voila.auto_token=True", f"--Voila.tornado_settings={{'headers': {headers!r}}}",
+               f"--VoilaKernelManager.cull_idle_timeout={IDLE_SECONDS}", "--VoilaKernelManager.cull_interval=60", "--no-browser"]  # fmt: skip
+
+
+def serve_panel(run: Run, port: int, browser: bool, theme: str = "dark", base_url: str = "/") -> int:
     """Serve until interrupted; the exit code of Voila.
+
+    The page wants a token, new each time; it stands in the address that is printed, and reaches Voila through the environment, where other
+    people on the machine cannot read it as they can a command line. Set JUPYTER_TOKEN to choose it.
 
     Raises
     ------
@@ -60,10 +88,31 @@ def serve_panel(run: Run, port: int, browser: bool) -> int:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise ValueError(f"port {port} is taken by another program (another panel?); choose one with --port") from None
-    notebook = write_panel_notebook(run)
-    print(f"{run.config.title}: diagnosis panel on http://127.0.0.1:{port} (Ctrl-C stops it)", flush=True)
+    notebook, token = write_panel_notebook(run), os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(24)
+    address = f"http://127.0.0.1:{port}{base_url}?token={token}"
+    print(f"{run.config.title}: diagnosis panel on {address} (Ctrl-C stops it)", flush=True)
     with this_python_kernel(notebook.parent / "kernels"):
+        process = subprocess.Popen(voila_command(notebook, port, theme, base_url), env=os.environ | {"JUPYTER_TOKEN": token})
         try:
-            return subprocess.run(voila_command(notebook, port, browser), check=False).returncode
+            if browser and wait_until_up(f"http://127.0.0.1:{port}{base_url}", 60):
+                webbrowser.open(address)
+            return process.wait()
         except KeyboardInterrupt:
             return 0
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def wait_until_up(address: str, seconds: float) -> bool:
+    """True once something answers at an address; False where nothing does."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            urlopen(address, timeout=5)
+            return True
+        except HTTPError:
+            return True  # it answers: it wants a token
+        except OSError:
+            time.sleep(0.3)
+    return False

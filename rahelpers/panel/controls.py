@@ -1,0 +1,156 @@
+"""Controls that ipywidgets lacks: a film viewer, a place to drop films, a labelled slider, tabs, downloads. Small scripts, no outside address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import cv2
+import numpy as np
+import traitlets as t
+
+from rahelpers.panel.limits import MAX_BYTES, MAX_FILES
+
+STATIC = Path(__file__).parent / "static"
+
+
+def heat_colours() -> bytes:
+    """256 colours from cold to hot, 3 bytes each: cividis, which reads the same for colour-blind people."""
+    ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_CIVIDIS)
+    return np.ascontiguousarray(ramp[:, 0, ::-1]).tobytes()
+
+
+class Root(anywidget.AnyWidget):
+    """The banner, the style sheet, and the page's language and title."""
+
+    _esm = STATIC / "root.js"
+    _css = STATIC / "panel.css"
+    banner = t.Unicode().tag(sync=True)
+    title = t.Unicode().tag(sync=True)
+
+
+class FilmViewer(anywidget.AnyWidget):
+    """A film with window and level, zoom, pan, inversion, and an explanation over it."""
+
+    _esm = STATIC / "viewer.js"
+    pixels = t.Bytes(b"").tag(sync=True)  # uint16 (height, width), 0 to 4095, little endian
+    width = t.Int(0).tag(sync=True)
+    height = t.Int(0).tag(sync=True)
+    spacing_mm = t.Float(0.0).tag(sync=True)  # 0: not known
+    alt = t.Unicode("No film is open").tag(sync=True)
+    caption = t.Unicode("").tag(sync=True)
+    side = t.Int(0).tag(sync=True)  # of the network's square, on which heat and labels lie
+    matrix = t.List(t.Float(), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).tag(sync=True)  # square -> film, as CSS and canvas have it
+    heat = t.Bytes(b"").tag(sync=True)  # uint8 (side, side)
+    colours = t.Bytes(heat_colours()).tag(sync=True)
+    labels = t.Bytes(b"").tag(sync=True)  # uint8 (side, side)
+    region_colours = t.List(t.List()).tag(sync=True)  # label -> red, green, blue, opacity; empty: clear
+    region_marks = t.List(t.List()).tag(sync=True)  # words, x, y on the square
+    overlay = t.Enum(("none", "heat", "regions"), "none").tag(sync=True)
+    opacity = t.Float(0.6).tag(sync=True)
+    threshold = t.Float(0.2).tag(sync=True)
+    methods = t.List(t.List()).tag(sync=True)
+    method = t.Unicode("gradcam").tag(sync=True)
+    layers = t.List(t.Unicode()).tag(sync=True)
+    layer = t.Unicode("").tag(sync=True)
+
+
+class DropZone(anywidget.AnyWidget):
+    """Choose or drop files; they arrive in pieces and stay in memory.
+
+    Parameters
+    ----------
+    done : callable
+        Gets the list of (name, content) once all have arrived.
+    """
+
+    _esm = STATIC / "dropzone.js"
+    accept = t.Unicode(".png,.jpg,.jpeg,.tif,.tiff,.bmp,.dcm,application/dicom").tag(sync=True)
+    hint = t.Unicode("PNG, JPEG, TIFF, BMP or DICOM; one hand or both; several files are one study").tag(sync=True)
+    most_bytes = t.Int(MAX_BYTES).tag(sync=True)
+    most_files = t.Int(MAX_FILES).tag(sync=True)
+
+    def __init__(self, done: Callable[[list[tuple[str, bytes]]], None], **given: Any) -> None:
+        super().__init__(**given)
+        self._done, self._batch = done, -1
+        self._files: list[tuple[str, bytearray]] = []
+        self.on_msg(self._on_message)
+
+    def _on_message(self, _: Any, message: dict[str, Any], buffers: list[Any]) -> None:
+        """A piece of a file. Limits are checked here too: what the page says is not to be trusted."""
+        if message.get("kind") != "piece" or not buffers:
+            return
+        if message["batch"] != self._batch:
+            self._batch, self._files = message["batch"], []
+        if message["at"] == 0:
+            self._files.append((str(message["name"])[:300], bytearray()))
+        if len(self._files) > self.most_files or len(self._files) != message["index"] + 1:
+            self._files = []
+            return
+        content = self._files[-1][1]
+        if len(content) + len(buffers[0]) > self.most_bytes or message["at"] != len(content):
+            self._files = []
+            return
+        content += buffers[0]
+        self.send({"kind": "got", "batch": self._batch})
+        if len(content) >= message["size"] and len(self._files) == message["files"]:
+            files, self._files = [(name, bytes(c)) for name, c in self._files], []
+            self._done(files)
+
+
+class Slider(anywidget.AnyWidget):
+    """A labelled slider with its value and unit."""
+
+    _esm = STATIC / "slider.js"
+    label = t.Unicode().tag(sync=True)
+    unit = t.Unicode("").tag(sync=True)
+    value = t.Float(0.0).tag(sync=True)
+    low = t.Float(0.0).tag(sync=True)
+    high = t.Float(1.0).tag(sync=True)
+    step = t.Float(0.1).tag(sync=True)
+    digits = t.Int(0).tag(sync=True)
+    delay_ms = t.Int(120).tag(sync=True)
+    disabled = t.Bool(False).tag(sync=True)
+
+
+class Tabs(anywidget.AnyWidget):
+    """Which of some parts is shown."""
+
+    _esm = STATIC / "tabs.js"
+    names = t.List(t.Unicode()).tag(sync=True)
+    label = t.Unicode().tag(sync=True)
+    selected = t.Int(0).tag(sync=True)
+
+
+class Downloads(anywidget.AnyWidget):
+    """Buttons that make a file in the kernel's memory and hand it to the browser.
+
+    Parameters
+    ----------
+    offers : list of (kind, words, hint)
+    make : callable
+        Gets the kind and `deliver`, a function of the file's name, MIME type and content, or of a message where it fails.
+    """
+
+    _esm = STATIC / "downloads.js"
+    offers = t.List(t.List()).tag(sync=True)
+    disabled = t.Bool(True).tag(sync=True)
+
+    def __init__(self, offers: list[tuple[str, str, str]], make: Callable[[str], None], **given: Any) -> None:
+        super().__init__(offers=[list(offer) for offer in offers], **given)
+        self._make = make
+        self.on_msg(self._on_message)
+
+    def _on_message(self, _: Any, message: dict[str, Any], __: list[Any]) -> None:
+        if message.get("kind") == "make" and message.get("what") in [offer[0] for offer in self.offers]:
+            self._make(message["what"])
+
+    def deliver(self, name: str, mime: str, content: bytes) -> None:
+        """Hand a file to the browser."""
+        self.send({"kind": "file", "name": name, "type": mime}, [content])
+
+    def fail(self, words: str) -> None:
+        """Say why there is no file."""
+        self.send({"kind": "failed", "words": words})

@@ -1,0 +1,86 @@
+"""What the panel asks the network. The one module of the panel that starts TensorFlow; only the worker's thread imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rahelpers.artifacts import Run
+from rahelpers.familiarity import Familiarity, look
+from rahelpers.familiarity import load as load_familiarity
+from rahelpers.gradcam import compute_gradcam, list_map_layers
+from rahelpers.inference import Bundle, load_bundle, predict_logits
+from rahelpers.panel.state import Heat, Picture
+from rahelpers.shap_regions import Regions, RegionShap, compute_region_shap, make_regions
+
+
+def load_model(run: Run) -> tuple[Bundle, Familiarity | None]:
+    """The run's bundle and what it knows of its training films; its hashes checked, its network called once: the first film then waits for no compilation.
+
+    Raises
+    ------
+    MissingArtefact, DamagedArtefact
+    """
+    bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
+    blank = np.zeros((1, bundle.info["image_size"], bundle.info["image_size"]), np.uint8)
+    look(bundle.model, blank)
+    return bundle, load_familiarity(bundle)
+
+
+def warm_up(bundle: Bundle) -> None:
+    """Trace what explanations call, while the person still looks for a film."""
+    size = bundle.info["image_size"]
+    compute_gradcam(bundle.model, np.zeros((1, size, size), np.uint8), bundle.info["gradcam_layer"])
+    for films in (32, 7):  # two sizes of batch, and Keras traces for any
+        predict_logits(bundle.model, np.zeros((films, size, size), np.uint8))
+
+
+def map_heat(bundle: Bundle, image: np.ndarray, layer: str, method: str) -> Heat:
+    """Grad-CAM of the positive class."""
+    cam = compute_gradcam(bundle.model, image[None], layer, method=method)
+    return Heat(np.rint(cam.maps[0] * 255).astype(np.uint8), bool(cam.flat[0]), method, layer)
+
+
+def layers_of(bundle: Bundle) -> list[str]:
+    """Layers that a heat map can be made at, the bundle's own first, then from the last to the first."""
+    own = bundle.info["gradcam_layer"]
+    last = [name for name in list_map_layers(bundle.model) if "relu" in name or "conv" in name]
+    return [own, *[name for name in reversed(last) if name != own]][:8]
+
+
+class Watched:
+    """A network that says before each batch that it was called, so that a long explanation has progress and can be stopped."""
+
+    def __init__(self, model: Any, called: Callable[[int], None]) -> None:
+        self._model, self._called = model, called
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def predict_on_batch(self, batch: np.ndarray) -> np.ndarray:
+        """As Keras has it."""
+        self._called(len(batch))
+        return self._model.predict_on_batch(batch)
+
+
+def weigh_regions(
+    bundle: Bundle, picture: Picture, baseline: str, evaluations: int, progress: Callable[[float], None] = lambda share: None
+) -> tuple[Regions, RegionShap]:
+    """Regions of a film and their Shapley values.
+
+    Parameters
+    ----------
+    progress : callable
+        Told the share that is done before each batch; what it raises stops the work.
+    """
+    regions = make_regions(picture.image, picture.joints)
+    wanted, done = max(evaluations, 2 * (2 * len(regions.names) + 1)), 0
+
+    def called(films: int) -> None:
+        nonlocal done
+        progress(min(done / wanted, 1.0))
+        done += films
+
+    return regions, compute_region_shap(Watched(bundle.model, called), picture.image, regions, baseline, evaluations)
