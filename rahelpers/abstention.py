@@ -122,9 +122,14 @@ def score_sets(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray
 
 
 def compute_abstention_curve(
-    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, threshold: float, shares: np.ndarray | None = None
+    labels: np.ndarray,
+    probability: np.ndarray,
+    patients: np.ndarray,
+    threshold: float,
+    shares: np.ndarray | None = None,
+    strangeness: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Accuracy on the films that are left when the least certain ones go to a person.
+    """Accuracy on the films that are left when the least certain ones, or the strangest ones, go to a person.
 
     A film's certainty is the distance of its log odds from those of the operating point.
 
@@ -135,11 +140,13 @@ def compute_abstention_curve(
         The operating point.
     shares : float array, optional
         Shares abstained, in [0, 1); 0 to 0.8 in steps of 0.1 by default.
+    strangeness : float array (m,), optional
+        Distance from the training films: makes a second curve.
 
     Returns
     -------
     DataFrame
-        abstained (measured share), accuracy, low, high, films (left), patients (left).
+        by ('certainty' or 'distance'), abstained (measured share), accuracy, low, high, films (left), patients (left).
     """
     shares = np.arange(0, 0.81, 0.1) if shares is None else np.asarray(shares, dtype=float)
     if ((shares < 0) | (shares >= 1)).any():
@@ -149,11 +156,13 @@ def compute_abstention_curve(
         p = np.clip(p, 1e-12, 1 - 1e-12)
         return np.log(p / (1 - p))
 
-    order = np.argsort(-np.abs(log_odds(probability) - log_odds(threshold)), kind="stable")
+    first = {"certainty": -np.abs(log_odds(probability) - log_odds(threshold))} | ({} if strangeness is None else {"distance": strangeness})
     right, rows = (probability >= threshold) == (labels == 1), []
-    for share in shares:
-        kept = order[: max(round(len(labels) * (1 - share)), 1)]
-        found = share_interval(right[kept], patients[kept])
-        rows.append({"abstained": 1 - len(kept) / len(labels), "accuracy": found["value"], "low": found["low"], "high": found["high"],
-                     "films": len(kept), "patients": len(np.unique(patients[kept]))})  # fmt: skip
+    for by, reason in first.items():
+        order = np.argsort(reason, kind="stable")  # those with the greatest reason to go stand last
+        for share in shares:
+            kept = order[: max(round(len(labels) * (1 - share)), 1)]
+            found = share_interval(right[kept], patients[kept])
+            rows.append({"by": by, "abstained": 1 - len(kept) / len(labels), "accuracy": found["value"], "low": found["low"], "high": found["high"],
+                         "films": len(kept), "patients": len(np.unique(patients[kept]))})  # fmt: skip
     return pd.DataFrame(rows)

@@ -63,7 +63,11 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "repeats",
         ),
     ),  # fmt: skip
-    "evaluate": ("03_evaluate", ("curate", "train"), ("precision", "vgg", "inference", "metrics", "abstention", "subgroups", "model_card", "evaluation")),
+    "evaluate": (
+        "03_evaluate",
+        ("curate", "train"),
+        ("precision", "vgg", "inference", "metrics", "abstention", "familiarity", "subgroups", "strange_films", "probes", "model_card", "evaluation"),
+    ),
     "gradcam": (
         "04_gradcam",
         ("curate", "train"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import confusion_matrix
 
 from rahelpers.abstention import compute_abstention_curve, score_sets
@@ -15,6 +16,7 @@ from rahelpers.metrics import (
     LEVEL,
     adjust_prevalence,
     auc_interval,
+    bootstrap_interval,
     bootstrap_intervals,
     compute_average_precision,
     compute_brier,
@@ -30,7 +32,9 @@ from rahelpers.metrics import (
     share_interval,
 )
 from rahelpers.model_card import describe_model, fill_checklist
+from rahelpers.probes import compute_probes
 from rahelpers.splits import SPLITS
+from rahelpers.strange_films import make_strange
 from rahelpers.subgroups import compute_subgroups, say_few
 
 CONFIG_KEYS = ("seed", "n_bootstrap", "prevalence")
@@ -147,15 +151,26 @@ def evaluate(run: Run) -> dict[str, Any]:
 def _evaluate(run: Run, step: Step) -> None:
     # imported here, so that bootstrap and tables work without starting TensorFlow
     from rahelpers.curation import load_cohort
+    from rahelpers.familiarity import load as load_familiarity
     from rahelpers.inference import load_bundle, predict_logits
 
     config, cohort = run.config, load_cohort(run)
+    n, seed = config.n_bootstrap, config.seed
     bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
-    table = make_predictions(cohort.manifest, predict_logits(bundle.model, cohort.images), bundle)
-    metrics = describe_run(config.title, config.source, bundle.info, table, config.n_bootstrap, config.seed, config.prevalence)
+    known = load_familiarity(bundle)
+    table, features = make_predictions(cohort.manifest, cohort.images, bundle, known)
+    metrics = describe_run(config.title, config.source, bundle.info, table, n, seed, config.prevalence)
+    rows = cohort.split("test")
+    films, (labels, _, patients) = np.asarray(cohort.images[rows]), _arrays(table.iloc[rows])
+    tables = compute_tables(table, "test", metrics, n, seed)
+    tables["calibrators"] = compare_calibrators(table, bundle.info, n, seed)
+    tables["shortcuts_probes"] = compute_probes(lambda x: bundle.probability(predict_logits(bundle.model, x)), films, labels, patients,
+                                                metrics["operating_point"]["probability"], n, seed)  # fmt: skip
+    tables["strange"] = compute_strange(known, films, features[rows], table["logit"].to_numpy()[rows], patients, n, seed)
     step.write("predictions.csv", lambda p: table.to_csv(p, index=False))
-    for name, part in compute_tables(table, "test", metrics, config.n_bootstrap, config.seed).items():
+    for name, part in tables.items():
         step.write(f"{name}.csv", lambda p, t=part: t.to_csv(p, index=False))
+    metrics |= {"probes": _records(tables["shortcuts_probes"]), "strange": _records(tables["strange"]), "calibrators": _records(tables["calibrators"])}
     subgroups = pd.read_csv(step.folder / "subgroups.csv", keep_default_na=False)
     for name, text in (("model_card.md", describe_model(config, bundle.info, metrics, subgroups)),
                        ("checklist.md", fill_checklist(config, bundle.info, metrics, cohort.manifest))):  # fmt: skip
@@ -164,18 +179,119 @@ def _evaluate(run: Run, step: Step) -> None:
     step.finish()
 
 
-def make_predictions(manifest: pd.DataFrame, logits: np.ndarray, bundle: Any) -> pd.DataFrame:
-    """`predictions.csv`: one film a row, with what subgroups are made from.
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for a JSON file, which knows no NaN."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def make_predictions(manifest: pd.DataFrame, images: np.ndarray, bundle: Any, known: Any) -> tuple[pd.DataFrame, np.ndarray]:
+    """`predictions.csv`, one film a row, with what subgroups are made from; and the network's features.
 
     Parameters
     ----------
     manifest : DataFrame, n rows
-    logits : float array (n,)
+    images : uint8 array (n, S, S)
     bundle : rahelpers.inference.Bundle
         Its calibration turns logits into probabilities.
+    known : rahelpers.familiarity.Familiarity or None
+        None where the bundle is older than it: then `distance` and `unlike` are left out.
+
+    Returns
+    -------
+    table : DataFrame
+    features : float32 array (n, F)
     """
+    from rahelpers.familiarity import look
+
     columns = ["image_id", "patient_id", "label", "split", "condition", "age", "sex", "laterality", "centre"]
-    return manifest[columns].assign(logit=logits, probability=bundle.probability(logits))
+    logits, features = look(bundle.model, images)
+    table = manifest[columns].assign(logit=logits, probability=bundle.probability(logits))
+    if known is not None:
+        distance = known.gaussian.distance(features)
+        table = table.assign(distance=distance, unlike=distance > known.threshold)
+    return table, features
+
+
+def compute_strange(known: Any, films: np.ndarray, features: np.ndarray, logits: np.ndarray, patients: np.ndarray, n: int, seed: int) -> pd.DataFrame:
+    """How well three scores tell pictures that do not belong (`rahelpers.strange_films`) from films that do.
+
+    Parameters
+    ----------
+    known : rahelpers.familiarity.Familiarity or None
+        None gives an empty table.
+    films : uint8 array (k, S, S)
+        Films that the network did not learn from.
+    features, logits, patients : array (k, ...)
+        Of these films.
+    n, seed : int
+        Bootstrap resamples and seed.
+
+    Returns
+    -------
+    DataFrame
+        One kind and score a row: kind, score (distance: Mahalanobis, what the bundle uses; neighbours: distance to the fifth nearest training
+        film; certainty: minus the absolute logit), auc, low, high, warned (share of these pictures that the bundle's limit catches;
+        distance alone), pictures, films.
+    """
+    from rahelpers.familiarity import look
+
+    rows = []
+    for kind, pictures in (make_strange(films, seed) if known else {}).items():
+        other_logits, other = look(known.model, pictures)
+        distance = known.gaussian.distance(other)
+        scores = {
+            "distance": (known.gaussian.distance(features), distance),
+            "neighbours": (known.neighbour_distance(features), known.neighbour_distance(other)),
+            "certainty": (-np.abs(logits), -np.abs(other_logits)),
+        }
+        strange = np.repeat([0, 1], [len(films), len(pictures)])
+        people = np.concatenate([patients.astype(str), [f"strange {i}" for i in range(len(pictures))]])
+        for score, both in scores.items():
+            found = auc_interval(strange, np.concatenate(both), people, n, seed, "percentile")
+            rows.append({"kind": kind, "score": score, "auc": found["value"], "low": found["low"], "high": found["high"],
+                         "warned": float((distance > known.threshold).mean()) if score == "distance" else np.nan,
+                         "pictures": len(pictures), "films": len(films)})  # fmt: skip
+    return pd.DataFrame(rows, columns=["kind", "score", "auc", "low", "high", "warned", "pictures", "films"])
+
+
+def compare_calibrators(table: pd.DataFrame, info: dict[str, Any], n: int, seed: int) -> pd.DataFrame:
+    """Brier score and calibration error on test of the raw logit, of the bundle's temperature and offset, and of isotonic regression.
+
+    Both are fitted on the validation split. Where the network learnt from it too (an ensemble) isotonic regression has nothing to be fitted on, and is
+    left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `make_predictions` returns it.
+    info : dict
+        The content of `bundle.json`.
+    n, seed : int
+        Bootstrap resamples and seed.
+
+    Returns
+    -------
+    DataFrame
+        One calibrator a row: calibrator, fitted_films, brier, brier_low, brier_high, ece, ece_low, ece_high, ece_if_calibrated, films.
+
+    References
+    ----------
+    Zadrozny & Elkan, KDD 2002 (isotonic regression); Niculescu-Mizil & Caruana, ICML 2005 (it needs many films: below a thousand it overfits).
+    """
+    test, validation = (table[table["split"] == split] for split in ("test", "validation"))
+    labels, fitted, patients = _arrays(test)
+    calibrated = {"none (sigmoid of the logit)": 1 / (1 + np.exp(-test["logit"].to_numpy())), "temperature and offset": fitted}
+    if info["training"]["films"] <= (table["split"] == "train").sum() and len(validation):
+        isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(validation["logit"], validation["label"])
+        calibrated["isotonic"] = isotonic.predict(test["logit"])
+    rows = []
+    for name, probability in calibrated.items():
+        low, high = bootstrap_interval(compute_brier, labels, probability, patients, n, seed, "bca", by_class=False)
+        error = ece_interval(labels, probability, patients, n, seed)
+        rows.append({"calibrator": name, "fitted_films": 0 if name.startswith("none") else len(validation), "brier": compute_brier(labels, probability),
+                     "brier_low": low, "brier_high": high, "ece": error["value"], "ece_low": error["low"], "ece_high": error["high"],
+                     "ece_if_calibrated": error["if_calibrated"], "films": len(test)})  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def describe_run(title: str, source: str, info: dict[str, Any], table: pd.DataFrame, n: int, seed: int, prevalence: float) -> dict[str, Any]:
@@ -206,6 +322,7 @@ def describe_run(title: str, source: str, info: dict[str, Any], table: pd.DataFr
         "interval": f"95 %; patient bootstrap, {n} resamples (BCa; percentile for PPV, NPV, calibration error); for shares Wilson's, with patients as clusters",
         "splits": {split: compute_scores(*part, threshold, n, seed, prevalence) for split, part in parts.items()},
         "conformal": info.get("conformal"),  # a bundle of version 0.1.0 has none
+        "unlike": None,
         "gap": None,
     }
     if "train" in parts and "test" in parts:
@@ -214,6 +331,9 @@ def describe_run(title: str, source: str, info: dict[str, Any], table: pd.DataFr
     if metrics["conformal"]:
         held_out = {split: part for split, part in parts.items() if split in ("test", "external")}
         metrics["conformal"] |= {"splits": {split: score_sets(*part, metrics["conformal"]) for split, part in held_out.items()}}
+    if "unlike" in table:
+        held_out = table[table["split"].isin(["test", "external"])].groupby("split")
+        metrics["unlike"] = {split: share_interval(part["unlike"].to_numpy(), part["patient_id"].to_numpy()) for split, part in held_out}
     return metrics
 
 
@@ -240,7 +360,9 @@ def compute_tables(table: pd.DataFrame, split: str, metrics: dict[str, Any], n: 
     found = {
         "subgroups": compute_subgroups(part, threshold, n, seed),
         "calibration": compute_calibration(labels, probability, patients),
-        "abstention": compute_abstention_curve(labels, probability, patients, threshold),
+        "abstention": compute_abstention_curve(
+            labels, probability, patients, threshold, strangeness=part["distance"].to_numpy() if "distance" in part else None
+        ),  # fmt: skip
     }
     if len(np.unique(labels)) == 2:
         # the calibration was fitted where the share of positives is that of the validation split
@@ -256,8 +378,10 @@ def load_predictions(run: Run) -> pd.DataFrame:
 
 
 def load_table(run: Run, name: str) -> pd.DataFrame:
-    """A table of step 03 on the test split: subgroups, calibration, net_benefit or abstention."""
-    return pd.read_csv(run.file("evaluate", f"{name}.csv"), keep_default_na=name != "subgroups", dtype={"value": str} if name == "subgroups" else None)
+    """A table of step 03 on the test split: subgroups, calibration, calibrators, net_benefit, abstention, shortcuts_probes or strange."""
+    file = run.file("evaluate", f"{name}.csv")
+    table = pd.read_csv(file, keep_default_na=name != "subgroups", dtype={"value": str} if name == "subgroups" else None)
+    return table.fillna({"few": ""}) if "few" in table else table
 
 
 def compare_networks(one: pd.DataFrame, other: pd.DataFrame, split: str = "test") -> dict[str, Any]:

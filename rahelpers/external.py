@@ -65,7 +65,8 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
         If the sizes do not fit, or no film remains that the network has not seen.
     """
     from rahelpers.curation import curate
-    from rahelpers.inference import load_bundle, predict_logits
+    from rahelpers.familiarity import load as load_familiarity
+    from rahelpers.inference import load_bundle
 
     folder, owner = find_bundle(path)
     bundle, run = load_bundle(folder), Run(config)
@@ -76,7 +77,7 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
     cohort = curate(run)
     unseen, notes = drop_seen(cohort.manifest, owner)
     rows = cohort.manifest.index.get_indexer(unseen.index)
-    table = make_predictions(unseen.assign(split="external"), predict_logits(bundle.model, cohort.images[rows]), bundle)
+    table, _ = make_predictions(unseen.assign(split="external"), cohort.images[rows], bundle, load_familiarity(bundle))
     title = f"{config.title}, network of {bundle.info['title']}"
     metrics = describe_run(title, config.source, bundle.info, table, config.n_bootstrap, config.seed, config.prevalence)
     metrics |= {"bundle": {"folder": folder.name, "run": owner.folder.name if owner else "", "sha256": bundle.info["files"]["model.keras"],
@@ -156,6 +157,7 @@ def _render(run: Run, metrics: dict[str, Any], table: pd.DataFrame, tables: dict
         scores=Markup(metrics_table(metrics).to_html(border=0)),
         home=home,
         conformal=(metrics["conformal"] or {}).get("splits", {}).get("external"),
+        unlike=(metrics["unlike"] or {}).get("external"),
         show=show_score,
         figures=[Markup(plots.picture_html(plots.figure_png(figure), alt, alt)) for figure, alt in figures],
         versions=library_versions(),

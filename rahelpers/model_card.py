@@ -58,6 +58,8 @@ def describe_model(config: RunConfig, info: dict[str, Any], metrics: dict[str, A
         "## Overfitting", _gap(metrics),
         "## Subgroups of the test split", _subgroups(subgroups),
         "## Abstention", _abstention(metrics),
+        "## Films unlike the training films", _unlike(metrics),
+        "## Shortcut probes on test", _probes(metrics),
         "## Ethics and limits", _limits(metrics, subgroups),
         _open("Which harms were considered, and with whom?", "How will it be watched in use, and who answers for it?"),
     ]  # fmt: skip
@@ -135,6 +137,23 @@ def _abstention(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _unlike(metrics: dict[str, Any]) -> str:
+    if not metrics.get("unlike"):
+        return "The bundle cannot tell: it is older than this check."
+    lines = [f"- {split}: {_score(share)} of the films lie beyond the limit" for split, share in metrics["unlike"].items()]
+    caught = [f"{row['kind']} {row['warned']:.0%}" for row in metrics.get("strange") or [] if row["score"] == "distance"]
+    return "\n".join([*lines, f"- of pictures that do not belong it catches: {', '.join(caught)}"] if caught else lines)
+
+
+def _probes(metrics: dict[str, Any]) -> str:
+    rows = metrics.get("probes") or []
+    if not rows:
+        return "Not done: no film could be taken apart."
+    if rows[0]["few"]:
+        return f"{rows[0]['few']}: no AUC. Share of calls that change: " + ", ".join(f"{r['part']} {r['done']} {r['changed']:.0%}" for r in rows) + "."
+    return "AUC as it is less AUC after:\n" + "\n".join(f"- {r['part']} {r['done']}: {r['less']:+.2f} ({r['low']:+.2f} to {r['high']:+.2f})" for r in rows)
+
+
 def _limits(metrics: dict[str, Any], subgroups: pd.DataFrame) -> str:
     test = metrics["splits"]["test"]
     lines = [f"- Calibration error on test {_score(test['ece'])}; a perfectly calibrated network would show about "
@@ -205,6 +224,7 @@ def fill_checklist(config: RunConfig, info: dict[str, Any], metrics: dict[str, A
             ("Clinical usefulness", f"decision curve at prevalence {metrics['prevalence']:g} in `net_benefit.csv`"),
             ("Overfitting", f"train less test AUC: {('not shown: ' + gap['few']) if gap['few'] else _score(gap)}"),
             ("Fairness", "subgroups in `subgroups.csv`, with a warning where counts are small"),
+            ("Robustness", "markers, border, background and exposure hidden and swapped in `shortcuts_probes.csv`; strange pictures in `strange.csv`"),
             ("Errors", "the worst false calls are shown in notebook 03"),
             ("Explanations", "Grad-CAM and SHAP, scored beside chance: steps 04 and 05"),
             ("External test", _counts(metrics["splits"]["external"]) if "external" in metrics["splits"]

@@ -371,7 +371,7 @@ def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity")
 
 
 def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
-    """Accuracy on the films that are left, against the share that goes to a person.
+    """Accuracy on the films that are left, against the share that goes to a person: the least certain first, or the strangest first.
 
     Parameters
     ----------
@@ -379,15 +379,75 @@ def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
         As `compute_abstention_curve` returns it.
     title : str
     """
-    figure = Figure(figsize=(5, 3), layout="constrained")
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
     axis = figure.subplots()
-    axis.fill_between(curve["abstained"], curve["low"], curve["high"], color=SPLIT_STYLE["test"][0], alpha=0.15, linewidth=0)
-    axis.plot(curve["abstained"], curve["accuracy"], "o-", color=SPLIT_STYLE["test"][0])
-    for row in curve.itertuples():
-        axis.annotate(f"{row.films}", (row.abstained, row.accuracy), xytext=(0, 6), textcoords="offset points", fontsize=7, ha="center")
+    styles = {"certainty": (*SPLIT_STYLE["test"], "o", "least certain first (band: 95 %)"), "distance": (*SPLIT_STYLE["validation"], "s", "strangest first")}
+    for by, part in curve.groupby("by", sort=False):
+        colour, dash, marker, words = styles[by]
+        axis.plot(part["abstained"], part["accuracy"], color=colour, linestyle=dash, marker=marker, markersize=4, label=words)
+        if by == "certainty":
+            axis.fill_between(part["abstained"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
+            for row in part.itertuples():
+                axis.annotate(f"{row.films}", (row.abstained, row.accuracy), xytext=(0, 6), textcoords="offset points", fontsize=7, ha="center")
     axis.set(xlabel="share of films that go to a person", ylabel="accuracy on the rest", ylim=(0, 1.08))
+    axis.legend(frameon=False, fontsize=8, loc="lower left")
     axis.set_title(f"{title}; small numbers: films left", fontsize=9)
     sns.despine(figure)
+    return figure
+
+
+def plot_probes(probes: pd.DataFrame, title: str) -> Figure:
+    """What each edit costs: AUC before less after with its interval, or the share of changed calls where films are too few for an AUC.
+
+    Parameters
+    ----------
+    probes : DataFrame
+        As `rahelpers.probes.compute_probes` returns it.
+    title : str
+    """
+    if probes.empty:
+        return _say("no film could be taken apart", title)
+    few = bool(probes["few"].iloc[0])
+    names = ("changed", "changed_low", "changed_high") if few else ("less", "low", "high")
+    figure = Figure(figsize=(6, 0.32 * len(probes) + 1.1), layout="constrained")
+    axis = figure.subplots()
+    for y, row in enumerate(probes.iloc[::-1].to_dict("records")):
+        value, low, high = (row[n] for n in names)
+        axis.plot([low, high], [y, y], color=SPLIT_STYLE["test"][0])
+        axis.plot(value, y, "o", color=SPLIT_STYLE["test"][0])
+    axis.axvline(0, color="lightgrey", zorder=0)
+    axis.set_yticks(range(len(probes)), [f"{row.part} {row.done}" for row in probes.iloc[::-1].itertuples()])
+    axis.set_xlabel(f"share of calls that change ({probes['few'].iloc[0]}: no AUC)" if few else "AUC as it is, less AUC after; 95 % interval")
+    axis.set_title(f"{title}, {probes['films'].iloc[0]} films", fontsize=10)
+    sns.despine(figure, left=True)
+    return figure
+
+
+def plot_strange(strange: pd.DataFrame, title: str) -> Figure:
+    """How well each score tells pictures that do not belong from films that do.
+
+    Parameters
+    ----------
+    strange : DataFrame
+        As `rahelpers.evaluation.compute_strange` returns it.
+    title : str
+    """
+    kinds = list(dict.fromkeys(strange["kind"]))
+    figure = Figure(figsize=(6.6, 0.36 * len(kinds) + 1.4), layout="constrained")
+    axis = figure.subplots()
+    styles = {"distance": ("#00204d", "o", "distance (used)"), "neighbours": ("#b58900", "s", "nearest neighbours"),
+              "certainty": ("#7f7f7f", "x", "lack of certainty")}  # fmt: skip
+    for k, (score, (colour, marker, words)) in enumerate(styles.items()):
+        part = strange[strange["score"] == score].set_index("kind").loc[kinds[::-1]]
+        y = np.arange(len(kinds)) + 0.22 * (1 - k)
+        axis.hlines(y, part["low"], part["high"], color=colour, linewidth=1)
+        axis.plot(part["auc"], y, marker, color=colour, label=words, markersize=5)
+    axis.axvline(0.5, color="lightgrey", zorder=0)
+    axis.set_yticks(range(len(kinds)), kinds[::-1])
+    axis.set(xlim=(-0.02, 1.02), xlabel="AUC against test films, 95 % interval; below 0.5: the picture seems to belong better than a film")
+    axis.set_title(title, fontsize=10)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    sns.despine(figure, left=True)
     return figure
 
 

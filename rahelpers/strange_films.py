@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-MOST = 40  # of a kind
+MOST = 20  # of a kind
 # those that come with scikit-image, none is downloaded
 PHOTOGRAPHS = ("astronaut", "camera", "cat", "coffee", "coins", "brick", "grass", "gravel", "cell", "hubble_deep_field", "moon", "page", "rocket", "retina")
 
@@ -36,9 +36,9 @@ def make_strange(images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     small[:, edge : edge + half, edge : edge + half] = [cv2.resize(f, (half, half), interpolation=cv2.INTER_AREA) for f in films]
     return {
         "photographs": np.stack([_photograph(name, side) for name in PHOTOGRAPHS]),
-        "chest drawings": np.stack([draw_chest(side, rng) for _ in range(MOST // 2)]),
-        "noise": rng.integers(0, 256, (MOST // 2, side, side), dtype=np.uint8),
-        "clouds": np.stack([_clouds(side, rng) for _ in range(MOST // 2)]),
+        "chest drawings": np.stack([draw_chest(side, rng) for _ in range(MOST)]),
+        "noise": rng.integers(0, 256, (MOST, side, side), dtype=np.uint8),
+        "clouds": np.stack([_clouds(side, rng) for _ in range(MOST)]),
         "inverted": 255 - films,
         "a quarter turn": np.rot90(films, axes=(1, 2)).copy(),
         "upside down": films[:, ::-1].copy(),

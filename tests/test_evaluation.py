@@ -193,9 +193,9 @@ def test_step_03_writes_what_a_reader_needs(tiny_run):
             assert scores[name]["low"] <= scores[name]["value"] + 1e-9 and scores[name]["value"] <= scores[name]["high"] + 1e-9
     assert metrics["gap"]["low"] <= metrics["gap"]["value"] <= metrics["gap"]["high"]
     assert sum(metrics["conformal"]["splits"]["test"]["sets"].values()) == metrics["conformal"]["splits"]["test"]["films"]
-    for name in ("subgroups", "calibration", "net_benefit", "abstention"):
+    for name in ("subgroups", "calibration", "calibrators", "net_benefit", "abstention", "shortcuts_probes", "strange"):
         assert len(load_table(tiny_run, name))
-    assert list(load_predictions(tiny_run).columns)[-2:] == ["logit", "probability"]
+    assert list(load_predictions(tiny_run).columns)[-4:] == ["logit", "probability", "distance", "unlike"]
     card, checklist = (tiny_run.file("evaluate", name).read_text() for name in ("model_card.md", "checklist.md"))
     for text in (card, checklist):
         assert "drawn films (the phantom)" in text and "TO BE WRITTEN BY A PERSON" in text and "nan" not in text
