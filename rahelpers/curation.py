@@ -19,6 +19,7 @@ from rahelpers.curate_film import THUMBNAIL, FilmJob, Hand, curate_film
 from rahelpers.datasheet import describe_cohort
 from rahelpers.duplicates import PAIR_COLUMNS, Index, Pair, find_same_hands, join_patients, read_pairs
 from rahelpers.film_cache import FILM_MODULES, ArrayFile, FilmCache, PairJob
+from rahelpers.leak_report import describe_leaks
 from rahelpers.progress import show_progress
 from rahelpers.sources import JOINT_COLUMNS, Film, first_fault, list_films, source_fingerprint
 from rahelpers.splits import SPLITS, find_leaks, split_by_patient
@@ -165,7 +166,10 @@ def _curate(run: Run, step: Step) -> None:
         step.write(f"{name}.csv", lambda p, t=table: t.to_csv(p, index=False))
     step.write("gallery.npy", lambda p: np.save(p, np.stack(desk.thumbnails) if desk.thumbnails else np.zeros((0, THUMBNAIL, THUMBNAIL), np.uint8)))
     desk.move_pictures(step.folder)
-    step.write("datasheet.md", lambda p: p.write_text(describe_cohort(config, tables), encoding="utf-8"))
+    values = pd.Series([row.get("label_value") for row in desk.rows], dtype=object)
+    step.write("datasheet.md", lambda p: p.write_text(describe_cohort(config, tables, values), encoding="utf-8"))
+    images = np.load(step.folder / "images.npy", mmap_mode="r")
+    step.write("leaks.html", lambda p: p.write_text(describe_leaks(config, manifest, pairs, images), encoding="utf-8"))
     step.finish()
 
 

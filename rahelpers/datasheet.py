@@ -9,8 +9,10 @@ import pandas as pd
 
 from rahelpers.config import RunConfig
 from rahelpers.duplicates import SAME
+from rahelpers.sources.words import show_cell
 from rahelpers.splits import SPLITS, find_leaks, warn_about_splits
 
+MOST_VALUES = 12  # of a label column, listed one by one
 OPEN = "**TO BE WRITTEN BY A PERSON:**"
 QUESTIONS = {
     "Motivation": ["For what purpose was the cohort put together, and by whom?", "Who paid for it?"],
@@ -23,7 +25,7 @@ QUESTIONS = {
 }  # fmt: skip
 
 
-def describe_cohort(config: RunConfig, tables: dict[str, pd.DataFrame]) -> str:
+def describe_cohort(config: RunConfig, tables: dict[str, pd.DataFrame], values: pd.Series) -> str:
     """The datasheet as Markdown.
 
     Parameters
@@ -31,13 +33,15 @@ def describe_cohort(config: RunConfig, tables: dict[str, pd.DataFrame]) -> str:
     config : RunConfig
     tables : dict
         manifest, excluded, quality, pairs and joints, as step 01 writes them.
+    values : Series, n rows
+        What the label of each film in the manifest was made from, as the source has it; None where it knows no more than the label.
     """
     manifest = tables["manifest"]
     parts = [
         f"# Datasheet: {config.title}",
         "Filled in from the data by rahelpers. A line in bold asks for what only a person knows: this sheet is not finished before each is answered.",
         _open("Motivation"),
-        "## Composition", *_composition(config, manifest),
+        "## Composition", *_composition(config, manifest, values),
         "## Collection", *_collection(manifest), _questions("Collection"),
         "## Preprocessing and quality", *_preprocessing(config, tables),
         "## Splits", *_splits(config, manifest),
@@ -70,13 +74,33 @@ def _count(values: pd.Series) -> str:
     return ", ".join(f"{name or 'not known'} {n}" for name, n in values.value_counts().items())
 
 
-def _composition(config: RunConfig, manifest: pd.DataFrame) -> list[str]:
+def _label_rule(config: RunConfig) -> str:
+    if config.source == "phantom":
+        return "the patient as drawn"
+    return f"column `{config.label_column}`, rule `{config.positive if config.positive[:1] in '<>=' else f'= {config.positive}'}`"
+
+
+def _label_values(values: pd.Series) -> str:
+    """Values and how many films have each; of many numbers the range."""
+    known = values.dropna()
+    if known.empty:
+        return "the label itself"
+    numbers = pd.to_numeric(known, errors="coerce")
+    if known.nunique() > MOST_VALUES and numbers.notna().all():
+        return f"{known.nunique()} values, {_range(numbers, '')}"
+    counts = known.map(show_cell).value_counts()
+    more = f", and {len(counts) - MOST_VALUES} more values" if len(counts) > MOST_VALUES else ""
+    return ", ".join(f"{value} {n}" for value, n in counts.iloc[:MOST_VALUES].items()) + more
+
+
+def _composition(config: RunConfig, manifest: pd.DataFrame, values: pd.Series) -> list[str]:
     negative, positive = config.class_names
     per_patient = manifest.groupby("patient_id").size()
     return [_list({
         "films": len(manifest), "patients": len(per_patient), "films of one patient": f"{per_patient.min()} to {per_patient.max()}",
         f"label 1 ({positive})": f"{int(manifest['label'].sum())} films of {manifest.loc[manifest['label'] == 1, 'patient_id'].nunique()} patients",
         f"label 0 ({negative})": f"{int((manifest['label'] == 0).sum())} films of {manifest.loc[manifest['label'] == 0, 'patient_id'].nunique()} patients",
+        "label is made from": _label_rule(config), "values that it was made from, and films": _label_values(values),
         "age": _range(manifest["age"], " years"), "sex": _count(manifest["sex"]), "side": _count(manifest["laterality"]),
         "hospital": _count(manifest["centre"]), "condition": _count(manifest["condition"]),
     })]  # fmt: skip

@@ -1,13 +1,13 @@
 """Curation as a whole: nothing vanishes, what was done once is not done again, and it does not matter where it is done."""
 
+import base64
 import json
 import os
+import re
 import signal
-import socket
-import subprocess
-import sys
 import time
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +18,10 @@ from rahelpers.artifacts import Run
 from rahelpers.config import make_config
 from rahelpers.curate_film import curate_film, pack_hands, unpack_hands
 from rahelpers.curation import curate
+from rahelpers.datasheet import _label_values
+from rahelpers.duplicates import PAIR_COLUMNS
 from rahelpers.film_cache import ArrayFile
+from rahelpers.leak_report import describe_leaks
 from rahelpers.phantom import make_patient, render
 from rahelpers.radiograph import Radiograph
 from rahelpers.sources import SourceItem, check_source, list_films
@@ -67,6 +70,43 @@ def test_planted_mistakes_are_found_and_said(planted):
     # both films count as one patient's, stand in one split, and say why
     assert rows.loc["3", "patient_id"] == rows.loc["20", "patient_id"] == "p03" and rows.loc["3", "split"] == rows.loc["20", "split"]
     assert "same hand as 3 of patient p03" in rows.loc["20", "reason"] and "its label is 1, here 0" in rows.loc["20", "reason"]
+
+
+def test_the_leak_report_shows_both_films_and_what_was_done(films, planted):
+    cohort, folder = planted
+    page = (folder / "run" / "01_curate" / "leaks.html").read_text()
+    pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(found), np.uint8), 0) for found in re.findall(r"data:image/png;base64,([^\"]+)", page)]
+    names = cohort.manifest["image_id"].tolist()
+    assert len(pictures) == 3, "a file that was left out has no picture of its own"
+    for picture, name in zip(pictures, ("7", "3", "20"), strict=True):
+        np.testing.assert_array_equal(picture, cohort.images[names.index(name)])
+    said = (
+        "1 pairs: same file, 1 pairs: same hand, 0 pairs: look", "24, patient p24. Left out: the very same file.", "details alike", "3, patient p03. Split",
+        "one file was kept; both patients count as one", "both films stand in", "The two labels differ", "in two splits: 0",
+    )  # fmt: skip
+    for part in said:
+        assert part in page
+    assert "src=" not in page.replace('src="data:', "") and "href" not in page, "it needs no other file"
+
+
+def test_a_pair_to_look_at_says_where_it_leaks_and_names_cannot_break_the_page(planted):
+    cohort, folder = planted
+    manifest = cohort.manifest.assign(patient_id=cohort.manifest["patient_id"].replace("p01", "<script>"))
+    manifest["split"] = np.where(manifest.index == 1, "test", "train")
+    pairs = pd.DataFrame([("0", "p00", "1", "<script>", 44, 30, "look"), ("0", "p00", "2", "p02", 41, 30, "look")], columns=PAIR_COLUMNS)
+    page = describe_leaks(run_of(folder, folder).config, manifest, pairs, cohort.images)
+    assert "The films stand in train and test" in page and "both films stand in one split" in page and page.count('class="across"') == 1
+    assert "<script>" not in page and "&lt;script&gt;" in page
+
+
+def test_the_datasheet_says_what_the_label_is_made_from(planted, films, tmp_path):
+    _, folder = planted
+    sheet = (folder / "run" / "01_curate" / "datasheet.md").read_text()
+    # films 22 and 24 are left out, both of label 0
+    assert "label is made from: column `grade`, rule `= 1`" in sheet and "values that it was made from, and films: 1 15, 0 13" in sheet
+    values = pd.Series([float(i) for i in range(20)] + [None])
+    assert _label_values(values) == "20 values, 0 to 19, median 9.5"
+    assert _label_values(pd.Series(["RA", "OA", "RA"])) == "'RA' 2, 'OA' 1" and _label_values(pd.Series([None])) == "the label itself"
 
 
 def test_two_patients_who_share_a_file_are_one_in_every_split_and_every_film_of_theirs_says_so(films, tmp_path):
@@ -197,33 +237,6 @@ def test_warnings_are_those_of_a_reviewer():
 # --- a Dask cluster: a real scheduler and workers over loopback ---
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    """Address of a scheduler, and its two workers' processes."""
-    port = free_port()
-    address = f"tcp://127.0.0.1:{port}"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path, "start_new_session": True}
-    dask = [sys.executable, "-m", "dask"]
-    processes = [subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"], **quiet)]
-    processes += [subprocess.Popen([*dask, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"], **quiet)
-                  for _ in range(2)]  # fmt: skip
-    from distributed import Client
-
-    with Client(address, timeout="60s", set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=60)
-    yield address, processes[1:]
-    for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(films, planted, cluster, tmp_path, monkeypatch):
     _, folder = planted
     address, workers = cluster
@@ -248,9 +261,9 @@ def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(films,
     assert record["key"] == json.loads((folder / "run" / "01_curate" / "record.json").read_text())["key"], "where it was done does not key the step"
 
 
-def test_a_cluster_that_does_not_answer_is_explained(films, tmp_path):
+def test_a_cluster_that_does_not_answer_is_explained(films, tmp_path, free_address):
     with pytest.raises(ValueError, match=r"dask=tcp://127.0.0.1:\d+: no Dask scheduler answers there"):
-        curate(run_of(films, tmp_path, dask=f"tcp://127.0.0.1:{free_port()}"))
+        curate(run_of(films, tmp_path, dask=free_address))
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (33, 700), (700, 33), (65, 64), (90, 400)])

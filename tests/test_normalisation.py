@@ -73,6 +73,21 @@ def test_an_inverted_film_is_turned_to_bone_bright(phantom_films):
         assert np.corrcoef(plain.image.ravel(), negative.image.ravel())[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("frame", [0.0, 1.0])
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_an_inverted_film_in_a_frame_is_turned_to_bone_bright(phantom_films, real_films, share, frame):
+    """A scanned film has a wide border, white or black: its edge is not the hand's."""
+    images = [film.image for film in phantom_films[:4]] + [read_radiograph(file).image for file in sorted((real_films / "images").glob("*.jpg"))[5:900:150]]
+    right = 0
+    for image in images:
+        width = round(share * max(image.shape))
+        framed = [np.pad(one, width, constant_values=np.float32(frame)) for one in (image, 1 - image)]
+        plain, negative = (to_network_input(Radiograph(one), 96) for one in framed)
+        assert not plain.inverted
+        right += negative.inverted
+    assert right >= len(images) - 1
+
+
 @pytest.mark.parametrize(("name", "box"), [("3229", (115, 427, 3, 255)), ("3339", (127, 424, 164, 376))])
 def test_a_dark_field_on_a_bright_detector_is_looked_into(real_films, name, box):
     """The unexposed rest of the detector is stored bright. The boxes were looked at: hand and forearm inside the field."""

@@ -75,8 +75,8 @@ def read_table(config: RunConfig) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns image_id, patient_id, path (or None), why (there is no path), label (0, 1, or NaN where the table has none), laterality,
-        centre, age, sex.
+        The columns image_id, patient_id, path (or None), why (there is no path), label (0, 1, or NaN where the table has none), label_value
+        (what it was made from), laterality, centre, age, sex.
     """
     for key in ("images", "table", "boxes"):
         path = Path(getattr(config, key))
@@ -95,9 +95,10 @@ def read_table(config: RunConfig) -> pd.DataFrame:
         raise ValueError(f"{config.patient_column} is empty in row {table.index[table[config.patient_column].isna()][0] + 2}")
     values = table[config.label_column]
     table[config.label_column] = values.mask(values.astype(str).str.strip() == "")  # a cell of blanks is an empty cell
-    table["label"] = make_labels(table[config.label_column], config.positive)
+    table["label_value"] = table[config.label_column]  # kept as it is: a column of ours may bear the same name
+    table["label"] = make_labels(table["label_value"], config.positive)
     # words of the label column tell who the controls are; numbers would be too many kinds
-    table["condition"] = "" if pd.api.types.is_numeric_dtype(values) else table[config.label_column].fillna("").astype(str).str.strip()
+    table["condition"] = "" if pd.api.types.is_numeric_dtype(values) else table["label_value"].fillna("").astype(str).str.strip()
     table["image_id"], table["patient_id"] = ids, table[config.patient_column].str.strip()
     _refuse_twin_patients(table["patient_id"])
     age, sex = (_covariate_column(table, getattr(config, f"{name}_column"), name, config.label_column) for name in ("age", "sex"))
@@ -227,7 +228,12 @@ def list_films(config: RunConfig) -> list[FilmFile]:
     for record in table.to_dict("records"):
         path, label = record["path"], record["label"]
         row = {k: record[k] for k in ("image_id", "patient_id", "age", "sex", "centre")}
-        row |= {"file": text_of(path, root) if path else "", "label": None if np.isnan(label) else int(label), "condition": record["condition"]}
+        row |= {
+            "file": text_of(path, root) if path else "",
+            "label": None if np.isnan(label) else int(label),
+            "condition": record["condition"],
+            "label_value": record["label_value"],
+        }
         fault = record["why"] if path is None else f"no value in {config.label_column}" if np.isnan(label) else ""
         joints = boxes[record["image_id"]].drop(columns="image_id") if record["image_id"] in boxes else no_joints()
         films.append(FilmFile(row, path, record["laterality"], joints, fault=fault))

@@ -220,6 +220,7 @@ def make_films(dataset: Dataset, folder: Path, config: RunConfig) -> list[FilmFi
         label, path, name = record["label"], record["path"], record["image_id"]
         row = {k: record[k] for k in ("image_id", "patient_id", "age", "sex", "centre", *extra)}
         row |= {"file": text_of(path, root) if path is not None else "", "label": None if np.isnan(label) else int(label), "condition": ""}
+        row["label_value"] = record[config.label_column]
         if config.label_column in ("age", "sex"):  # as in the folder source: what the label is made from is no covariate
             row[config.label_column] = np.nan if config.label_column == "age" else ""
         films.append(FilmFile(row, path, record["laterality"], dataset.joints.get(name, no_joints()), dataset.lesions.get(name), _fault(record, config)))
