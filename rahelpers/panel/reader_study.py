@@ -183,11 +183,12 @@ def view_scores(study: Study, info: dict[str, Any]) -> str:
         words = "–" if effect is None else f"{100 * effect['value']:+.0f} points ({100 * effect['low']:+.0f} to {100 * effect['high']:+.0f})"
         rows.append(f"<tr><th scope='row'>{name} ({found['films']} films)</th>{cells}<td>{words}</td></tr>")
     return (f"<section aria-label='Result of the study'><h2>Your study: {len(study.readings)} films</h2>"
-            f"<div class='ra-scroll' tabindex='0' role='region' aria-label='Table of scores'><table><thead><tr><th scope='col'>Score</th><th scope='col'>You alone</th><th scope='col'>You after the answer</th>"
+            f"<div class='ra-scroll' tabindex='0' role='region' aria-label='Table of scores'><table>"
+            f"<thead><tr><th scope='col'>Score</th><th scope='col'>You alone</th><th scope='col'>You after the answer</th>"
             f"<th scope='col'>The model</th><th scope='col'>Effect of the answer</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
             f"<p>The model's answer moved you to the right answer {scores['helped']} times, and to the wrong one {scores['harmed']} times.</p>"
-            f"<p class='ra-small'>{escape(info['title'])}. One film a patient; intervals 95 %. An interval that holds 0 leaves open whether there is an effect. "
-            f"You knew that half of the films may be {escape(positive_name(info))}; in a clinic they are not.</p></section>")  # fmt: skip
+            f"<p class='ra-small'>{escape(info['title'])}. One film a patient; intervals 95 %. An interval that holds 0 leaves open whether there is "
+            f"an effect. You knew that half of the films may be {escape(positive_name(info))}; in a clinic they are not.</p></section>")  # fmt: skip
 
 
 def _interval(found: dict[str, float] | None) -> str:

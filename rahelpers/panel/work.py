@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import collections
 import queue
 import threading
@@ -53,6 +54,7 @@ class Worker:
         self._failed, self._current = failed, Ticket()
         self._open, self._idle = 0, threading.Condition()
         threading.Thread(target=self._run, daemon=True, name="panel-worker").start()
+        atexit.register(self._end)
 
     def first(self, job: Job) -> None:
         """A job that the others need: nothing stops it."""
@@ -79,6 +81,11 @@ class Worker:
         """True once nothing is left to do; False where that takes longer. For tests."""
         with self._idle:
             return self._idle.wait_for(lambda: not self._open, seconds)
+
+    def _end(self) -> None:
+        """Let the thread come out of TensorFlow before Python ends; cut off inside it, the process would abort."""
+        self.stop()
+        self.wait(10)
 
     def _put(self, job: Job, ticket: Ticket) -> None:
         def run() -> None:
