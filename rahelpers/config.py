@@ -91,7 +91,7 @@ class RunConfig:
     folds: int = _value(0, "cross-validation by patient: every film is scored by a network that saw nobody of its fold; 0: none")
     seeds: int = _value(1, "train so many times with other seeds on the same patients")
     learning_curve: str = _value("", "shares of the training patients, such as 0.25,0.5: how does the score grow with patients?")
-    resolutions: str = _value("", "smaller sides of the network input, such as 64,128: what does resolution bring?")
+    resolutions: str = _value("", "sides of the network input, such as 64,128, those below image_size count: what does resolution bring?")
     shuffled_labels: bool = _value(False, "train once on labels dealt out anew among the patients: a score above chance would be a leak")
 
     # evaluation and explanation
@@ -126,7 +126,7 @@ class RunConfig:
             if not low <= value <= high:
                 raise ValueError(f"{key}={value} is out of range: expected {low} to {high}")
         self.number_list("learning_curve", float, 0.01, 1.0)
-        self.number_list("resolutions", int, 32, self.image_size)
+        self.number_list("resolutions", int, 32, 512)
         if self.folds == 1:
             raise ValueError("folds=1 holds nobody out: expected 0 (none) or at least 2")
         if self.ensemble > 1 and self.weights == "none":

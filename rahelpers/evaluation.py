@@ -164,7 +164,7 @@ def _evaluate(run: Run, step: Step) -> None:
     films, (labels, _, patients) = np.asarray(cohort.images[rows]), _arrays(table.iloc[rows])
     tables = compute_tables(table, "test", metrics, n, seed)
     tables["calibrators"] = compare_calibrators(table, bundle.info, n, seed)
-    tables["shortcuts_probes"] = compute_probes(lambda x: bundle.probability(predict_logits(bundle.model, x)), films, labels, patients,
+    tables["shortcuts_probes"] = compute_probes(lambda x: bundle.probability(predict_logits(bundle.fast, x)), films, labels, patients,
                                                 metrics["operating_point"]["probability"], n, seed)  # fmt: skip
     tables["strange"] = compute_strange(known, films, features[rows], table["logit"].to_numpy()[rows], patients, n, seed)
     step.write("predictions.csv", lambda p: table.to_csv(p, index=False))
@@ -204,7 +204,7 @@ def make_predictions(manifest: pd.DataFrame, images: np.ndarray, bundle: Any, kn
     from rahelpers.familiarity import look
 
     columns = ["image_id", "patient_id", "label", "split", "condition", "age", "sex", "laterality", "centre"]
-    logits, features = look(bundle.model, images)
+    logits, features = look(bundle.fast, images)
     table = manifest[columns].assign(logit=logits, probability=bundle.probability(logits))
     if known is not None:
         distance = known.gaussian.distance(features)

@@ -51,7 +51,7 @@ def list_jobs(config: RunConfig) -> list[Job]:
         *(Job("fold", k) for k in range(1, config.folds + 1)),
         *(Job("seed", s) for s in range(2, config.seeds + 1)),
         *(Job("share", s) for s in config.number_list("learning_curve", float, 0.01, 1.0)),
-        *(Job("resolution", r) for r in config.number_list("resolutions", int, 32, config.image_size)),
+        *(Job("resolution", r) for r in config.number_list("resolutions", int, 32, 512) if r < config.image_size),
         *([Job("shuffled", 0)] if config.shuffled_labels else []),
     ]
 
