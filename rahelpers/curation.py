@@ -154,10 +154,14 @@ def _curate(run: Run, step: Step) -> None:
     copies = pd.DataFrame(desk.copies, columns=PAIR_COLUMNS)
     pairs = pd.concat([copies, pairs], ignore_index=True) if len(copies) else pairs
     manifest = _join_patients(manifest, pairs, desk)
-    manifest["split"] = split_by_patient(
-        manifest["patient_id"], manifest["label"], config.test_fraction, config.validation_fraction, config.seed,
-        centres=manifest["centre"], external=config.external_centre, by_centre=config.stratify_centre,
-    )  # fmt: skip
+    try:
+        manifest["split"] = split_by_patient(
+            manifest["patient_id"], manifest["label"], config.test_fraction, config.validation_fraction, config.seed,
+            centres=manifest["centre"], external=config.external_centre, by_centre=config.stratify_centre,
+        )  # fmt: skip
+    except ValueError as error:
+        lost = f"; {len(desk.excluded)} films were left out, the first because: {desk.excluded[0]['reason']}" if desk.excluded else ""
+        raise ValueError(f"{error}{lost}") from None
     manifest = check_manifest(manifest[list(MANIFEST_SCHEMA.columns)])
     tables = {"manifest": manifest, "joints": pd.concat(desk.joints, ignore_index=True) if desk.joints else pd.DataFrame(columns=JOINT_COLUMNS),
               "quality": pd.DataFrame(desk.quality, columns=QUALITY_COLUMNS), "pairs": pairs,

@@ -91,6 +91,21 @@ def test_a_cell_that_is_not_understood_names_its_row(folder, column, cells, opti
         check_source(make_config(**settings(folder, **option)))
 
 
+@pytest.mark.parametrize(("column", "cells", "option", "match"), [
+    ("who", {3: "   "}, {}, "who is empty in row 5"),
+    ("grade", {3: "9" * 400}, {"positive": ">=1"}, "needs numbers, but the label column holds 999"),
+    ("grade", {3: "inf"}, {"positive": ">=1"}, "needs numbers, but the label column holds inf"),
+    ("place", dict.fromkeys(range(30), "Oslo") | {7: "oslo "}, {"centre_column": "place"}, r"hospitals 'Oslo' \(row 2\) and 'oslo' \(row 9\)"),
+    ("file", dict.fromkeys(range(30), "1.png"), {"file_column": "file"}, "expected at least 5 of each.*; 29 films were left out, .*same content as 0"),
+])  # fmt: skip
+def test_nasty_cells_are_refused_in_words(folder, column, cells, option, match):
+    table = pd.read_csv(folder / "t.csv", dtype=str)
+    before = table.get(column, [""] * 30)
+    table.assign(**{column: [cells.get(i, old) for i, old in enumerate(before)]}).to_csv(folder / "t.csv", index=False)
+    with pytest.raises(ValueError, match=match):
+        curate(Run(make_config(**settings(folder, **option))))
+
+
 def test_age_sex_and_side_in_other_words_reach_the_manifest(folder):
     table = pd.read_csv(folder / "t.csv")
     words = {"AGE": ["63,5", "018M", ""], "Geschlecht": ["weiblich", "Mann", "k. A."], "Seite": ["links", "re.", "beide"]}

@@ -14,10 +14,12 @@ import pandera.pandas as pa
 
 from rahelpers.artifacts import sha256_of
 from rahelpers.config import RunConfig, near_match
+from rahelpers.radiograph import MOST_NAME
 from rahelpers.sources.film import JOINT_COLUMNS, JOINT_SCHEMA, FilmFile, first_fault, no_joints
 from rahelpers.sources.walk import find_files, is_inside, listing_hash, text_of
-from rahelpers.sources.words import read_ages, read_sex, read_side
+from rahelpers.sources.words import read_ages, read_sex, read_side, show_cell
 
+MOST_DIGITS = 300  # float64 holds 308
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
 
@@ -48,7 +50,7 @@ def make_labels(values: pd.Series, positive: str) -> pd.Series:
     if operator == "==":
         try:  # 1 and 1.0 and "1" are the same label
             number = float(operand)
-            numeric = pd.to_numeric(values, errors="coerce")
+            numeric = _numbers(values)
             hit = numeric.eq(number) if numeric.notna().sum() == values.notna().sum() else values.astype(str).eq(operand)
         except ValueError:
             hit = values.astype(str).str.strip().eq(operand)
@@ -57,16 +59,25 @@ def make_labels(values: pd.Series, positive: str) -> pd.Series:
             number = float(operand)
         except ValueError:
             raise ValueError(f"positive={positive!r}: expected a number after {operator}") from None
-        numeric = pd.to_numeric(values, errors="coerce")
+        numeric = _numbers(values)
         words = values[values.notna() & numeric.isna()]
         if len(words):
-            raise ValueError(f"positive={positive!r} needs numbers, but the label column holds {words.iloc[0]!r}")
+            raise ValueError(f"positive={positive!r} needs numbers, but the label column holds {show_cell(words.iloc[0])[:MOST_NAME]}")
         hit = {">=": numeric.ge, "<=": numeric.le, ">": numeric.gt, "<": numeric.lt}[operator](number)
     labels = hit.astype(float).where(values.notna())
     if labels.dropna().nunique() < 2:
         seen = ", ".join(map(str, pd.unique(values.dropna())[:5]))
         raise ValueError(f"positive={positive!r} puts every film into one class; the label column holds: {seen} …")
     return labels
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    """Numbers of a column; NaN for words, infinity and what is too large to be a number."""
+    try:
+        numbers = pd.to_numeric(values, errors="coerce")
+    except OverflowError:  # pandas makes whole numbers of hundreds of digits into none at all
+        numbers = values.map(lambda value: pd.to_numeric(value, errors="coerce") if len(str(value)) < MOST_DIGITS else np.nan)
+    return numbers.where(np.isfinite(numbers.astype(float)))
 
 
 def read_table(config: RunConfig) -> pd.DataFrame:
@@ -91,8 +102,9 @@ def read_table(config: RunConfig) -> pd.DataFrame:
     if ids.isna().any() or ids.duplicated().any():
         bad = ids[ids.isna() | ids.duplicated()]
         raise ValueError(f"{config.id_column} must be unique and not empty: row {bad.index[0] + 2} has {bad.iloc[0]!r}")
-    if table[config.patient_column].isna().any():
-        raise ValueError(f"{config.patient_column} is empty in row {table.index[table[config.patient_column].isna()][0] + 2}")
+    nobody = table[config.patient_column].fillna("").str.strip() == ""
+    if nobody.any():
+        raise ValueError(f"{config.patient_column} is empty in row {table.index[nobody][0] + 2}")
     values = table[config.label_column]
     table[config.label_column] = values.mask(values.astype(str).str.strip() == "")  # a cell of blanks is an empty cell
     table["label_value"] = table[config.label_column]  # kept as it is: a column of ours may bear the same name
@@ -100,13 +112,14 @@ def read_table(config: RunConfig) -> pd.DataFrame:
     # words of the label column tell who the controls are; numbers would be too many kinds
     table["condition"] = "" if pd.api.types.is_numeric_dtype(values) else table["label_value"].fillna("").astype(str).str.strip()
     table["image_id"], table["patient_id"] = ids, table[config.patient_column].str.strip()
-    _refuse_twin_patients(table["patient_id"])
+    _refuse_twins("patients", table["patient_id"])
     age, sex = (_covariate_column(table, getattr(config, f"{name}_column"), name, config.label_column) for name in ("age", "sex"))
     side = config.laterality_column
     table["laterality"] = read_side(table[side]).refuse(side) if side else ""
     table["age"] = read_ages(table[age]).refuse(age) if age else np.nan
     table["sex"] = read_sex(table[sex]).refuse(sex) if sex else ""
-    table["centre"] = table[config.centre_column].fillna("").astype(str) if config.centre_column else ""
+    table["centre"] = table[config.centre_column].fillna("").astype(str).str.strip() if config.centre_column else ""
+    _refuse_twins("hospitals", table["centre"])
     table["path"], table["why"] = _find_films(table, config)
     if config.max_films and len(table) > config.max_films:
         table = table.sample(config.max_films, random_state=config.seed).sort_index()
@@ -119,12 +132,12 @@ def _covariate_column(table: pd.DataFrame, named: str, usual: str, label_column:
     return "" if found == label_column else found
 
 
-def _refuse_twin_patients(patients: pd.Series) -> None:
-    """Two spellings of one patient would stand in two splits."""
-    for _, spellings in patients.drop_duplicates().groupby(patients.str.casefold()):
+def _refuse_twins(what: str, names: pd.Series) -> None:
+    """Two spellings of one patient would stand in two splits, those of a hospital in its own and in others."""
+    for _, spellings in names.drop_duplicates().groupby(names.str.casefold()):
         if len(spellings) > 1:
             (row, one), (other_row, other) = list(spellings.items())[:2]
-            raise ValueError(f"patients {one!r} (row {row + 2}) and {other!r} (row {other_row + 2}) differ in upper and lower case alone; write them alike")
+            raise ValueError(f"{what} {one!r} (row {row + 2}) and {other!r} (row {other_row + 2}) differ in upper and lower case alone; write them alike")
 
 
 def _read_csv(key: str, path: str, types: dict[str, type]) -> pd.DataFrame:
@@ -200,7 +213,7 @@ def _find_films(table: pd.DataFrame, config: RunConfig) -> tuple[list[Path | Non
         if film is not None and config.file_column and not _ends_as(film, name):
             film = None  # a file of that name in another folder may be another patient's
         found.append(film)
-        why.append("" if film else f"{name!r}: {nothing}" if name else nothing)
+        why.append("" if film else f"{name[:MOST_NAME]!r}: {nothing}" if name else nothing)
     return found, why
 
 
