@@ -102,7 +102,7 @@ class RunConfig:
     prevalence: float = _value(0.1, "share of positives among those for whom it would be used: for PPV, NPV, net benefit and operating_rule=cost")
     n_explain: int = _value(6, "test films that are explained; step 04 takes so many of each class")
     shap_evaluations: int = _value(128, "network evaluations a film for region SHAP")
-    shap_baseline: str = _value("blur", "what stands in for a hidden region: blur, mean or black")
+    shap_baseline: str = _value("blur", "what stands in for a hidden region: blur, mean, black or inpaint")
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -112,7 +112,7 @@ class RunConfig:
         _one_of("spectrum", self.spectrum, SPECTRA)
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("operating_rule", self.operating_rule, ("youden", "sensitivity", "cost"))
-        _one_of("shap_baseline", self.shap_baseline, ("blur", "mean", "black"))
+        _one_of("shap_baseline", self.shap_baseline, ("blur", "mean", "black", "inpaint"))
         _one_of("precision", self.precision, ("auto", "float32", "bfloat16", "float16"))
         _one_of("train_from", self.train_from, ("block1", "block2", "block3", "block4", "block5", "head"))
         for key, low, high in (

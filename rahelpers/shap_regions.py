@@ -1,41 +1,34 @@
-"""SHAP over regions of the hand: the players are joints where the source knows them, superpixels where not."""
+"""Step 05: SHAP over regions of the hand, of some test films."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import pandas as pd
-import shap
-from skimage.segmentation import slic
 
 from rahelpers.artifacts import Run
 from rahelpers.curation import load_cohort
 from rahelpers.inference import load_bundle, predict_logits
 from rahelpers.metrics import rate_interval
-from rahelpers.scoreboard import choose_films, explain_each, foreground
+from rahelpers.region_game import RegionGame, RegionMasker, Regions, make_baseline, make_regions
+from rahelpers.scoreboard import choose_films, explain_each
+from rahelpers.shap_estimators import estimate_values
 from rahelpers.tensorflow_quiet import keras
 
-
-@dataclass(frozen=True)
-class Regions:
-    """A partition of a film: `labels` (S, S) int holds for each pixel the index of its region in `names`."""
-
-    names: list[str]
-    labels: np.ndarray
+__all__ = ["RegionShap", "Regions", "compute_region_shap", "explain_shap", "make_regions"]
 
 
 @dataclass(frozen=True)
 class RegionShap:
-    """Shapley values of a film's regions.
+    """Shapley and Owen values of a film's regions.
 
     Attributes
     ----------
     names : list of str
     values : float array (p,)
-        In logits; above 0 speaks for the positive class.
+        Shapley values in logits; above 0 speaks for the positive class.
     base_value : float
         Logit of the film with every region hidden.
     logit : float
@@ -43,7 +36,11 @@ class RegionShap:
     additivity_error : float
         |base_value + sum of values - logit|: the bookkeeping. It says nothing about how well the values are estimated.
     standard_error : float array (p,)
-        Of each value, over the sampled orders: how far it would move with other orders.
+        Of each value: how far it would move with other coalitions. 0 where every coalition was tried.
+    owen : float array (p,)
+        Owen values in the hierarchy film, hand, ray, joint; they add up to the same.
+    evaluations : int
+        Coalitions that the network saw.
     """
 
     names: list[str]
@@ -52,64 +49,14 @@ class RegionShap:
     logit: float
     additivity_error: float
     standard_error: np.ndarray
+    owen: np.ndarray
+    evaluations: int
 
 
-def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 20) -> Regions:
-    """Joint boxes, the rest of the hand, and the background; superpixels of the hand where no joints are known.
-
-    A pixel in two boxes goes to the nearer centre.
-
-    Parameters
-    ----------
-    image : uint8 array (S, S)
-    joints : DataFrame
-        Joint table of this film: site, x0, y0, x1, y1 as fractions. May be empty.
-    n_superpixels : int
-
-    Returns
-    -------
-    Regions
-    """
-    hand, side = foreground(image), image.shape[0]
-    if not len(joints):
-        pieces = slic(image.astype(float) / 255, n_segments=n_superpixels, compactness=0.2, mask=hand, channel_axis=None, start_label=1)
-        found, labels = np.unique(pieces, return_inverse=True)
-        names = ["background" if f == 0 else f"region {f}" for f in found]
-        return Regions(names, labels.reshape(image.shape))
-    y, x = (np.mgrid[:side, :side] + 0.5) / side
-    nearest, owner = np.full(image.shape, np.inf), np.where(hand, len(joints), len(joints) + 1)
-    for k, joint in enumerate(joints.itertuples()):
-        inside = (x >= joint.x0) & (x <= joint.x1) & (y >= joint.y0) & (y <= joint.y1)
-        distance = (x - (joint.x0 + joint.x1) / 2) ** 2 + (y - (joint.y0 + joint.y1) / 2) ** 2
-        closer = inside & (distance < nearest)
-        nearest[closer], owner[closer] = distance[closer], k
-    names = [*joints["site"], "rest of hand", "background"]
-    found, labels = np.unique(owner, return_inverse=True)
-    return Regions([names[i] for i in found], labels.reshape(image.shape))
-
-
-def make_baseline(image: np.ndarray, kind: str) -> np.ndarray:
-    """What a hidden region shows: 'blur' the film without detail, 'mean' the hand's mean grey, 'black' nothing.
-
-    Parameters
-    ----------
-    image : uint8 array (S, S)
-
-    Returns
-    -------
-    uint8 array (S, S)
-    """
-    if kind == "blur":
-        return cv2.GaussianBlur(image, (0, 0), image.shape[0] / 16)
-    if kind == "mean":
-        return np.full_like(image, int(image[foreground(image)].mean()))
-    if kind == "black":
-        return np.zeros_like(image)
-    raise ValueError(f"baseline={kind!r}: expected blur, mean or black")
-
-
-def compute_region_shap(model: keras.Model, image: np.ndarray, regions: Regions, baseline: str = "blur", evaluations: int = 256, seed: int = 0) -> RegionShap:
-    """Shapley values of the regions by shap's permutation explainer, additive by construction.
+def compute_region_shap(
+    model: keras.Model, image: np.ndarray, regions: Regions, baseline: str | np.ndarray = "blur", evaluations: int = 256, seed: int = 0
+) -> RegionShap:  # fmt: skip
+    """Shapley and Owen values of the regions, from one set of coalitions.
 
     Parameters
     ----------
@@ -117,9 +64,10 @@ def compute_region_shap(model: keras.Model, image: np.ndarray, regions: Regions,
         Ends in one logit.
     image : uint8 array (S, S)
     regions : Regions
-    baseline : {'blur', 'mean', 'black'}
+    baseline : str or uint8 array (S, S)
+        A kind that `make_baseline` knows, or what hidden regions show.
     evaluations : int
-        Network evaluations; at least two full permutations are made.
+        Coalitions that the network is asked for, at most. Where all fit, the values are exact.
     seed : int
 
     Returns
@@ -128,22 +76,14 @@ def compute_region_shap(model: keras.Model, image: np.ndarray, regions: Regions,
 
     References
     ----------
-    Lundberg & Lee, NeurIPS 2017 (arXiv 1705.07874); permutation sampling with antithetic pairs as in shap.PermutationExplainer.
+    See `rahelpers.shap_estimators.estimate_values`.
     """
-    hidden, players = make_baseline(image, baseline), len(regions.names)
-
-    def logits_of(coalitions: np.ndarray) -> np.ndarray:
-        shown = np.asarray(coalitions).astype(bool)[:, regions.labels]
-        return predict_logits(model, np.where(shown, image, hidden).astype(np.uint8))
-
-    everyone, nobody = np.ones((1, players)), np.zeros((1, players))
-    explainer = shap.PermutationExplainer(logits_of, nobody, seed=seed)
-    evaluations = max(evaluations, 2 * (2 * players + 1))
-    found = explainer(everyone, max_evals=evaluations, silent=True, batch_size=64, error_bounds=True)
-    orders = 2 * (evaluations // (2 * players + 1))  # each drawn order is walked both ways
-    values, base = found.values[0].astype(np.float64), float(np.ravel(found.base_values)[0])
-    logit = float(logits_of(everyone)[0])
-    return RegionShap(regions.names, values, base, logit, abs(base + values.sum() - logit), found.error_std[0] / np.sqrt(orders))
+    hidden = make_baseline(image, baseline, regions) if isinstance(baseline, str) else baseline
+    game = RegionGame(model, image, RegionMasker(regions, hidden))
+    found = estimate_values(game, regions.tree, evaluations, np.random.default_rng(seed))
+    logit = float(predict_logits(model, image[None])[0])  # of the film as it is, not of the game: an error in the game shows
+    error = abs(found.base_value + float(found.shapley.sum()) - logit)
+    return RegionShap(regions.names, found.shapley, found.base_value, logit, error, found.standard_error, found.owen, game.evaluations)
 
 
 def explain_shap(run: Run) -> dict:
@@ -165,13 +105,14 @@ def explain_shap(run: Run) -> dict:
                 "logit": found.logit,
                 "error": found.additivity_error,
                 "standard_error": found.standard_error,
+                "owen": found.owen,
             }
 
         results = explain_each(rows, step.partial(), one)
         names = cohort.manifest["image_id"].iloc[rows].to_numpy()
         values = pd.concat(
             [
-                pd.DataFrame({"image_id": image_id, "region": r["names"], "value": r["values"], "standard_error": r["standard_error"]})
+                pd.DataFrame({"image_id": image_id, "region": r["names"], "value": r["values"], "standard_error": r["standard_error"], "owen": r["owen"]})
                 for image_id, r in zip(names, results, strict=True)
             ]
         )

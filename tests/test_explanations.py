@@ -1,59 +1,11 @@
-"""The steps of the explanations; SHAP against exact Shapley values."""
-
-from itertools import permutations
+"""The steps of the explanations."""
 
 import numpy as np
 import pandas as pd
 
 from rahelpers.explain import BASELINES, explain_gradcam, load_maps, load_tables
-from rahelpers.inference import predict_logits
 from rahelpers.scoreboard import choose_films
-from rahelpers.shap_regions import Regions, compute_region_shap, explain_shap, make_regions
-from rahelpers.tensorflow_quiet import keras
-
-
-def corner_network() -> keras.Model:
-    """A logit that multiplies two quarters of the film: a game with an interaction."""
-    film = keras.Input((4, 4, 1))
-    quarters = keras.layers.Flatten()(keras.layers.AveragePooling2D(2)(film))
-    hidden = keras.layers.Dense(3, activation="relu", name="hidden")(quarters)
-    model = keras.Model(film, keras.layers.Dense(1, name="logit")(hidden))
-    rng = np.random.default_rng(0)
-    model.get_layer("hidden").set_weights([rng.normal(0, 1, (4, 3)), np.array([-0.3, 0.1, -0.2])])
-    model.get_layer("logit").set_weights([rng.normal(0, 1, (3, 1)), np.array([0.2])])
-    return model
-
-
-def test_region_shap_equals_exact_shapley_values():
-    model, image = corner_network(), np.full((4, 4), 255, np.uint8)
-    labels = np.kron(np.array([[0, 1], [2, 3]]), np.ones((2, 2), int))
-    found = compute_region_shap(model, image, Regions(list("abcd"), labels), "black", evaluations=4000)
-
-    def value(shown: frozenset) -> float:
-        return float(predict_logits(model, np.where(np.isin(labels, list(shown)), image, 0).astype(np.uint8)[None])[0])
-
-    worth = {frozenset(s): None for s in [()]}
-    exact = np.zeros(4)
-    for order in permutations(range(4)):
-        for k, player in enumerate(order):
-            before, after = frozenset(order[:k]), frozenset(order[: k + 1])
-            for group in (before, after):
-                if worth.get(group) is None:
-                    worth[group] = value(group)
-            exact[player] += (worth[after] - worth[before]) / 24
-    np.testing.assert_allclose(found.values, exact, atol=0.03 * np.abs(exact).max())
-    assert found.additivity_error < 1e-5
-    assert np.abs(found.values - exact).max() < 5 * found.standard_error.max() + 1e-6
-
-
-def test_regions_partition_the_film_with_and_without_joints(tiny_run):
-    from rahelpers.curation import load_cohort
-
-    cohort = load_cohort(tiny_run)
-    image = np.asarray(cohort.images[0])
-    for joints in (cohort.joints_of(0), cohort.joints.iloc[:0]):
-        regions = make_regions(image, joints)
-        assert sorted(np.unique(regions.labels)) == list(range(len(regions.names))) and len(regions.names) > 5
+from rahelpers.shap_regions import explain_shap
 
 
 def test_chosen_films_are_test_films_of_both_classes():

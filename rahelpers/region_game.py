@@ -1,0 +1,322 @@
+"""The game that region SHAP explains: who the players are, what a hidden one shows, and what the network says of a coalition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pandas as pd
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import pdist
+from skimage.filters import threshold_otsu
+from skimage.segmentation import slic
+
+from rahelpers.inference import predict_logits
+from rahelpers.scoreboard import foreground
+from rahelpers.tensorflow_quiet import keras
+
+BASELINES = ("blur", "mean", "black", "inpaint")
+PATCH = 24  # pixels: side of a site's mean patch
+MARK_CONTRAST = 60  # grey levels above the air, as rahelpers.quality has it for a film (0.25)
+LEAST_MARK = 0.0008  # share of the film: below, a bright spot beside the hand is noise or JPEG's
+SOFT_CONTRAST = 0.6  # share of the grey values' variance that two classes explain (Otsu); below, flesh and bone are not told apart
+BONE, SOFT, BACKGROUND, MARKER = "rest of hand", "soft tissue", "background", "marker"
+RAYS = {f"ray {k}": (f"CMC{k}", f"MCP{k}", f"IP{k}", f"PIP{k}", f"DIP{k}") for k in range(1, 6)}
+
+
+@dataclass(frozen=True)
+class Regions:
+    """A partition of a film: `labels` (S, S) int holds for each pixel the index of its region in `names`."""
+
+    names: list[str]
+    labels: np.ndarray
+
+    @property
+    def tree(self) -> np.ndarray:
+        """The hierarchy of the players as a linkage matrix (p - 1, 4), as scipy and shap have it: film, hand, ray, joint.
+
+        Players whose names say nothing of anatomy, such as superpixels, are joined by how near their middles lie.
+        """
+        places = np.array([[np.mean(axis) for axis in np.nonzero(self.labels == k)] for k in range(len(self.names))])
+        return make_tree(self.names, places)
+
+
+def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 20) -> Regions:
+    """Joint boxes, the rest of the hand, its soft tissue, the background, and a marker; superpixels of the hand where no joints are known.
+
+    A pixel in two boxes goes to the nearer centre. Soft tissue is a player where grey values tell it from bone, a marker where something bright lies
+    beside the hand.
+
+    Parameters
+    ----------
+    image : uint8 array (S, S)
+    joints : DataFrame
+        Joint table of this film: site, x0, y0, x1, y1 as fractions. May be empty.
+    n_superpixels : int
+
+    Returns
+    -------
+    Regions
+    """
+    hand, side = foreground(image), image.shape[0]
+    names = [*joints["site"], BONE, SOFT, BACKGROUND, MARKER]
+    bone, soft, background, marker = range(len(joints), len(names))
+    owner = np.where(hand, np.where(_soft_tissue(image, hand), soft, bone), background)
+    if not len(joints):
+        pieces = slic(image.astype(float) / 255, n_segments=n_superpixels, compactness=0.2, mask=hand, channel_axis=None, start_label=1)
+        names += [f"region {k}" for k in range(1, pieces.max() + 1)]
+        owner = np.where(pieces > 0, marker + pieces, background)
+    y, x = (np.mgrid[:side, :side] + 0.5) / side
+    nearest = np.full(image.shape, np.inf)
+    for k, joint in enumerate(joints.itertuples()):
+        inside = (x >= joint.x0) & (x <= joint.x1) & (y >= joint.y0) & (y <= joint.y1)
+        distance = (x - (joint.x0 + joint.x1) / 2) ** 2 + (y - (joint.y0 + joint.y1) / 2) ** 2
+        closer = inside & (distance < nearest)
+        nearest[closer], owner[closer] = distance[closer], k
+    owner[find_marks(image, hand) & (owner == background)] = marker
+    found, labels = np.unique(owner, return_inverse=True)
+    return Regions([names[i] for i in found], labels.reshape(image.shape))
+
+
+def _soft_tissue(image: np.ndarray, hand: np.ndarray) -> np.ndarray:
+    """The darker of two classes of the hand's pixels, bool (S, S); none where two classes do not describe the hand."""
+    grey = image[hand].astype(float)
+    if np.ptp(grey) == 0:
+        return np.zeros_like(hand)
+    dark = grey <= threshold_otsu(grey)
+    between = dark.mean() * (1 - dark.mean()) * (grey[dark].mean() - grey[~dark].mean()) ** 2
+    return hand & (image <= threshold_otsu(grey)) if between >= SOFT_CONTRAST * grey.var() else np.zeros_like(hand)
+
+
+def find_marks(image: np.ndarray, hand: np.ndarray) -> np.ndarray:
+    """Bright things beside the hand with a margin around them, bool (S, S): a lead letter, a plate, a bright edge of the field.
+
+    Parameters
+    ----------
+    image : uint8 array (S, S)
+    hand : bool array (S, S)
+    """
+    margin = max(3, round(0.04 * image.shape[0]))
+    beside = cv2.dilate(hand.astype(np.uint8), np.ones((margin, margin), np.uint8)) == 0
+    marks = beside & (image > np.median(image[beside]) + MARK_CONTRAST) if beside.any() else np.zeros_like(hand)
+    if marks.mean() < LEAST_MARK:
+        return np.zeros_like(hand)
+    return cv2.dilate(marks.astype(np.uint8), np.ones((margin, margin), np.uint8)).astype(bool) & ~hand
+
+
+def make_tree(names: Sequence[str], places: np.ndarray) -> np.ndarray:
+    """Linkage matrix (p - 1, 4) of players: rays and wrist join to the hand, hand and surroundings to the film.
+
+    Parameters
+    ----------
+    names : sequence of str
+    places : float array (p, 2)
+        Middle of each region; decides where names do not.
+    """
+    surroundings = [k for k, name in enumerate(names) if name in (BACKGROUND, MARKER)]
+    rest = [k for k, name in enumerate(names) if name in (BONE, SOFT)]
+    rays = [[names.index(site) for site in sites if site in names] for sites in RAYS.values()]
+    others = [k for k in range(len(names)) if k not in {*surroundings, *rest, *(k for ray in rays for k in ray)}]
+    groups = [members for members in (*rays, others) if members]
+    steps: list[list[float]] = []
+    size = {k: 1 for k in range(len(names))}
+
+    def join(a: int, b: int) -> int:
+        steps.append([a, b, 0.0, size[a] + size[b]])
+        size[len(names) + len(steps) - 1] = size[a] + size[b]
+        return len(names) + len(steps) - 1
+
+    def near(members: list[int]) -> list[int]:
+        """Players in an order in which neighbours stand side by side."""
+        return [members[k] for k in leaves_list(linkage(pdist(places[members]), "average"))] if len(members) > 1 else members
+
+    def join_halves(nodes: list[int]) -> int:
+        """A flat tree keeps the number of coalitions small."""
+        return nodes[0] if len(nodes) == 1 else join(join_halves(nodes[: len(nodes) // 2]), join_halves(nodes[len(nodes) // 2 :]))
+
+    hand = [join_halves(near(members)) for members in groups] + ([join_halves(rest)] if rest else [])
+    join_halves([join_halves(nodes) for nodes in (hand, surroundings) if nodes])
+    tree = np.array(steps).reshape(-1, 4)
+    tree[:, 2] = np.arange(1, len(tree) + 1)  # shap reads a height; only that it is not negative matters
+    return tree
+
+
+def make_baseline(image: np.ndarray, kind: str, regions: Regions | None = None) -> np.ndarray:
+    """What a hidden region shows.
+
+    Parameters
+    ----------
+    image : uint8 array (S, S)
+    kind : {'blur', 'mean', 'black', 'inpaint'}
+        'blur' the film without detail, 'mean' the hand's mean grey, 'black' nothing, 'inpaint' what its rim continues to: each region is filled from
+        its surroundings (Telea 2004), the background by air. See `make_healthy_baseline` for a fifth.
+    regions : Regions, optional
+        For 'inpaint'.
+
+    Returns
+    -------
+    uint8 array (S, S)
+
+    Raises
+    ------
+    ValueError
+        For another kind, a film that is not uint8 (OpenCV would cut values in [0, 1] to 0: a black film, and no error), or missing regions.
+    """
+    if image.dtype != np.uint8:
+        raise ValueError(f"image is {image.dtype}: expected uint8, 0 to 255")
+    if kind == "blur":
+        return cv2.GaussianBlur(image, (0, 0), image.shape[0] / 16)
+    if kind == "mean":
+        return np.full_like(image, int(image[foreground(image)].mean()))
+    if kind == "black":
+        return np.zeros_like(image)
+    if kind != "inpaint":
+        raise ValueError(f"baseline={kind!r}: expected {', '.join(BASELINES)}")
+    if regions is None:
+        raise ValueError("baseline='inpaint' needs the regions that are to be filled")
+    hidden = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 16)
+    for k, name in enumerate(regions.names):
+        inside = regions.labels == k
+        if name == BACKGROUND:
+            hidden[inside] = np.median(image[inside])
+        elif name not in (BONE, SOFT):
+            hidden[inside] = cv2.inpaint(image, inside.astype(np.uint8), 3, cv2.INPAINT_TELEA)[inside]
+    return hidden
+
+
+def compute_healthy_patches(images: np.ndarray, joints: Sequence[pd.DataFrame]) -> dict[str, np.ndarray]:
+    """The mean picture of each site over healthy hands.
+
+    Parameters
+    ----------
+    images : uint8 array (n, S, S)
+        Training films of label 0.
+    joints : sequence of DataFrame, length n
+        The joint table of each film.
+
+    Returns
+    -------
+    dict
+        Site -> float32 array (24, 24), grey 0 to 255. Empty where no film has joints.
+    """
+    patches: dict[str, list[np.ndarray]] = {}
+    for image, table in zip(images, joints, strict=True):
+        for joint in table.itertuples():
+            place = _box(joint, image.shape[0])
+            patches.setdefault(joint.site, []).append(cv2.resize(image[place].astype(np.float32), (PATCH, PATCH), interpolation=cv2.INTER_AREA))
+    return {site: np.mean(found, axis=0) for site, found in patches.items()}
+
+
+def make_healthy_baseline(image: np.ndarray, joints: pd.DataFrame, patches: dict[str, np.ndarray]) -> np.ndarray:
+    """The film with every site as healthy hands have it on average, on this film's grey scale; the blurred film elsewhere.
+
+    Parameters
+    ----------
+    image : uint8 array (S, S)
+    joints : DataFrame
+        Joint table of this film.
+    patches : dict
+        Of `compute_healthy_patches`.
+
+    Returns
+    -------
+    uint8 array (S, S)
+
+    Raises
+    ------
+    ValueError
+        If the film has no site that healthy hands are known for.
+    """
+    known = [joint for joint in joints.itertuples() if joint.site in patches]
+    if not known:
+        raise ValueError("no site of this film is known from healthy hands: expected a film with joints, and patches made from films with joints")
+    hidden = make_baseline(image, "blur")
+    for joint in known:
+        place = _box(joint, image.shape[0])
+        height, width = image[place].shape
+        patch = cv2.resize(patches[joint.site], (width, height), interpolation=cv2.INTER_LINEAR)
+        scaled = (patch - patch.mean()) + image[place].mean()  # an exposure is no disease
+        hidden[place] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return hidden
+
+
+def _box(joint: object, side: int) -> tuple[slice, slice]:
+    """The pixels of a joint's box, at least two a side."""
+    x0, y0 = int(np.clip(joint.x0 * side, 0, side - 2)), int(np.clip(joint.y0 * side, 0, side - 2))
+    return slice(y0, max(round(joint.y1 * side), y0 + 2)), slice(x0, max(round(joint.x1 * side), x0 + 2))
+
+
+class RegionMasker:
+    """A masker of the library `shap`: players are regions of the film, a hidden one shows the baseline.
+
+    `shap.PartitionExplainer(predict, masker)` gives Owen values in the anatomical hierarchy, `shap.PermutationExplainer(predict, masker)` Shapley
+    values of the same game, if the masker has no hierarchy: with one, it silently draws only orders that keep groups together, which are not
+    Shapley's. `predict` takes uint8 films (n, S, S), and the explainer is called on `image[None]`.
+
+    Parameters
+    ----------
+    regions : Regions
+    hidden : uint8 array (S, S)
+        As `make_baseline` returns it.
+    hierarchy : bool
+        Whether shap is told of the regions' tree.
+    """
+
+    def __init__(self, regions: Regions, hidden: np.ndarray, hierarchy: bool = True) -> None:
+        if hidden.dtype != np.uint8 or hidden.shape != regions.labels.shape:
+            raise ValueError(f"baseline is {hidden.dtype} {hidden.shape}: expected uint8 {regions.labels.shape}")
+        self.regions, self.hidden = regions, hidden
+        self.clustering = regions.tree if hierarchy else None
+        self.shape = (1, len(regions.names))
+
+    def __call__(self, mask: np.ndarray, image: np.ndarray) -> tuple[np.ndarray]:
+        """The film with some regions hidden, uint8 (1, S, S), for a mask bool (p,)."""
+        return (self.compose(np.atleast_2d(mask), image),)
+
+    def compose(self, coalitions: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """Films of many coalitions, uint8 (n, S, S), for coalitions bool (n, p)."""
+        return np.where(np.asarray(coalitions, dtype=bool)[:, self.regions.labels], image, self.hidden)
+
+    def mask_shapes(self, _: np.ndarray) -> list[tuple[int]]:
+        """The shape of a mask, as shap asks for it."""
+        return [(self.shape[1],)]
+
+    def feature_names(self, _: np.ndarray) -> list[list[str]]:
+        """The players' names, as shap asks for them."""
+        return [self.regions.names]
+
+
+class RegionGame:
+    """What the network says of a film of which only some regions are shown. A coalition that was asked for before is not computed again.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Ends in one logit.
+    image : uint8 array (S, S)
+    masker : RegionMasker
+    batch_size : int
+    """
+
+    def __init__(self, model: keras.Model, image: np.ndarray, masker: RegionMasker, batch_size: int = 32) -> None:
+        self.model, self.image, self.masker, self.batch_size = model, image, masker, batch_size
+        self.players = len(masker.regions.names)
+        self._known: dict[bytes, float] = {}
+
+    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
+        """Logits, float64 (n,), of coalitions bool (n, p): True is shown."""
+        coalitions = np.asarray(coalitions, dtype=bool)
+        keys = [row.tobytes() for row in np.packbits(coalitions, axis=1)]
+        new = {key: k for k, key in enumerate(keys) if key not in self._known}
+        rows = coalitions[list(new.values())]
+        for start in range(0, len(rows), self.batch_size):
+            films = self.masker.compose(rows[start : start + self.batch_size], self.image)
+            self._known |= dict(zip(list(new)[start : start + self.batch_size], predict_logits(self.model, films, self.batch_size), strict=True))
+        return np.array([self._known[key] for key in keys], dtype=np.float64)
+
+    @property
+    def evaluations(self) -> int:
+        """Distinct coalitions that the network has seen."""
+        return len(self._known)
