@@ -206,7 +206,7 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
         for number, member in enumerate(members):
             for axis, name in ((left, "loss"), (right, "auc")):
                 axis.plot(member["epoch"], member[f"{split}_{name}"], color=colour, linestyle=dash, label=None if number else split)
-    for number, member in enumerate(members):
+    for member in members:
         best = int(member.loc[member["validation_auc"].idxmax(), "epoch"])
         for axis, name in ((left, "loss"), (right, "AUC")):
             axis.axvline(best, color="black", linewidth=0.8)
