@@ -76,11 +76,11 @@ def weigh_regions(
         Told the share that is done before each batch; what it raises stops the work.
     """
     regions = make_regions(picture.image, picture.joints)
-    wanted, done = max(evaluations, 2 * (2 * len(regions.names) + 1)), 0
+    done = 0
 
     def called(films: int) -> None:
         nonlocal done
-        progress(min(done / wanted, 1.0))
+        progress(min(done / evaluations, 1.0))
         done += films
 
     return regions, compute_region_shap(Watched(bundle.model, called), picture.image, regions, baseline, evaluations)
