@@ -75,7 +75,7 @@ def compute_frozen(
     digest = hashlib.sha256(np.ascontiguousarray(images))
     for weights in base.get_weights():
         digest.update(np.ascontiguousarray(weights))
-    precision = model.layers[1].compute_dtype
+    precision = model.get_layer("block1_conv1").compute_dtype
     made_from = [digest.hexdigest(), model.name, code_hash(("vgg", "augmentation", "frozen")), precision, mirror]
     return [_compute_copy(base, images, copy, seed, mirror, folder, made_from) for copy in range(copies)]
 

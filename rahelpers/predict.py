@@ -16,8 +16,9 @@ from rahelpers import __version__, familiarity
 from rahelpers.abstention import predict_sets
 from rahelpers.familiarity import Familiarity, OutOfDistribution, SimilarFilm
 from rahelpers.gradcam import compute_gradcam
+from rahelpers.hand_gate import refuse_film
 from rahelpers.inference import Bundle
-from rahelpers.normalisation import HAND_CONTRAST, NetworkInput
+from rahelpers.normalisation import NetworkInput
 from rahelpers.progress import show_progress
 from rahelpers.quality import Finding, check_film
 from rahelpers.radiograph import Radiograph, RadiographError, quote_name, read_radiograph
@@ -65,11 +66,6 @@ class HandFilm:
     reference: DicomReference | None = None
 
     @property
-    def refused(self) -> str:
-        """Why quality control does not let this film pass; '' where it does."""
-        return self.findings[0].words if self.findings and self.findings[0].action == "exclude" else ""
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """What a person should look at, in words."""
         unknown = () if self.film.laterality else (UNKNOWN_SIDE,)
@@ -85,7 +81,7 @@ class FilmResult:
     file, place : str
         See HandFilm.
     status : str
-        answered; abstained (there is a probability, but the model should not be relied on); refused (by quality control);
+        answered; abstained (there is a probability, but the model should not be relied on); refused (by quality control, or no hand);
         unreadable (no radiograph); error (a fault of this program, reported with its words).
     reasons : tuple of str
         Why it is not answered.
@@ -181,8 +177,9 @@ def answer_hand(bundle: Bundle, known: Familiarity | None, hand: HandFilm) -> Fi
     hand : HandFilm
     """
     info = bundle.info
-    if hand.refused:
-        return FilmResult(hand.file, "refused", info, (hand.refused,), hand.place, hand)
+    refusal = refuse_film(hand.file, hand.findings, hand.seen)
+    if refusal:
+        return FilmResult(hand.file, "refused", info, (f"{refusal.reason}. {refusal.advice}",), hand.place, hand)
     logits, features = familiarity.look(bundle.model, hand.seen.image[None])
     probability = float(bundle.probability(logits)[0])
     positive = probability >= info["operating_point"]["probability"]
@@ -190,7 +187,6 @@ def answer_hand(bundle: Bundle, known: Familiarity | None, hand: HandFilm) -> Fi
     distribution = known.judge(features[0]) if known else None
     answer, silent = _speak(probability, call, info)
     reasons = (
-        *(["no hand was found on this film: is it one hand, PA?"] if hand.seen.hand.contrast < HAND_CONTRAST else []),
         *([distribution.words] if distribution and distribution.unlike else []),
         *([silent] if silent else []),
     )

@@ -56,6 +56,8 @@ def _train(run: Run, step: Step, cohort: Cohort) -> None:
                                             features_folder(run), callbacks)  # fmt: skip
     write_bundle(run, step, model, cohort, rows, logits)
     step.write("history.csv", lambda p: history.to_csv(p, index=False))
+    films = pd.DataFrame({"row": rows, "logit": logits})
+    step.write("calibration_films.csv", lambda p: films.to_csv(p, index=False))
     step.finish()
 
 
@@ -183,7 +185,6 @@ def choose_operating_point(
         "probability": threshold,
         "rule": {"youden": rule, "sensitivity": f"sensitivity of at least {target_sensitivity}",
                  "cost": f"least cost, a missed positive weighing {cost_ratio:g} false alarms, prevalence {prevalence:g}"}[rule],
-        "chosen_on": "validation",
         "films_positive": int((labels == 1).sum()),
         "films_negative": int((labels == 0).sum()),
         "sensitivity": float(called[labels == 1].mean()),
@@ -209,6 +210,7 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, rows:
     familiar = step.write(
         f"bundle/{FAMILIARITY}", lambda p: write_familiarity(p, fast, cohort.images, cohort.manifest, learnt, rows, config.source, config.seed)
     )
+    point = choose_operating_point(labels, probability, config.operating_rule, config.target_sensitivity, config.cost_ratio, config.prevalence)
     info = {
         "title": config.title,
         "task": config.class_names[1],
@@ -222,7 +224,7 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, rows:
         "gradcam_layer": gradcam_layer(model),
         "temperature": temperature,
         "offset": offset,
-        "operating_point": choose_operating_point(labels, probability, config.operating_rule, config.target_sensitivity, config.cost_ratio, config.prevalence),
+        "operating_point": point | {"chosen_on": "validation" if config.ensemble == 1 else "held-out"},
         "conformal": fit_conformal(labels, probability, cohort.manifest["patient_id"].to_numpy()[rows]),
         "training": {
             "films": int(len(train_rows)),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -44,6 +45,16 @@ def tiny_run(tmp_path_factory):
     curate(run)
     train(run)
     return run
+
+
+@pytest.fixture(scope="session")
+def spotted_films():
+    """Forty noisy films of 32 px, uint8, and their labels; positives have a bright spot."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    images = rng.integers(0, 90, (40, 32, 32), dtype=np.uint8)
+    images[labels == 1, 12:20, 12:20] += 120
+    return images, labels
 
 
 @pytest.fixture

@@ -13,20 +13,10 @@ from rahelpers.tensorflow_quiet import keras
 from rahelpers.vgg import build_network
 
 
-@pytest.fixture(scope="module")
-def films():
-    """Forty noisy films; positives have a bright spot."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(40) % 2
-    images = rng.integers(0, 90, (40, 48, 48), dtype=np.uint8)
-    images[labels == 1, 20:28, 20:28] += 120
-    return images, labels
-
-
 @pytest.fixture
 def network():
     keras.utils.set_random_seed(1)
-    return build_network("vgg16", 48)
+    return build_network("vgg16", 32)
 
 
 def freeze_before(model, block: int) -> None:
@@ -35,8 +25,8 @@ def freeze_before(model, block: int) -> None:
             layer.trainable = int(layer.name[5]) >= block
 
 
-def test_features_are_computed_once_per_content(films, network, tmp_path, monkeypatch):
-    images, _ = films
+def test_features_are_computed_once_per_content(spotted_films, network, tmp_path, monkeypatch):
+    images, _ = spotted_films
     pools = network.get_layer("pools").output
     first = compute_frozen(network, [pools], images, 2, 7, False, tmp_path)
     assert first[0][0].shape == (40, 2048) and len(list(tmp_path.iterdir())) == 2
@@ -52,8 +42,8 @@ def test_features_are_computed_once_per_content(films, network, tmp_path, monkey
 @pytest.mark.parametrize(("block", "expected"), [
     (6, {"pools"}), (5, {"block4_pool", "fine_pool", "fine_maximum"}), (4, {"block3_pool"}), (1, set()),
 ])  # fmt: skip
-def test_the_cut_lies_before_the_first_layer_that_learns(films, network, tmp_path, block, expected):
-    images, _ = films
+def test_the_cut_lies_before_the_first_layer_that_learns(spotted_films, network, tmp_path, block, expected):
+    images, _ = spotted_films
     freeze_before(network, block)
     cut = find_cut(network)
     assert {t._keras_history.operation.name for t in cut} == expected
@@ -64,8 +54,8 @@ def test_the_cut_lies_before_the_first_layer_that_learns(films, network, tmp_pat
         np.testing.assert_allclose(answers, predict_logits(network, images), rtol=1e-2, atol=1e-3 * np.abs(answers).max())
 
 
-def test_the_network_says_what_logistic_regression_says(films, network, tmp_path):
-    images, labels = films
+def test_the_network_says_what_logistic_regression_says(spotted_films, network, tmp_path):
+    images, labels = spotted_films
     train, validation = np.arange(0, 28), np.arange(28, 40)
     features = np.stack([copy[0] for copy in compute_frozen(network, [network.get_layer("pools").output], images, 1, 7, False, tmp_path)])
     history = fit_head(network, features, labels, train, validation)

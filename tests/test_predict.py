@@ -67,7 +67,15 @@ def test_every_file_has_a_row_and_a_bad_one_stops_nothing(results):
     assert {r.status for name, r in results.items() if name in ("blank.png", "notes.txt")} == {"unreadable"}
     assert results["small.png"].status == "refused" and "pixels; expected at least" in results["small.png"].reasons[0]
     assert results["small.png"].probability is None and to_row(results["small.png"])["probability"] is None
-    assert results["photo.png"].status == "abstained" and results["photo.png"].distribution.unlike
+    assert results["photo.png"].status == "refused" and "hand" in results["photo.png"].reasons[0]
+
+
+def test_a_film_unlike_the_training_films_gets_no_answer(bundle, results):
+    """The outline of a hand, filled with noise: the gate lets it pass, the network's own features do not."""
+    hand = results["left.png"].hand
+    noise = np.random.default_rng(0).integers(0, 256, hand.seen.image.shape, dtype=np.uint8)
+    found = answer_hand(bundle, familiarity.load(bundle), dataclasses.replace(hand, seen=dataclasses.replace(hand.seen, image=noise)))
+    assert found.status == "abstained" and found.distribution.unlike and found.distribution.words in found.reasons
 
 
 def test_the_answer_is_what_the_network_says_of_what_curation_would_have_made(bundle, results, hands, tiny_run):
@@ -212,7 +220,7 @@ def test_command(bundle, folder, tmp_path):
     rows = list(csv.DictReader(io.StringIO(out.read_text())))
     assert len(rows) == len(lines.read_text().splitlines()) == 8
     answered = [r for r in rows if r["probability"]]
-    assert {r["file"] for r in answered} == {"left.png", "both.png", "photo.png", "study/left.dcm"}
+    assert {r["file"] for r in answered} == {"left.png", "both.png", "study/left.dcm"}
     assert len(list(reports.iterdir())) == 4 * len(answered)
     again = CliRunner().invoke(main, ["predict", str(bundle.folder), str(folder), "--out", str(folder / "t.csv")])
     assert "7 files" in again.output, "its own table is no film"
