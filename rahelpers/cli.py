@@ -175,12 +175,14 @@ def report(name: str) -> None:
 @click.argument("name", metavar="[RUN]", default="")
 @click.option("--port", default=8866, show_default=True, type=click.IntRange(1024, 65535))
 @click.option("--browser/--no-browser", default=True, help="open a browser window")
-def panel(name: str, port: int, browser: bool) -> None:
+@click.option("--theme", default="dark", show_default=True, type=click.Choice(["dark", "light"]), help="what is shown first")
+@click.option("--base-url", default="/", show_default=True, help="path below which a reverse proxy serves the panel, such as /ra/")
+def panel(name: str, port: int, browser: bool, theme: str, base_url: str) -> None:
     """Open the diagnosis panel of RUN (default: the newest) as a web app, on 127.0.0.1 only."""
     from rahelpers.serve import serve_panel
 
     try:
-        sys.exit(serve_panel(_find_run(name), port, browser))
+        sys.exit(serve_panel(_find_run(name), port, browser, theme, base_url))
     except (MissingArtefact, ValueError) as error:
         _fail(error, 1)
 

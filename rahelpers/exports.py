@@ -23,13 +23,14 @@ from PIL import Image
 
 from rahelpers import __version__
 from rahelpers.pages import render_page
-from rahelpers.plots import picture_html
+from rahelpers.plots import AGAINST, FOR, picture_html
 from rahelpers.predict import FilmResult, to_row
 
 BANNER = "Education and research only. Not for diagnosis or treatment."
 NOT_CLINICAL = "NOT FOR CLINICAL USE"
 LONGEST = 1024  # pixels of the long side of a picture in a report
 OPACITY = 0.6  # of the hottest place
+MOST_REGIONS = 12  # that are listed
 SC_SERIES_NUMBER = 9001  # far from a modality's own
 PAPER_MM = (210, 297)
 
@@ -70,8 +71,23 @@ def list_facts(result: FilmResult) -> list[tuple[str, str]]:
                   ("side", {"L": "left", "R": "right"}.get(hand.film.laterality, "not known"))]  # fmt: skip
         facts += [("look at", note) for note in hand.notes]
     if result.heatmap is not None:
-        facts.append(("heat map", f"Grad-CAM, layer {info['gradcam_layer']}" + ("; it is flat: no place speaks for the positive class" if result.flat else "")))
+        facts.append(("heat map", result.heatmap_name + ("; it is flat: no place speaks for the positive class" if result.flat else "")))
     return facts
+
+
+def list_regions(result: FilmResult) -> list[tuple[str, float, float]]:
+    """The regions that move the answer most, the strongest first: name, Shapley value and its standard error, in logits. Empty where nobody asked."""
+    if result.shap is None:
+        return []
+    order = np.argsort(-np.abs(result.shap.values), kind="stable")[:MOST_REGIONS]
+    return [(result.shap.names[i], float(result.shap.values[i]), float(result.shap.standard_error[i])) for i in order]
+
+
+def say_regions(result: FilmResult) -> str:
+    """What the values are, in words."""
+    shap = result.shap
+    return (f"Shapley values of {len(shap.names)} regions, in logits, with standard errors. With every region hidden the logit is {shap.base_value:+.3g}; "
+            f"all values together lead to {shap.logit:+.3g} (error {shap.additivity_error:.0e}). A value says what the network used, not what is ill.")  # fmt: skip
 
 
 def list_model_facts(info: dict[str, Any]) -> list[tuple[str, str]]:
@@ -117,16 +133,57 @@ def overlay_on_film(result: FilmResult, opacity: float = OPACITY, longest: int =
     uint8 array (h, w, 3)
         RGB, bone bright.
     """
-    seen = result.hand.seen
-    film = 1 - result.hand.film.image if seen.inverted else result.hand.film.image
+    film = _shrink_film(result, longest)
+    if result.heatmap is None or not opacity:
+        return _to_bytes(film)
+    heat = np.clip(_carry_to_film(result, result.heatmap, film.shape), 0, 1)
+    return _to_bytes(_lay_over(film, colormaps["cividis"](heat)[..., :3], opacity * heat))
+
+
+def regions_on_film(result: FilmResult, opacity: float = OPACITY, longest: int = LONGEST) -> np.ndarray:
+    """The film as it was read, each region coloured by its Shapley value: orange speaks for the positive class, blue against it.
+
+    Parameters
+    ----------
+    result : FilmResult
+        With regions and their values.
+    opacity : float in [0, 1]
+        Of the strongest region.
+    longest : int
+        A larger film is shrunk to so many pixels on its long side.
+
+    Returns
+    -------
+    uint8 array (h, w, 3)
+        RGB, bone bright.
+    """
+    film, values = _shrink_film(result, longest), result.shap.values
+    strength = (values / max(np.abs(values).max(), 1e-9))[result.regions.labels]
+    carried = np.clip(_carry_to_film(result, strength, film.shape), -1, 1)
+    colours = np.where(carried[..., None] > 0, FOR, AGAINST) / 255
+    return _to_bytes(_lay_over(film, colours, opacity * np.abs(carried)))
+
+
+def _shrink_film(result: FilmResult, longest: int) -> np.ndarray:
+    """The film, float32 (h, w) in [0, 1], bone bright, with at most so many pixels on its long side."""
+    film = 1 - result.hand.film.image if result.hand.seen.inverted else result.hand.film.image
     scale = min(1.0, longest / max(film.shape))
     size = (max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale)))
-    shown = np.repeat(cv2.resize(np.ascontiguousarray(film, np.float32), size, interpolation=cv2.INTER_AREA)[..., None], 3, axis=2)
-    if result.heatmap is not None and opacity:
-        heat = np.clip(cv2.resize(seen.geometry.map_to_film(result.heatmap), size, interpolation=cv2.INTER_AREA), 0, 1)
-        weight = opacity * heat[..., None]
-        shown = (1 - weight) * shown + weight * colormaps["cividis"](heat)[..., :3]
-    return np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
+    return cv2.resize(np.ascontiguousarray(film, np.float32), size, interpolation=cv2.INTER_AREA)
+
+
+def _carry_to_film(result: FilmResult, square: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A map of the network's square on the film, shrunk as the film is."""
+    return cv2.resize(result.hand.seen.geometry.map_to_film(square), shape[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _lay_over(film: np.ndarray, colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return (1 - weight[..., None]) * film[..., None] + weight[..., None] * colours
+
+
+def _to_bytes(picture: np.ndarray) -> np.ndarray:
+    grey = picture[..., None] if picture.ndim == 2 else picture
+    return np.rint(255 * np.clip(np.broadcast_to(grey, (*picture.shape[:2], 3)), 0, 1)).astype(np.uint8)
 
 
 def _png(picture: np.ndarray) -> bytes:
@@ -156,8 +213,12 @@ def write_html(result: FilmResult) -> bytes:
     pictures = [picture_html(_png(overlay_on_film(result, 0)), f"Hand radiograph {result.name}, as read", "The film as read, bone bright.", "26rem")]
     if result.heatmap is not None:
         alt = "The heat map is flat" if result.flat else "The film under its heat map; yellow where the evidence for the positive class is strongest"
-        caption = f"Grad-CAM, layer {result.info['gradcam_layer']}. It shows what raised the answer, not where disease is."
+        caption = f"{result.heatmap_name}. It shows what raised the answer, not where disease is."
         pictures.append(picture_html(_png(overlay_on_film(result)), alt, caption, "26rem"))
+    if result.shap is not None:
+        strongest = ", ".join(f"{name} {value:+.2g}" for name, value, _ in list_regions(result)[:3])
+        caption = f"Orange speaks for {result.info['class_names'][1]}, blue against it."
+        pictures.append(picture_html(_png(regions_on_film(result)), f"The film with its regions coloured; the strongest: {strongest}", caption, "26rem"))
     names = result.info["class_names"]
     similar = [picture_html(_png(film.thumbnail), f"Training film {film.image_id}, {names[film.label]}",
                             f"{names[film.label]}, distance {film.distance:.3f}, {film.image_id}", "96px") for film in result.similar]  # fmt: skip
@@ -170,6 +231,8 @@ def write_html(result: FilmResult) -> bytes:
         pictures=[Markup(p) for p in pictures],
         similar=[Markup(s) for s in similar],
         facts=list_facts(result),
+        regions=list_regions(result),
+        region_words=say_regions(result) if result.shap else "",
         model_facts=list_model_facts(result.info),
     )
     return html.encode("utf-8")
@@ -189,7 +252,13 @@ def write_json(result: FilmResult) -> bytes:
         "distribution": {"score": distribution.score, "threshold": distribution.threshold, "unlike": distribution.unlike, "words": distribution.words}
         if distribution else None,
         "similar": [{"image_id": f.image_id, "label": f.label, "distance": f.distance} for f in result.similar],
+        "heatmap": result.heatmap_name or None,
         "heatmap_flat": result.flat if result.heatmap is not None else None,
+        "regions": {"base_value": result.shap.base_value, "logit": result.shap.logit, "additivity_error": result.shap.additivity_error,
+                    "evaluations": result.shap.evaluations,
+                    "values": [{"region": n, "shapley": float(v), "standard_error": float(e), "owen": float(o)} for n, v, e, o in
+                               zip(result.shap.names, result.shap.values, result.shap.standard_error, result.shap.owen, strict=True)]}
+        if result.shap else None,
         "class_names": result.info["class_names"],
         "source_of_training": result.info["source"],
         "notice": BANNER + _source_note(result.info),
@@ -198,7 +267,7 @@ def write_json(result: FilmResult) -> bytes:
 
 
 def write_pdf(result: FilmResult) -> bytes:
-    """One A4 page: banner, film and overlay, numbers, facts of the model. Its text can be searched and copied.
+    """A4: banner, film and overlay, numbers, facts of the model; regions on a second page. Its text can be searched and copied.
 
     Raises
     ------
@@ -210,26 +279,52 @@ def write_pdf(result: FilmResult) -> bytes:
     with rc_context({"pdf.fonttype": 42}), PdfPages(buffer, metadata={"Title": f"{result.info['title']}: {result.name}", "Subject": BANNER,
                                                                      "Creator": f"rahelpers {__version__}"}) as pages:  # fmt: skip
         pages.savefig(_page(result))
+        if result.shap is not None:
+            pages.savefig(_region_page(result))
     return buffer.getvalue()
 
 
-def _page(result: FilmResult) -> Figure:
+def _begin_page(result: FilmResult) -> Figure:
     figure = Figure(figsize=(PAPER_MM[0] / 25.4, PAPER_MM[1] / 25.4))
     figure.text(0.5, 0.975, f"{BANNER}", ha="center", va="top", color="white", weight="bold", fontsize=10,
                 bbox={"facecolor": "#00204d", "edgecolor": "none", "pad": 6})  # fmt: skip
     if note := _source_note(result.info):
         figure.text(0.5, 0.945, note.strip(), ha="center", va="top", fontsize=8)
     figure.text(0.06, 0.925, _wrap(result.name, 80), va="top", fontsize=11, weight="bold")
+    return figure
+
+
+def _page(result: FilmResult) -> Figure:
+    figure = _begin_page(result)
     figure.text(0.06, 0.895, f"{result.info['title']}: {result.answer or result.status}", va="top", fontsize=11)
     pictures = [("film as read", overlay_on_film(result, 0))]
     if result.heatmap is not None:
-        pictures.append(("Grad-CAM (flat)" if result.flat else f"Grad-CAM, layer {result.info['gradcam_layer']}", overlay_on_film(result)))
+        pictures.append((result.heatmap_name + (" (flat)" if result.flat else ""), overlay_on_film(result)))
     for i, (name, picture) in enumerate(pictures):
         axis = figure.add_axes((0.06 + 0.45 * i, 0.52, 0.42, 0.33))
         axis.imshow(picture)
         axis.set_title(name, fontsize=8)
         axis.set_axis_off()
     _write_rows(figure, list_facts(result)[1:] + [("", "")] + list_model_facts(result.info), 0.5)
+    return figure
+
+
+def _region_page(result: FilmResult) -> Figure:
+    figure, rows = _begin_page(result), list_regions(result)
+    figure.text(0.06, 0.895, f"{result.info['title']}: regions that move the answer", va="top", fontsize=11)
+    picture = figure.add_axes((0.06, 0.52, 0.42, 0.33))
+    picture.imshow(regions_on_film(result))
+    picture.set_title(f"orange: for {result.info['class_names'][1]}, blue: against", fontsize=8)
+    picture.set_axis_off()
+    bars = figure.add_axes((0.68, 0.54, 0.26, 0.31))
+    values = [value for _, value, _ in rows]
+    colours = [np.array(FOR if value > 0 else AGAINST) / 255 for value in values]
+    bars.barh([name for name, _, _ in rows], values, xerr=[error for _, _, error in rows], color=colours, error_kw={"lw": 0.8})
+    bars.invert_yaxis()
+    bars.axvline(0, color="black", lw=0.8)
+    bars.set_xlabel("Shapley value and standard error, logits", fontsize=8)
+    bars.tick_params(labelsize=8)
+    figure.text(0.06, 0.48, _wrap(say_regions(result), 110), va="top", fontsize=8)
     return figure
 
 
@@ -270,7 +365,7 @@ def write_dicom(result: FilmResult) -> bytes:
     _require_film(result)
     if result.heatmap is None:
         raise ValueError(f"{result.file}: the result has no heat map; expected one made with rahelpers.predict.add_heatmap")
-    picture = _burn_in(overlay_on_film(result), [NOT_CLINICAL, "Education and research only", f"rahelpers {__version__}: Grad-CAM overlay"])
+    picture = _burn_in(overlay_on_film(result), [NOT_CLINICAL, "Education and research only", f"rahelpers {__version__}: {result.heatmap_name}"])
     reference = result.hand.reference
     capture = SCImage(
         pixel_array=picture,
@@ -287,12 +382,12 @@ def write_dicom(result: FilmResult) -> bytes:
     )
     capture.Laterality = result.hand.film.laterality  # type 2C, both: empty where not known
     capture.PatientOrientation = None  # highdicom asks for one
-    capture.SeriesDescription = f"{NOT_CLINICAL}: Grad-CAM overlay"
+    capture.SeriesDescription = f"{NOT_CLINICAL}: {result.heatmap_name.split(',')[0]} overlay"
     capture.ImageComments = f"{NOT_CLINICAL}. {BANNER}{_source_note(result.info)} Heat map of what raised the answer of model '{result.info['title']}'."
     capture.BurnedInAnnotation = "YES"
     capture.ManufacturerModelName = "rahelpers"
     capture.SoftwareVersions = __version__
-    capture.DerivationDescription = f"Grad-CAM of model.keras {result.info['files']['model.keras'][:16]}, layer {result.info['gradcam_layer']}"
+    capture.DerivationDescription = f"{result.heatmap_name} of model.keras {result.info['files']['model.keras'][:16]}"
     if reference:
         source = Dataset()
         source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = reference.sop_class, reference.instance

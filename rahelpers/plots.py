@@ -16,6 +16,7 @@ from sklearn.metrics import roc_curve
 
 SPLIT_STYLE = {"train": ("#7f7f7f", ":"), "validation": ("#b58900", "--"), "test": ("#00204d", "-"),
                "external": ("#005f73", "-.")}  # fmt: skip # shade and dash: never colour alone
+FOR, AGAINST = (240, 150, 40), (70, 150, 235)  # RGB of what speaks for the positive class, and against it; the sign is always written too
 
 
 def picture_html(png: bytes, alt: str, caption: str, max_width: str = "100%") -> str:

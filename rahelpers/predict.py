@@ -22,6 +22,7 @@ from rahelpers.normalisation import NetworkInput
 from rahelpers.progress import show_progress
 from rahelpers.quality import Finding, check_film
 from rahelpers.radiograph import Radiograph, RadiographError, quote_name, read_radiograph
+from rahelpers.shap_regions import Regions, RegionShap
 from rahelpers.two_hands import cut_hands
 
 STATUSES = ("answered", "abstained", "refused", "unreadable", "error")
@@ -98,9 +99,13 @@ class FilmResult:
         None also where the bundle is older than this check.
     similar : tuple of SimilarFilm
     heatmap : float32 array (S, S) in [0, 1] or None
-        Grad-CAM, where it was asked for.
+        Where it was asked for.
+    heatmap_name : str
+        Its method and layer.
     flat : bool
         No place speaks for the positive class.
+    regions, shap : Regions and RegionShap, or None
+        Regions of the square and their Shapley values, where they were asked for.
     info : dict
         The content of the bundle's `bundle.json`.
     """
@@ -119,7 +124,10 @@ class FilmResult:
     distribution: OutOfDistribution | None = None
     similar: tuple[SimilarFilm, ...] = ()
     heatmap: np.ndarray | None = None
+    heatmap_name: str = ""
     flat: bool = False
+    regions: Regions | None = None
+    shap: RegionShap | None = None
 
     @property
     def name(self) -> str:
@@ -211,8 +219,9 @@ def add_heatmap(bundle: Bundle, result: FilmResult) -> FilmResult:
     """The result with its Grad-CAM map; unchanged where the film was not looked at."""
     if result.probability is None:
         return result
-    found = compute_gradcam(bundle.model, result.hand.seen.image[None], bundle.info["gradcam_layer"])
-    return dataclasses.replace(result, heatmap=found.maps[0], flat=bool(found.flat[0]))
+    layer = bundle.info["gradcam_layer"]
+    found = compute_gradcam(bundle.model, result.hand.seen.image[None], layer)
+    return dataclasses.replace(result, heatmap=found.maps[0], heatmap_name=f"Grad-CAM, layer {layer}", flat=bool(found.flat[0]))
 
 
 # ---- a folder

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import re
 import socket
 import threading
@@ -289,10 +290,14 @@ def test_exports_come_from_memory(panel, monkeypatch):
     part, got = panel.diagnosis, {}
     part._on_files([("film.png", png(hand()))])
     assert panel.session.worker.wait(120)
-    monkeypatch.setattr(part.downloads, "deliver", lambda name, mime, content: got.update({name: content[:5]}))
+    monkeypatch.setattr(part.downloads, "deliver", lambda name, mime, content: got.update({name.rsplit(".", 1)[1]: content}))
+    part.viewer.method = "hirescam"
     for kind in ("html", "pdf", "dcm", "json"):
         part.downloads._on_message(None, {"kind": "make", "what": kind}, [])
-    assert panel.session.worker.wait(60) and panel.message.value == "" and len(got) == 4 and b"%PDF-" in got.values()
+    assert panel.session.worker.wait(60) and panel.message.value == "" and len(got) == 4 and got["pdf"].startswith(b"%PDF-")
+    saved = json.loads(got["json"])
+    assert saved["heatmap"].startswith("HiResCAM, layer "), "what is saved is what is seen"
+    assert [r["shapley"] for r in saved["regions"]["values"]] == pytest.approx(part.state.hand.shap.values.tolist())
 
 
 def test_pieces_of_a_file_are_joined_and_limits_hold(panel):

@@ -6,6 +6,7 @@ import io
 import json
 import re
 
+import cv2
 import numpy as np
 import pydicom
 import pytest
@@ -21,6 +22,8 @@ from rahelpers.inference import load_bundle, predict_logits
 from rahelpers.phantom import make_dicom, make_patient, render
 from rahelpers.predict import DOES_NOT_KNOW, add_heatmap, answer_hand, list_films, predict_films, read_hands, to_row
 from rahelpers.radiograph import RadiographError
+from rahelpers.region_game import Regions
+from rahelpers.shap_regions import RegionShap
 
 
 def png(image: np.ndarray) -> bytes:
@@ -169,6 +172,27 @@ def test_the_pdf_is_one_page_with_its_text(results):
         assert content.startswith(b"%PDF") and content.count(b"/Type /Page ") == 1 and b"Not for diagnosis" in content, name
     odd = dataclasses.replace(results["left.png"], file="a $x^ b_{.png")
     assert exports.write_pdf(odd).startswith(b"%PDF"), "a dollar is no formula"
+
+
+def test_regions_are_in_every_report_that_has_them(results, hands):
+    """The values, their signs and their places: a region of the square covers the same part of the film as a heat map of it would."""
+    result = results["left.png"]
+    labels = np.zeros((48, 48), int)
+    labels[10:20, 10:20], labels[30:40, 25:35] = 1, 2
+    shap = RegionShap(["rest", "MCP2", "PIP3"], np.array([0.0, 0.5, -0.25]), -1.0, -0.75, 1e-7, np.array([0.0, 0.01, 0.02]), np.array([0.0, 0.4, -0.15]), 64)
+    shown = dataclasses.replace(result, regions=Regions(shap.names, labels), shap=shap)
+    colour = exports.regions_on_film(shown).astype(int)
+    tint = colour[..., 0] - colour[..., 2]  # red less blue: orange above 0, blue below
+    for k, sign in ((1, 1), (2, -1)):
+        inside = cv2.resize(result.hand.seen.geometry.map_to_film((labels == k).astype(np.float32)), tint.shape[::-1], interpolation=cv2.INTER_AREA) > 0.99
+        assert inside.any() and (sign * tint[inside] > 0).all()
+    assert np.abs(tint).max() > 60 and (tint[labels.shape[0] :] == 0).any()
+    text = exports.write_html(shown).decode()
+    assert text.count("<img") == 3 + 5 and "MCP2" in text and "-0.25 ± 0.02" in text and text.index("MCP2") < text.index("PIP3")
+    assert exports.write_pdf(shown).count(b"/Type /Page ") == 2
+    found = json.loads(exports.write_json(shown))["regions"]
+    assert [r["region"] for r in found["values"]] == shap.names and found["values"][1]["shapley"] == 0.5
+    assert found["base_value"] + sum(r["shapley"] for r in found["values"]) == pytest.approx(found["logit"])
 
 
 def test_secondary_capture_reads_back_refers_to_the_study_and_names_nobody(results, hands):

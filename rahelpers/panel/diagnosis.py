@@ -229,13 +229,10 @@ class Diagnosis:
         def act() -> None:
             from rahelpers import exports
 
-            hand, bundle = self.state.hand, self.session.bundle
-            if hand is None or not hand.answered:
+            if self.state.hand is None or self.state.hand.heat is None:
                 self.downloads.fail("There is no answer to save yet.")
                 return
-            from rahelpers.predict import add_heatmap
-
-            result = add_heatmap(bundle, hand.result)
+            result = self.state.hand.shown_result
             make = {"html": exports.write_html, "pdf": exports.write_pdf, "dcm": exports.write_dicom, "json": exports.write_json}[kind]
             self.downloads.deliver(f"{exports.file_stem(result)}.{kind}", MIME[kind], make(result))
 

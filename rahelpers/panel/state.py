@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,6 +104,15 @@ class HandState:
     def unlike(self) -> bool:
         """The film is unlike the training films."""
         return self.answered and self.result.distribution is not None and self.result.distribution.unlike
+
+    @property
+    def shown_result(self) -> FilmResult:
+        """The result with the explanations that are on the page: what a person saves is what they see."""
+        heat = self.heat
+        if heat is None:
+            return self.result
+        name = f"{METHOD_NAMES[heat.method]}, layer {heat.layer}"
+        return replace(self.result, heatmap=heat.values / np.float32(255), heatmap_name=name, flat=heat.flat, regions=self.regions, shap=self.shap)
 
 
 @dataclass(frozen=True)

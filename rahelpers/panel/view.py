@@ -13,9 +13,8 @@ from rahelpers.abstention import predict_sets
 from rahelpers.hand_gate import Refusal
 from rahelpers.metrics import adjust_prevalence, predictive_values
 from rahelpers.panel.state import METHOD_NAMES, SIDES, HandState, Picture, StudyState
-from rahelpers.plots import picture_html
+from rahelpers.plots import AGAINST, FOR, picture_html
 
-FOR, AGAINST = (240, 150, 40), (70, 150, 235)  # speaks for the positive class, against it; the sign is always written too
 STRONGEST = 5  # regions that get a number on the film
 MOST_BARS = 12
 THIRDS = (("upper left", "upper middle", "upper right"), ("middle left", "middle", "middle right"), ("lower left", "lower middle", "lower right"))
