@@ -86,8 +86,9 @@ def list_regions(result: FilmResult) -> list[tuple[str, float, float]]:
 def say_regions(result: FilmResult) -> str:
     """What the values are, in words."""
     shap = result.shap
-    return (f"Shapley values of {len(shap.names)} regions, in logits, with standard errors. With every region hidden the logit is {shap.base_value:+.3g}; "
-            f"all values together lead to {shap.logit:+.3g} (error {shap.additivity_error:.0e}). A value says what the network used, not what is ill.")  # fmt: skip
+    return (f"Shapley values of {len(shap.names)} regions, in logits, with standard errors. With every region hidden the logit is "
+            f"{shap.base_value:+.3g}; all values lead to {shap.logit:+.3g} (error {shap.additivity_error:.0e}). "
+            "A value says what the network used, not what is ill.")  # fmt: skip
 
 
 def list_model_facts(info: dict[str, Any]) -> list[tuple[str, str]]:

@@ -81,7 +81,8 @@ def serve_panel(run: Run, port: int, browser: bool, theme: str = "dark", base_ur
     Raises
     ------
     ValueError
-        If `base_url` is no path between slashes, or the port is taken: Voila would quietly take another, and the address told here would be somebody else's page.
+        If `base_url` is no path between slashes, or the port is taken: Voila would quietly take another, and the address told here would be
+        somebody else's page.
     """
     if not re.fullmatch(r"/([A-Za-z0-9._~-]+/)*", base_url):
         raise ValueError(f"base_url={base_url!r}: expected a path that begins and ends with a slash, such as /ra/")
