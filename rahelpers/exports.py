@@ -324,6 +324,7 @@ def _region_page(result: FilmResult) -> Figure:
     bars.invert_yaxis()
     bars.axvline(0, color="black", lw=0.8)
     bars.set_xlabel("Shapley value and standard error, logits", fontsize=8)
+    bars.locator_params(axis="x", nbins=4)
     bars.tick_params(labelsize=8)
     figure.text(0.06, 0.48, _wrap(say_regions(result), 110), va="top", fontsize=8)
     return figure
