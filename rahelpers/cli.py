@@ -13,6 +13,7 @@ import click
 
 from rahelpers import __version__
 from rahelpers.artifacts import MissingArtefact, Run, open_run
+from rahelpers.bench import SIZES, run_bench, write_table
 from rahelpers.config import CONFIG_KEYS, PROFILES, SOURCES, make_config, near_match, project_root
 from rahelpers.data_cli import data
 from rahelpers.predict_cli import predict
@@ -185,6 +186,21 @@ def panel(name: str, port: int, browser: bool, theme: str, base_url: str) -> Non
         sys.exit(serve_panel(_find_run(name), port, browser, theme, base_url))
     except (MissingArtefact, ValueError) as error:
         _fail(error, 1)
+
+
+@main.command()
+@click.option("--only", "only", multiple=True, metavar="SECTION", help="measure this section; repeat it for several. Default: all")
+@click.option("--profile", default="quick", show_default=True, type=click.Choice(list(SIZES)), help="sizes")
+@click.option("--out", type=click.Path(path_type=Path), help="also write the table: CSV, or Markdown where the name ends in .md")
+def bench(only: tuple[str, ...], profile: str, out: Path | None) -> None:
+    """Measure this machine and what the networks make of it, beside plain Keras, PyTorch and other explainers."""
+    try:
+        table = run_bench(SIZES[profile], only, click.echo)
+    except ValueError as error:
+        _fail(error)
+    if out:
+        write_table(table, out)
+        click.echo(f"\nwritten to {out}")
 
 
 @main.command()

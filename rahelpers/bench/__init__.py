@@ -1,0 +1,164 @@
+"""`rahelpers bench`: how fast this machine is, and what of it this project uses. Importing this is instant.
+
+A section is a function `Sizes -> DataFrame` of `as_table`, named in `SECTIONS`. What is compared in a section is timed in turn, in one process: A, B, A, B; the
+fastest round of each counts, because a machine is only ever disturbed towards slower.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rahelpers.artifacts import write_text
+from rahelpers.config import near_match
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the things are that are timed.
+
+    Attributes
+    ----------
+    matmul_sides : tuple of int
+        Of square matrices.
+    pixels, batch : int
+        Side and number of films for VGG16 and VGG19, forward and Grad-CAM.
+    training_pixels, training_batch : int
+        The same for whole VGG networks in training, and for fine-tuning.
+    small_pixels : int
+        Side of the films of vgg_small.
+    patients, epochs : int
+        Phantom cohort of the whole trainings, and their passes over it.
+    rounds : int
+        How often each thing is timed.
+    """
+
+    matmul_sides: tuple[int, ...] = (1024, 2048, 4096)
+    pixels: int = 224
+    batch: int = 8
+    training_pixels: int = 128
+    training_batch: int = 16
+    small_pixels: int = 256
+    patients: int = 120
+    epochs: int = 4
+    rounds: int = 5
+
+
+SIZES = {
+    "smoke": Sizes((64,), 32, 2, 32, 4, 32, 12, 1, 1),
+    "quick": Sizes(),
+    "full": Sizes(patients=320, epochs=10, rounds=10),
+}
+# section -> (module, function); in the order in which they run
+SECTIONS: dict[str, tuple[str, str]] = {
+    "peak": ("networks", "measure_peak"),
+    "forward": ("networks", "measure_forward"),
+}
+COLUMNS = ["measured", "value", "unit", "target", "met"]
+
+
+def as_row(measured: str, value: float, unit: str, target: float | None = None, at_most: bool = False) -> dict[str, object]:
+    """One line of a section's table.
+
+    Parameters
+    ----------
+    measured : str
+        What, in which number format, at how many pixels, beside what.
+    value : float
+    unit : str
+        Such as images/s, GFLOP/s, s, or 'times'.
+    target : float, optional
+        In the same unit.
+    at_most : bool
+        The target is a largest value, not a least one.
+    """
+    if target is None:
+        return dict(zip(COLUMNS, (measured, value, unit, "", ""), strict=True))
+    met = value <= target if at_most else value >= target
+    return dict(zip(COLUMNS, (measured, value, unit, f"{'at most' if at_most else 'at least'} {target:g}", "yes" if met else "no"), strict=True))
+
+
+def as_note(measured: str, note: str) -> dict[str, object]:
+    """A line without a number: why something was not measured."""
+    return dict(zip(COLUMNS, (measured, float("nan"), note, "", ""), strict=True))
+
+
+def as_table(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
+    """A section's table: columns measured, value, unit, target, met ('yes', 'no' or '')."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def time_in_turn(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Seconds of the fastest round of each work. All are done once untimed, then each once a round, so that a disturbance meets them all.
+
+    Parameters
+    ----------
+    works : dict of name -> function without arguments
+        Each returns when its work is done.
+    rounds : int
+    """
+    for work in works.values():
+        work()
+    best = dict.fromkeys(works, float("inf"))
+    for _ in range(rounds):
+        for name, work in works.items():
+            begun = time.perf_counter()
+            work()
+            best[name] = min(best[name], time.perf_counter() - begun)
+    return best
+
+
+def run_bench(sizes: Sizes, only: Sequence[str] = (), echo: Callable[[str], object] = print) -> pd.DataFrame:
+    """Measure the sections, all or those named, and say each line as soon as it is known.
+
+    Returns
+    -------
+    DataFrame
+        Columns section, measured, value, unit, target, met.
+
+    Raises
+    ------
+    ValueError
+        For a section that does not exist.
+    """
+    import pandas as pd
+
+    for name in only:
+        if name not in SECTIONS:
+            raise ValueError(f"there is no section '{name}'{near_match(name, tuple(SECTIONS))}")
+    tables = []
+    for name, (module, function) in SECTIONS.items():
+        if only and name not in only:
+            continue
+        echo(f"\n{name}")
+        table = getattr(import_module(f"rahelpers.bench.{module}"), function)(sizes)
+        for row in table.itertuples():
+            echo(f"  {row.measured:<78} {show_number(row.value):>8} {row.unit:<9}{f'  {row.target}: {row.met}' if row.target else ''}")
+        tables.append(table.assign(section=name)[["section", *COLUMNS]])
+    return pd.concat(tables, ignore_index=True)
+
+
+def show_number(value: float) -> str:
+    """Three digits; nothing for NaN."""
+    if value != value:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def write_table(table: pd.DataFrame, file: Path) -> None:
+    """Write the table as CSV, or as Markdown where the file's name ends in .md."""
+    if file.suffix == ".md":
+        shown = table.assign(value=table["value"].map(show_number))
+        lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.astype(str).to_numpy().tolist()]
+        write_text(file, "".join(f"| {' | '.join(line)} |\n" for line in lines))
+    else:
+        write_text(file, table.to_csv(index=False))
