@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+from rahelpers.tensorflow_quiet import keras
 from rahelpers.vgg import build_network, gradcam_layer
 
 
@@ -42,3 +43,15 @@ def test_gradcam_starts_from_the_last_convolution(architecture, layer, side):
     model = build_network(architecture, 64)
     assert gradcam_layer(model) == layer
     assert model.get_layer(layer).output.shape[1:3] == (side, side)
+
+
+def test_a_network_that_learns_in_one_pass_learns_the_same():
+    films = np.random.default_rng(0).random((6, 32, 32, 1), dtype=np.float32)
+    answers = (np.arange(6) % 2).astype(np.float32)[:, None]
+    networks = [build_network("vgg_small", 32, seed=3, learns=learns) for learns in (False, True)]
+    for network in networks:
+        network.compile(keras.optimizers.SGD(1e-2), keras.losses.BinaryCrossentropy(from_logits=True))
+        for _ in range(3):
+            network.train_on_batch(films, answers)
+    for plain, one_pass in zip(*(network.get_weights() for network in networks), strict=True):  # moving means and variances too
+        np.testing.assert_allclose(one_pass, plain, atol=1e-5)
