@@ -175,6 +175,7 @@ def test_browser_cancel_keeps_the_answer(page):
     expect(page.get_by_text("Stopped. What is there stays.")).to_be_visible(timeout=SECONDS)
     page.get_by_label("Or a patient of the test split").select_option(index=2)
     expect(page.get_by_text("Done.")).to_be_visible(timeout=SECONDS)
+    assert page.get_by_text("files were read").count() == 0, "the sample took the files' place"
     page.get_by_role("button", name="Show the truth").click()
     expect(page.get_by_role("heading", name="Truth")).to_be_visible(timeout=SECONDS)
 

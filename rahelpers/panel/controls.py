@@ -99,6 +99,10 @@ class DropZone(anywidget.AnyWidget):
             files, self._files = [(name, bytes(c)) for name, c in self._files], []
             self._done(files)
 
+    def forget(self) -> None:
+        """Something else was chosen: the page no longer says which files were read."""
+        self.send({"kind": "forget"})
+
 
 class Slider(anywidget.AnyWidget):
     """A labelled slider with its value and unit."""

@@ -99,8 +99,8 @@ class Diagnosis:
         for widget in (self.viewer, h["facts"], h["answer"]):
             show_or_hide(widget, hand is not None)
         show_or_hide(self.hand, len(state.hands) > 1)
-        for widget in (self.prevalence, self.downloads):
-            show_or_hide(widget, has_answer)
+        show_or_hide(self.prevalence, has_answer and not hand.unlike)
+        show_or_hide(self.downloads, has_answer)
         known = any(one.picture.truth is not None for one in state.hands)
         show_or_hide(self.truth, known)
         self.truth.description = "Hide the truth" if state.revealed else "Show the truth"
@@ -138,6 +138,7 @@ class Diagnosis:
         if change["new"] < 0:
             return
         self._files = []
+        self.drop.forget()
         number, rows = change["new"], self._patients[change["new"]][1]
 
         def pictures() -> tuple[list, list]:

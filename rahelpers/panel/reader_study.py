@@ -181,7 +181,7 @@ def view_scores(study: Study, info: dict[str, Any]) -> str:
         cells = "".join(f"<td>{_interval(found[who])}</td>" for who in ("alone", "after", "model"))
         effect = found["effect"]
         words = "–" if effect is None else f"{100 * effect['value']:+.0f} points ({100 * effect['low']:+.0f} to {100 * effect['high']:+.0f})"
-        rows.append(f"<tr><th scope='row'>{name} ({found['films']} films)</th>{cells}<td>{words}</td></tr>")
+        rows.append(f"<tr><th scope='row'>{name} ({found['films']} film{'' if found['films'] == 1 else 's'})</th>{cells}<td>{words}</td></tr>")
     return (f"<section aria-label='Result of the study'><h2>Your study: {len(study.readings)} films</h2>"
             f"<div class='ra-scroll' tabindex='0' role='region' aria-label='Table of scores'><table>"
             f"<thead><tr><th scope='col'>Score</th><th scope='col'>You alone</th><th scope='col'>You after the answer</th>"

@@ -328,7 +328,7 @@ def view_hands(state: StudyState, info: dict[str, Any]) -> str:
             words = "no answer: unlike the training films"
         else:
             words = f"{positive_name(info)} {percent(hand.result.probability)}" if hand.answered else "reading …"
-        name = f"{hand.picture.name}, {SIDES[hand.picture.laterality]}"
+        name = f"{hand.picture.name}, {SIDES[hand.picture.laterality]}" if hand.picture.laterality else f"{hand.picture.name}, side not known"
         cards.append(picture_html(grey_png(hand.picture.image), f"{name}, as the network sees it", f"{name}: {words}", "200px"))
     mirrored = " Right hands are mirrored." if info["mirror_right"] else ""
     return (f"<section aria-label='All hands'><h2>Side by side</h2><div class='ra-row'>{''.join(cards)}</div>"

@@ -20,7 +20,10 @@ function render({ model, el }) {
   el.append(input, label, status);
 
   let batch = 0, wake = null;
-  model.on("msg:custom", (message) => { if (message.kind === "got" && message.batch === batch && wake) wake(); });
+  model.on("msg:custom", (message) => {
+    if (message.kind === "got" && message.batch === batch && wake) wake();
+    if (message.kind === "forget") status.textContent = "";
+  });
 
   async function send(files) {
     const mine = ++batch;
