@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,13 +192,16 @@ def panel(name: str, port: int, browser: bool, theme: str, base_url: str) -> Non
 @main.command()
 @click.option("--only", "only", multiple=True, metavar="SECTION", help="measure this section; repeat it for several. Default: all")
 @click.option("--profile", default="quick", show_default=True, type=click.Choice(list(SIZES)), help="sizes")
+@click.option("--run", "name", metavar="RUN", help="train on the curated films of this run; default: a phantom cohort")
+@click.option("--weights", default="", help="start of VGG16's fine-tuning: a path or imagenet; default: random weights, whose AUC says nothing")
 @click.option("--out", type=click.Path(path_type=Path), help="also write the table: CSV, or Markdown where the name ends in .md")
-def bench(only: tuple[str, ...], profile: str, out: Path | None) -> None:
+def bench(only: tuple[str, ...], profile: str, name: str | None, weights: str, out: Path | None) -> None:
     """Measure this machine and what the networks make of it, beside plain Keras, PyTorch and other explainers."""
     try:
-        table = run_bench(SIZES[profile], only, click.echo)
-    except ValueError as error:
-        _fail(error)
+        sizes = replace(SIZES[profile], run=_find_run(name).folder if name else None, weights=weights)
+        table = run_bench(sizes, only, click.echo)
+    except (MissingArtefact, ValueError) as error:
+        _fail(error, 1 if isinstance(error, MissingArtefact) else 2)
     if out:
         write_table(table, out)
         click.echo(f"\nwritten to {out}")

@@ -6,6 +6,7 @@ fastest round of each counts, because a machine is only ever disturbed towards s
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,12 @@ class Sizes:
         Phantom cohort of the whole trainings, and their passes over it.
     rounds : int
         How often each thing is timed.
+    fits : int
+        How often vgg_small is trained.
+    run : Path, optional
+        A run whose curated films are trained on in place of the phantom's.
+    weights : str
+        Start of VGG16's fine-tuning: a path, 'imagenet', or '' for random weights: enough for the speed, not for the AUC.
     """
 
     matmul_sides: tuple[int, ...] = (1024, 2048, 4096)
@@ -49,17 +56,24 @@ class Sizes:
     patients: int = 120
     epochs: int = 4
     rounds: int = 5
+    fits: int = 2
+    run: Path | None = None
+    weights: str = ""
 
 
 SIZES = {
-    "smoke": Sizes((64,), 32, 2, 32, 4, 32, 12, 1, 1),
+    "smoke": Sizes((64,), 32, 2, 32, 4, 32, 16, 1, 1, 1),
     "quick": Sizes(),
-    "full": Sizes(patients=320, epochs=10, rounds=10),
+    "full": Sizes(patients=320, epochs=10, rounds=10, fits=3),
 }
 # section -> (module, function); in the order in which they run
 SECTIONS: dict[str, tuple[str, str]] = {
     "peak": ("networks", "measure_peak"),
     "forward": ("networks", "measure_forward"),
+    "training": ("networks", "measure_training"),
+    "small": ("fits", "measure_small"),
+    "finetuning": ("fits", "measure_finetuning"),
+    "gradcam": ("explanations", "measure_gradcam"),
 }
 COLUMNS = ["measured", "value", "unit", "target", "met"]
 
@@ -140,7 +154,9 @@ def run_bench(sizes: Sizes, only: Sequence[str] = (), echo: Callable[[str], obje
         if only and name not in only:
             continue
         echo(f"\n{name}")
-        table = getattr(import_module(f"rahelpers.bench.{module}"), function)(sizes)
+        measure = getattr(import_module(f"rahelpers.bench.{module}"), function)
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of many tracings, and here many networks are traced
+        table = measure(sizes)
         for row in table.itertuples():
             echo(f"  {row.measured:<78} {show_number(row.value):>8} {row.unit:<9}{f'  {row.target}: {row.met}' if row.target else ''}")
         tables.append(table.assign(section=name)[["section", *COLUMNS]])

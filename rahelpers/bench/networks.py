@@ -1,19 +1,22 @@
-"""The machine's matrix products, and the networks beside them."""
+"""The machine's matrix products, and the networks beside them and beside PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
 
-from rahelpers.bench import Sizes, as_row, as_table, time_in_turn
+from rahelpers.bench import Sizes, as_note, as_row, as_table, time_in_turn
+from rahelpers.precision import computing_in
 from rahelpers.tensorflow_quiet import keras, tf
-from rahelpers.vgg import build_network, change_precision
+from rahelpers.vgg import build_network
 
 FORMATS = {"fp32": "float32", "bf16": "bfloat16"}
-FORWARD_TARGETS = {"fp32": 0.95, "bf16": 1.6}  # of the fp32 matrix-product peak
+FORWARD_TARGETS = {"fp32": 0.95, "bf16": 1.6}  # VGG16, of the fp32 matrix-product peak
+TRAINING_TARGET = 1.0  # VGG16, of PyTorch's speed
 
 
 def count_flops(model: keras.Model) -> int:
@@ -40,12 +43,11 @@ def count_training_flops(model: keras.Model) -> int:
 def _layer_flops(layer: keras.Layer) -> int:
     if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
         return 0
-    places = int(np.prod(layer.output.shape[1:-1]))
-    return 2 * places * int(np.prod(layer.kernel.shape))
+    return 2 * int(np.prod(layer.output.shape[1:-1])) * int(np.prod(layer.kernel.shape))
 
 
 def matmul_work(side: int, dtype: str) -> Callable[[], object]:
-    """A product of two square matrices, and its operations: 2 side³."""
+    """A product of two square matrices: 2 side³ operations."""
     rng = tf.random.Generator.from_seed(0)
     a, b = (tf.cast(rng.normal((side, side)), dtype) for _ in range(2))
     return lambda: tf.linalg.matmul(a, b)
@@ -67,31 +69,69 @@ def measure_peak(sizes: Sizes) -> pd.DataFrame:
     return as_table(rows)
 
 
-def forward_work(model: keras.Model, films: int, seed: int = 0) -> Callable[[], object]:
+def draw_batch(pixels: int, films: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random films, float32 (n, S, S, 1) in [0, 1], and labels, float32 (n, 1)."""
+    return np.random.default_rng(0).random((films, pixels, pixels, 1), dtype=np.float32), (np.arange(films) % 2).astype(np.float32)[:, None]
+
+
+def forward_work(model: keras.Model, films: int) -> Callable[[], object]:
     """One traced call of the network on random films."""
-    x = tf.random.stateless_uniform((films, *model.input_shape[1:]), [seed, 0])
+    x = tf.constant(draw_batch(model.input_shape[1], films)[0])
     traced = tf.function(lambda films: model(films, training=False)).get_concrete_function(x)
     return lambda: traced(x).numpy()
 
 
+def training_work(model: keras.Model, films: int) -> Callable[[], object]:
+    """One step of Adam on random films."""
+    model.compile(keras.optimizers.Adam(1e-5), keras.losses.BinaryCrossentropy(from_logits=True))
+    x, y = map(tf.constant, draw_batch(model.input_shape[1], films))
+    return lambda: model.train_on_batch(x, y)
+
+
 def measure_forward(sizes: Sizes) -> pd.DataFrame:
-    """Each network forward, in turn with the fp32 matrix product."""
+    """Each network forward, in turn with the fp32 matrix product and with PyTorch."""
     rows = []
-    side, _ = find_best_side(sizes.matmul_sides, "float32", sizes.rounds)
     for architecture, pixels, films in (
-        ("vgg_small", sizes.small_pixels, 2 * sizes.batch),
-        ("vgg16", sizes.pixels, sizes.batch),
-        ("vgg19", sizes.pixels, sizes.batch),
-    ):
-        exact = build_network(architecture, pixels)
-        works = {name: forward_work(change_precision(exact, dtype), films) for name, dtype in FORMATS.items()}
-        seconds = time_in_turn({"peak": matmul_work(side, "float32"), **works}, sizes.rounds)
-        peak, flops = 2 * side**3 / seconds["peak"], count_flops(exact)
-        for name in FORMATS:
-            speed = films / seconds[name]
-            what = f"{architecture} forward {name}, {pixels} px, batches of {films}"
-            rows.append(as_row(what, speed, "images/s"))
-            rows.append(as_row(f"{what}, {flops / 1e9:.2f} GFLOP a film", speed * flops / 1e9, "GFLOP/s"))
-            target = FORWARD_TARGETS[name] if architecture == "vgg16" else None
-            rows.append(as_row(f"{what}, of the fp32 peak measured in turn", speed * flops / peak, "times", target))
-    return as_table(rows)
+        ("vgg_small", sizes.small_pixels, 2 * sizes.batch), ("vgg16", sizes.pixels, sizes.batch), ("vgg19", sizes.pixels, sizes.batch),
+    ):  # fmt: skip
+        rows += _measure(f"{architecture} forward", architecture, pixels, films, sizes, False)
+    return as_table(rows + _torch_note())
+
+
+def measure_training(sizes: Sizes) -> pd.DataFrame:
+    """A step of each whole network, in turn with the fp32 matrix product and with PyTorch."""
+    rows = []
+    for architecture, pixels in (("vgg_small", sizes.small_pixels), ("vgg16", sizes.training_pixels), ("vgg19", sizes.training_pixels)):
+        rows += _measure(f"{architecture} training", architecture, pixels, sizes.training_batch, sizes, True)
+    return as_table(rows + _torch_note())
+
+
+def _torch_note() -> list[dict[str, object]]:
+    return [] if find_spec("torch") else [as_note("the same in native PyTorch", "torch is not installed")]
+
+
+def _measure(name: str, architecture: str, pixels: int, films: int, sizes: Sizes, learns: bool) -> list[dict[str, object]]:
+    side, _ = find_best_side(sizes.matmul_sides, "float32", sizes.rounds)
+    works = {"peak": matmul_work(side, "float32")}
+    for number, dtype in FORMATS.items():
+        with computing_in(dtype):
+            model = build_network(architecture, pixels, learns=learns)
+        works[number] = (training_work if learns else forward_work)(model, films)
+        if find_spec("torch"):
+            from rahelpers.bench import torch_peer
+
+            works[f"{number} torch"] = (torch_peer.training_work if learns else torch_peer.forward_work)(model, *draw_batch(pixels, films), number)
+    flops = (count_training_flops if learns else count_flops)(model)
+    seconds = time_in_turn(works, sizes.rounds)
+    rows = []
+    for number in FORMATS:
+        speed, what = films / seconds[number], f"{name} {number}, {pixels} px, batches of {films}"
+        rows.append(as_row(what, speed, "images/s"))
+        rows.append(as_row(f"{what}, {flops / 1e9:.2f} GFLOP a film", speed * flops / 1e9, "GFLOP/s"))
+        target = FORWARD_TARGETS[number] if (architecture, learns) == ("vgg16", False) else None
+        rows.append(as_row(f"{what}, of the fp32 matrix product in turn", speed * flops / (2 * side**3 / seconds["peak"]), "times", target))
+        if f"{number} torch" in seconds:
+            target = TRAINING_TARGET if (architecture, learns) == ("vgg16", True) else None
+            rows.append(as_row(f"{what}, PyTorch", films / seconds[f"{number} torch"], "images/s"))
+            rows.append(as_row(f"{what}, of PyTorch's speed", seconds[f"{number} torch"] / seconds[number], "times", target))
+    return rows
