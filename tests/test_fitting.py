@@ -11,10 +11,11 @@ from scipy.ndimage import center_of_mass
 from rahelpers.augmentation import SHIFT, augment
 from rahelpers.config import make_config
 from rahelpers.curation import load_cohort
-from rahelpers.fitting import fit_network, make_stream
+from rahelpers.fitting import OnePassAdam, fit_network, make_stream
 from rahelpers.inference import predict_logits
 from rahelpers.tensorflow_quiet import keras, tf
 from rahelpers.training import train_on
+from rahelpers.vgg import build_network
 
 TRAIN, VALIDATION = np.arange(0, 30), np.arange(30, 40)
 
@@ -147,3 +148,17 @@ print(json.dumps(found))
     found = json.loads(done.stdout.splitlines()[-1])
     # batch norm sees half a batch on each device, so the losses are alike, not equal
     assert np.isfinite(found["two"]).all() and abs(found["one"][0] - found["two"][0]) < 0.5
+
+
+def test_one_pass_adam_takes_kerass_steps():
+    films = np.random.default_rng(0).random((6, 32, 32, 1), dtype=np.float32)
+    answers = (np.arange(6) % 2).astype(np.float32)[:, None]
+    networks = [build_network("vgg_small", 32, seed=3) for _ in range(2)]
+    for network, adam in zip(networks, (keras.optimizers.Adam, OnePassAdam), strict=True):
+        network.compile(adam(keras.optimizers.schedules.CosineDecay(1e-3, 20), weight_decay=1e-2), keras.losses.BinaryCrossentropy(from_logits=True))
+        for _ in range(5):
+            network.train_on_batch(films, answers)
+    for one, other in zip(*(n.get_weights() for n in networks), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    for one, other in zip(*(n.optimizer.variables for n in networks), strict=True):  # what a resumed training reads
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)

@@ -32,11 +32,11 @@ class Sizes:
     pixels, batch : int
         Side and number of films for VGG16 and VGG19, forward and Grad-CAM.
     training_pixels, training_batch : int
-        The same for whole VGG networks in training, and for fine-tuning.
+        The same for whole VGG networks in training, and for all trainings from films to weights.
     small_pixels : int
-        Side of the films of vgg_small.
+        Side of the films of vgg_small in single steps and Grad-CAM.
     patients, epochs : int
-        Phantom cohort of the whole trainings, and their passes over it.
+        Phantom cohort of the trainings from films to weights, and their passes over it.
     rounds : int
         How often each thing is timed.
     fits : int
@@ -53,8 +53,8 @@ class Sizes:
     training_pixels: int = 128
     training_batch: int = 16
     small_pixels: int = 256
-    patients: int = 120
-    epochs: int = 4
+    patients: int = 80
+    epochs: int = 10
     rounds: int = 5
     fits: int = 2
     run: Path | None = None
@@ -64,7 +64,7 @@ class Sizes:
 SIZES = {
     "smoke": Sizes((64,), 32, 2, 32, 4, 32, 16, 1, 1, 1),
     "quick": Sizes(),
-    "full": Sizes(patients=320, epochs=10, rounds=10, fits=3),
+    "full": Sizes(patients=320, epochs=20, rounds=10, fits=3),
 }
 # section -> (module, function); in the order in which they run
 SECTIONS: dict[str, tuple[str, str]] = {

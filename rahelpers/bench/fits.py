@@ -147,7 +147,7 @@ def _score(model: keras.Model, films: Films) -> dict[str, float]:
 
 def measure_small(sizes: Sizes) -> pd.DataFrame:
     """vgg_small from films to weights, beside plain `fit` on the same films."""
-    films = find_films(sizes.run, sizes.patients, sizes.small_pixels)
+    films = find_films(sizes.run, sizes.patients, sizes.training_pixels)
     config = RunConfig(epochs=sizes.epochs, patience=sizes.epochs, precision="auto")
     return _compare(films, config, "vgg_small", sizes.fits, None, 1.5)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.bench import Sizes, as_note, as_row, as_table, time_in_turn
+from rahelpers.fitting import OnePassAdam
 from rahelpers.precision import computing_in
 from rahelpers.tensorflow_quiet import keras, tf
 from rahelpers.vgg import build_network
@@ -83,7 +84,7 @@ def forward_work(model: keras.Model, films: int) -> Callable[[], object]:
 
 def training_work(model: keras.Model, films: int) -> Callable[[], object]:
     """One step of Adam on random films."""
-    model.compile(keras.optimizers.Adam(1e-5), keras.losses.BinaryCrossentropy(from_logits=True))
+    model.compile(OnePassAdam(1e-5), keras.losses.BinaryCrossentropy(from_logits=True))
     x, y = map(tf.constant, draw_batch(model.input_shape[1], films))
     return lambda: model.train_on_batch(x, y)
 
