@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from rahelpers.subgroups import compute_subgroups, say_few
 CONFIG_KEYS = ("seed", "n_bootstrap", "prevalence")
 SCORE_NAMES = {"auc": "AUC", "average_precision": "average precision", "sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV",
                "npv": "NPV", "brier": "Brier score", "ece": "calibration error"}  # fmt: skip
+RAW = "none (sigmoid of the logit)"  # calibrator that there is without one
 RANKING = ("auc", "average_precision")  # scores that mean nothing where a class has few films
 
 
@@ -159,11 +161,16 @@ def _evaluate(run: Run, step: Step) -> None:
     bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
     known = load_familiarity(bundle)
     table, features = make_predictions(cohort.manifest, cohort.images, bundle, known)
+    held_out = load_held_out(run, cohort.manifest)
+    table = answer_held_out(table, held_out, bundle.probability)
     metrics = describe_run(config.title, config.source, bundle.info, table, n, seed, config.prevalence)
     rows = cohort.split("test")
     films, (labels, _, patients) = np.asarray(cohort.images[rows]), _arrays(table.iloc[rows])
     tables = compute_tables(table, "test", metrics, n, seed)
-    tables["calibrators"] = compare_calibrators(table, bundle.info, n, seed)
+    calibrated = calibrate_each(table[table["split"] == "test"], held_out)
+    tables["calibrators"] = compare_calibrators(calibrated, labels, patients, len(held_out), n, seed)
+    parts = [compute_calibration(labels, p, patients).assign(calibrator=name) for name, p in calibrated.items() if name != RAW]
+    tables["calibration"] = pd.concat(parts, ignore_index=True)
     tables["shortcuts_probes"] = compute_probes(lambda x: bundle.probability(predict_logits(bundle.fast, x)), films, labels, patients,
                                                 metrics["operating_point"]["probability"], n, seed)  # fmt: skip
     tables["strange"] = compute_strange(known, films, features[rows], table["logit"].to_numpy()[rows], patients, n, seed)
@@ -254,18 +261,64 @@ def compute_strange(known: Any, films: np.ndarray, features: np.ndarray, logits:
     return pd.DataFrame(rows, columns=["kind", "score", "auc", "low", "high", "warned", "pictures", "films"])
 
 
-def compare_calibrators(table: pd.DataFrame, info: dict[str, Any], n: int, seed: int) -> pd.DataFrame:
-    """Brier score and calibration error on test of the raw logit, of the bundle's temperature and offset, and of isotonic regression.
+def load_held_out(run: Run, manifest: pd.DataFrame) -> pd.DataFrame:
+    """The films that set calibration and operating point, with their label and the logit of a network that did not train on them.
 
-    Both are fitted on the validation split. Where the network learnt from it too (an ensemble) isotonic regression has nothing to be fitted on, and is
-    left out.
+    Returns
+    -------
+    DataFrame
+        Indexed by row of the cohort: label, logit. The validation split; of an ensemble also the training films, each answered by the one member
+        that did not learn from it.
+    """
+    films = pd.read_csv(run.file("train", "calibration_films.csv")).set_index("row")
+    return films.assign(label=manifest["label"].to_numpy()[films.index])
+
+
+def answer_held_out(table: pd.DataFrame, held_out: pd.DataFrame, calibrate: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
+    """Predictions in which every validation film is answered by a network that did not train on it.
+
+    It changes something only for an ensemble, whose averaged network has learnt from the validation films too.
 
     Parameters
     ----------
     table : DataFrame
         As `make_predictions` returns it.
-    info : dict
-        The content of `bundle.json`.
+    held_out : DataFrame
+        As `load_held_out` returns it.
+    calibrate : callable
+        Logits to probabilities.
+    """
+    logit = table["logit"].to_numpy().copy()
+    rows = np.flatnonzero(table["split"] == "validation")
+    logit[rows] = held_out.loc[rows, "logit"].to_numpy()
+    return table.assign(logit=logit, probability=calibrate(logit))
+
+
+def calibrate_each(test: pd.DataFrame, held_out: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Probabilities of the test films from the raw logit, from the bundle's temperature and offset, and from isotonic regression.
+
+    The last two are fitted on the same held-out films.
+
+    References
+    ----------
+    Zadrozny & Elkan, KDD 2002 (isotonic regression); Niculescu-Mizil & Caruana, ICML 2005 (it needs many films: below a thousand it overfits).
+    """
+    logit = test["logit"].to_numpy()
+    isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(held_out["logit"], held_out["label"])
+    return {RAW: 1 / (1 + np.exp(-logit)), "temperature and offset": test["probability"].to_numpy(), "isotonic": isotonic.predict(logit)}
+
+
+def compare_calibrators(calibrated: dict[str, np.ndarray], labels: np.ndarray, patients: np.ndarray, fitted: int, n: int, seed: int) -> pd.DataFrame:
+    """Brier score and calibration error of each calibrator.
+
+    Parameters
+    ----------
+    calibrated : dict
+        As `calibrate_each` returns it.
+    labels, patients : array (k,)
+        Of the same films.
+    fitted : int
+        Films that the calibrators were fitted on.
     n, seed : int
         Bootstrap resamples and seed.
 
@@ -273,24 +326,14 @@ def compare_calibrators(table: pd.DataFrame, info: dict[str, Any], n: int, seed:
     -------
     DataFrame
         One calibrator a row: calibrator, fitted_films, brier, brier_low, brier_high, ece, ece_low, ece_high, ece_if_calibrated, films.
-
-    References
-    ----------
-    Zadrozny & Elkan, KDD 2002 (isotonic regression); Niculescu-Mizil & Caruana, ICML 2005 (it needs many films: below a thousand it overfits).
     """
-    test, validation = (table[table["split"] == split] for split in ("test", "validation"))
-    labels, fitted, patients = _arrays(test)
-    calibrated = {"none (sigmoid of the logit)": 1 / (1 + np.exp(-test["logit"].to_numpy())), "temperature and offset": fitted}
-    if info["training"]["films"] <= (table["split"] == "train").sum() and len(validation):
-        isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(validation["logit"], validation["label"])
-        calibrated["isotonic"] = isotonic.predict(test["logit"])
     rows = []
     for name, probability in calibrated.items():
         low, high = bootstrap_interval(compute_brier, labels, probability, patients, n, seed, "bca", by_class=False)
         error = ece_interval(labels, probability, patients, n, seed)
-        rows.append({"calibrator": name, "fitted_films": 0 if name.startswith("none") else len(validation), "brier": compute_brier(labels, probability),
+        rows.append({"calibrator": name, "fitted_films": 0 if name == RAW else fitted, "brier": compute_brier(labels, probability),
                      "brier_low": low, "brier_high": high, "ece": error["value"], "ece_low": error["low"], "ece_high": error["high"],
-                     "ece_if_calibrated": error["if_calibrated"], "films": len(test)})  # fmt: skip
+                     "ece_if_calibrated": error["if_calibrated"], "films": len(labels)})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -287,17 +287,23 @@ def plot_calibration(calibration: pd.DataFrame, probability: np.ndarray, title: 
     Parameters
     ----------
     calibration : DataFrame
-        As `compute_calibration` returns it.
+        As `compute_calibration` returns it; with a column `calibrator`, each is drawn, the network's own first.
     probability : float array (n,)
+        The network's own.
     title : str
     """
     figure = Figure(figsize=(4.6, 5), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     top.plot([0, 1], [0, 1], color="lightgrey")
-    top.vlines(calibration["predicted"], calibration["low"], calibration["high"], color=SPLIT_STYLE["test"][0], linewidth=1.2)
-    top.plot(calibration["predicted"], calibration["observed"], "o-", color=SPLIT_STYLE["test"][0])
-    for row in calibration.itertuples():
-        top.annotate(f"{row.films}", (row.predicted, row.observed), xytext=(5, 4), textcoords="offset points", fontsize=7)
+    parts = calibration.groupby("calibrator", sort=False) if "calibrator" in calibration else [("", calibration)]
+    for (name, part), split, marker in zip(parts, ("test", "validation"), ("o", "s"), strict=False):
+        colour, dash = SPLIT_STYLE[split]
+        top.vlines(part["predicted"], part["low"], part["high"], color=colour, linewidth=1.2)
+        top.plot(part["predicted"], part["observed"], marker=marker, linestyle=dash, color=colour, label=name)
+        for row in part.itertuples():
+            top.annotate(f"{row.films}", (row.predicted, row.observed), xytext=(5, 4), textcoords="offset points", fontsize=7, color=colour)
+    if "calibrator" in calibration:
+        top.legend(fontsize=8, frameon=False)
     sns.histplot(x=probability, bins=20, binrange=(0, 1), color="#7f7f7f", ax=bottom)
     top.set(ylabel="observed share of positives", ylim=(-0.03, 1.03), title=title)
     bottom.set(xlabel="predicted probability", ylabel="films", xlim=(0, 1))

@@ -67,3 +67,14 @@ def test_the_least_certain_go_first():
     assert found["low"].iloc[2] < 0.5  # two films prove little
     with pytest.raises(ValueError, match="not including"):
         compute_abstention_curve(labels, probability, np.arange(5), 0.5, np.array([1.0]))
+
+
+def test_the_strangest_films_go_first():
+    """Six films, the two strangest called wrongly: accuracy 4/6, then 4/4 when a third of them goes; by certainty another two go."""
+    labels, probability = np.array([1, 1, 0, 0, 1, 0]), np.array([0.9, 0.8, 0.1, 0.2, 0.05, 0.95])
+    strangeness = np.array([1.0, 2.0, 3.0, 4.0, 9.0, 8.0])
+    found = compute_abstention_curve(labels, probability, np.arange(6), 0.5, np.array([0.0, 1 / 3]), strangeness).set_index(["by", "films"])
+    assert found.loc[("distance", 6), "accuracy"] == pytest.approx(4 / 6) and found.loc[("distance", 4), "accuracy"] == 1
+    assert found.loc[("distance", 4), "abstained"] == pytest.approx(1 / 3)
+    # the least certain are 0.8 and 0.2, called rightly: the two wrong ones stay
+    assert found.loc[("certainty", 4), "accuracy"] == pytest.approx(2 / 4)

@@ -3,11 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from rahelpers import familiarity
+from rahelpers.curation import load_cohort
 from rahelpers.evaluation import (
+    answer_held_out,
+    calibrate_each,
+    compare_calibrators,
     compare_networks,
     compute_scores,
+    compute_strange,
     describe_run,
     evaluate,
     find_worst_errors,
@@ -15,8 +21,10 @@ from rahelpers.evaluation import (
     load_table,
     metrics_table,
 )
+from rahelpers.inference import load_bundle
 from rahelpers.metrics import bootstrap_interval, compute_auc, rate_interval
 from rahelpers.splits import FEW_FILMS
+from rahelpers.strange_films import make_strange
 from rahelpers.subgroups import compute_subgroups
 from rahelpers.training import choose_operating_point, fit_calibration
 
@@ -200,3 +208,46 @@ def test_step_03_writes_what_a_reader_needs(tiny_run):
     for text in (card, checklist):
         assert "drawn films (the phantom)" in text and "TO BE WRITTEN BY A PERSON" in text and "nan" not in text
     assert metrics["splits"]["test"]["few"] in card and "- [ ]" in checklist and "- [x]" in checklist
+
+
+def test_validation_films_of_an_ensemble_are_answered_by_the_member_that_did_not_see_them():
+    table = pd.DataFrame({"split": ["train", "validation", "test", "validation"], "logit": [1.0, 9.0, 2.0, 9.0], "probability": [0.0] * 4})
+    held_out = pd.DataFrame({"logit": [0.5, -1.0, 0.25], "label": [1, 0, 1]}, index=[0, 1, 3])
+    found = answer_held_out(table, held_out, lambda z: 1 / (1 + np.exp(-z)))
+    assert found["logit"].tolist() == [1.0, -1.0, 2.0, 0.25]
+    assert found["probability"].to_numpy() == pytest.approx(1 / (1 + np.exp(-np.array([1.0, -1.0, 2.0, 0.25]))))
+    assert table["logit"].tolist() == [1.0, 9.0, 2.0, 9.0], "the table given stays as it is"
+
+
+def test_calibrators_by_hand():
+    """Isotonic regression of 0, 1, 0, 1 pools the two in the middle; Brier scores by hand and by scikit-learn."""
+    held_out = pd.DataFrame({"logit": [-2.0, -1.0, 1.0, 2.0], "label": [0, 1, 0, 1]})
+    test = pd.DataFrame({"logit": [-3.0, 0.0, 3.0, 0.5], "probability": [0.1, 0.5, 0.9, 0.6]})
+    labels, patients = np.array([0, 1, 1, 0]), np.arange(4)
+    calibrated = calibrate_each(test, held_out)
+    assert calibrated["isotonic"] == pytest.approx([0.0, 0.5, 1.0, 0.5])
+    table = compare_calibrators(calibrated, labels, patients, len(held_out), 100, 0).set_index("calibrator")
+    assert table.loc["isotonic", "brier"] == pytest.approx((0 + 0.25 + 0 + 0.25) / 4)
+    assert table.loc["temperature and offset", "brier"] == pytest.approx((0.01 + 0.25 + 0.01 + 0.36) / 4)
+    raw = table.iloc[0]
+    assert raw["brier"] == pytest.approx(brier_score_loss(labels, 1 / (1 + np.exp(-test["logit"])))) and raw["fitted_films"] == 0
+    assert table["fitted_films"].tolist()[1:] == [4, 4] and (table["films"] == 4).all()
+    assert ((table["brier_low"] <= table["brier"]) & (table["brier"] <= table["brier_high"])).all()
+
+
+def test_strange_pictures_are_scored_as_scikit_learn_does(tiny_run):
+    bundle = load_bundle(tiny_run.file("train", "bundle/bundle.json").parent)
+    known, cohort = familiarity.load(bundle), load_cohort(tiny_run)
+    rows = cohort.split("test")
+    films, patients = np.asarray(cohort.images[rows]), cohort.manifest["patient_id"].to_numpy()[rows]
+    logits, features = familiarity.look(bundle.model, films)
+    found = compute_strange(known, films, features, logits, patients, 50, 3).set_index(["kind", "score"])
+    for kind, pictures in make_strange(films, 3).items():
+        other_logits, other = familiarity.look(bundle.model, pictures)
+        truth = np.repeat([0, 1], [len(films), len(pictures)])
+        distance = known.gaussian.distance(np.concatenate([features, other]))
+        assert found.loc[(kind, "distance"), "auc"] == pytest.approx(roc_auc_score(truth, distance), abs=1e-6), kind
+        assert found.loc[(kind, "certainty"), "auc"] == pytest.approx(roc_auc_score(truth, -np.abs(np.concatenate([logits, other_logits]))), abs=1e-6)
+        assert found.loc[(kind, "distance"), "warned"] == pytest.approx(np.mean(distance[len(films) :] > known.threshold))
+        assert found.loc[(kind, "distance"), "pictures"] == len(pictures) and np.isnan(found.loc[(kind, "certainty"), "warned"])
+    assert compute_strange(None, films, features, logits, patients, 50, 3).empty, "a bundle older than the distance has none"
