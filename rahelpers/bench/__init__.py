@@ -132,7 +132,7 @@ def time_in_turn(works: dict[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def run_bench(sizes: Sizes, only: Sequence[str] = (), echo: Callable[[str], object] = print) -> pd.DataFrame:
-    """Measure the sections, all or those named, and say each line as soon as it is known.
+    """Measure the sections, all or those named, and say what each has found.
 
     Returns
     -------
