@@ -113,7 +113,7 @@ def fit_network(
     pretrained = config.weights != "none"
     with choose_strategy().scope():
         with computing_in(choose_precision(config.precision)):
-            model = build_network(config.architecture, images.shape[1], config.weights, config.train_from, seed, learns=True)
+            model = build_network(config.architecture, images.shape[1], config.weights, config.train_from, seed, one_pass=True)
         inputs, tail, history = [[images]], model, pd.DataFrame()
         if pretrained:
             pools = model.get_layer("pools").output

@@ -17,7 +17,7 @@ APPLICATIONS = {"vgg16": keras.applications.VGG16, "vgg19": keras.applications.V
 BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 needs hundreds of steps; a small cohort has tens
 
 
-def build_network(architecture: str, image_size: int, weights: str = "none", train_from: str = "block5", seed: int = 0, learns: bool = False) -> keras.Model:
+def build_network(architecture: str, image_size: int, weights: str = "none", train_from: str = "block5", seed: int = 0, one_pass: bool = False) -> keras.Model:
     """A flat functional network that ends in one logit.
 
     Parameters
@@ -31,8 +31,8 @@ def build_network(architecture: str, image_size: int, weights: str = "none", tra
         First block that learns when the start is not 'none': 'block1' to 'block5', or 'head'.
     seed : int
         Of the weights that are drawn, and of dropout. Python's global generator plays no part: other threads of a server draw from it too.
-    learns : bool
-        Built of `OnePassNormalization`, to be trained and not to be saved: a file of it would need this package to be loaded.
+    one_pass : bool
+        Batch norm by `OnePassNormalization`: faster, with the same weights, and not to be saved: a file of it would need this package to be loaded.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def build_network(architecture: str, image_size: int, weights: str = "none", tra
     if architecture == "vgg_small":
         if weights != "none":
             raise ValueError(f"weights={weights}: vgg_small has no pretrained weights; use weights=none, or architecture=vgg16 or vgg19")
-        pooled = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(_small_base(inputs, learns))
+        pooled = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(_small_base(inputs, one_pass))
     elif architecture in APPLICATIONS:
         pooled = _pool_imagenet_base(_imagenet_base(inputs, architecture))
     else:
@@ -81,25 +81,27 @@ def _pool_imagenet_base(base: keras.Model) -> keras.KerasTensor:
 
 
 class OnePassNormalization(keras.layers.BatchNormalization):
-    """Keras's layer, by oneDNN's one pass over the maps while it learns.
+    """Keras's layer, in one pass of oneDNN over the maps.
 
-    Keras 3.15 adds up mean and variance, in float32, with a dozen operations there and back; at 128 px and in bfloat16 that is 40 % of vgg_small's step.
+    Keras 3.15 normalises in three passes, and in a dozen while it learns (mean and variance, there and back): at 128 px and in bfloat16 that is 40 % of
+    vgg_small's training step.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Normalised maps, (n, h, w, c)."""
-        if not (training and self.trainable):
-            return super().call(inputs, training=training, mask=mask)
-        found = tf.raw_ops.FusedBatchNormV3(x=inputs, scale=self.gamma, offset=self.beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True)
-        cells = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], tf.float32)
-        spread = found.batch_variance * (cells - 1) / cells  # it gives the sample's unbiased variance, Keras keeps the biased one
-        for moving, new in ((self.moving_mean, found.batch_mean), (self.moving_variance, spread)):
-            moving.assign(moving * self.momentum + new * (1 - self.momentum))
+        learning = bool(training and self.trainable)
+        known = {"mean": [], "variance": []} if learning else {"mean": self.moving_mean, "variance": self.moving_variance}
+        found = tf.raw_ops.FusedBatchNormV3(x=inputs, scale=self.gamma, offset=self.beta, epsilon=self.epsilon, is_training=learning, **known)
+        if learning:
+            cells = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], tf.float32)
+            spread = found.batch_variance * (cells - 1) / cells  # it gives the sample's unbiased variance, Keras keeps the biased one
+            for moving, new in ((self.moving_mean, found.batch_mean), (self.moving_variance, spread)):
+                moving.assign(moving * self.momentum + new * (1 - self.momentum))
         return found.y
 
 
-def _small_base(x: keras.KerasTensor, learns: bool) -> keras.KerasTensor:
-    normalisation = OnePassNormalization if learns else keras.layers.BatchNormalization
+def _small_base(x: keras.KerasTensor, one_pass: bool) -> keras.KerasTensor:
+    normalisation = OnePassNormalization if one_pass else keras.layers.BatchNormalization
     for b, (channels, n_convolutions) in enumerate(SMALL_BLOCKS, start=1):
         for i in range(1, n_convolutions + 1):
             x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"block{b}_conv{i}")(x)
@@ -172,7 +174,7 @@ def change_precision(model: keras.Model, precision: str) -> keras.Model:
     if chosen == "float32":
         return model
     with computing_in(chosen):
-        twin = build_network(model.name, model.input_shape[1])
+        twin = build_network(model.name, model.input_shape[1], one_pass=True)
     twin.set_weights(model.get_weights())
     return twin
 

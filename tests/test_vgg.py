@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rahelpers.tensorflow_quiet import keras
-from rahelpers.vgg import build_network, gradcam_layer
+from rahelpers.vgg import build_network, change_precision, gradcam_layer
 
 
 def test_small_network_ends_in_one_logit():
@@ -48,10 +48,22 @@ def test_gradcam_starts_from_the_last_convolution(architecture, layer, side):
 def test_a_network_that_learns_in_one_pass_learns_the_same():
     films = np.random.default_rng(0).random((6, 32, 32, 1), dtype=np.float32)
     answers = (np.arange(6) % 2).astype(np.float32)[:, None]
-    networks = [build_network("vgg_small", 32, seed=3, learns=learns) for learns in (False, True)]
+    networks = [build_network("vgg_small", 32, seed=3, one_pass=one_pass) for one_pass in (False, True)]
     for network in networks:
         network.compile(keras.optimizers.SGD(1e-2), keras.losses.BinaryCrossentropy(from_logits=True))
         for _ in range(3):
             network.train_on_batch(films, answers)
     for plain, one_pass in zip(*(network.get_weights() for network in networks), strict=True):  # moving means and variances too
         np.testing.assert_allclose(one_pass, plain, atol=1e-5)
+
+
+def test_a_faster_twin_says_the_same():
+    model = build_network("vgg_small", 64, seed=3)
+    rng = np.random.default_rng(0)
+    model.set_weights([w + rng.uniform(0, 0.2, w.shape) for w in model.get_weights()])  # moving means and variances that matter
+    films = rng.random((4, 64, 64, 1), dtype=np.float32)
+    twin = build_network("vgg_small", 64, one_pass=True)
+    twin.set_weights(model.get_weights())
+    np.testing.assert_allclose(twin.predict_on_batch(films), model.predict_on_batch(films), rtol=1e-4)
+    coarse = change_precision(model, "bfloat16").predict_on_batch(films)
+    np.testing.assert_allclose(coarse, model.predict_on_batch(films), rtol=0.05)

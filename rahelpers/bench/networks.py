@@ -115,8 +115,8 @@ def _measure(name: str, architecture: str, pixels: int, films: int, sizes: Sizes
     side, _ = find_best_side(sizes.matmul_sides, "float32", sizes.rounds)
     works = {"peak": matmul_work(side, "float32")}
     for number, dtype in FORMATS.items():
-        with computing_in(dtype):
-            model = build_network(architecture, pixels, learns=learns)
+        with computing_in(dtype):  # one pass as in `fit_network` and `change_precision`; what scores in fp32 is the saved network
+            model = build_network(architecture, pixels, one_pass=learns or number == "bf16")
         works[number] = (training_work if learns else forward_work)(model, films)
         if find_spec("torch"):
             from rahelpers.bench import torch_peer
