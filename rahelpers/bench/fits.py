@@ -75,8 +75,10 @@ def find_films(run: Path | None, patients: int, pixels: int) -> Films:
     """The curated films of a run, or where none is given a phantom cohort with every fourth patient of each class for validation."""
     if run:
         cohort = load_cohort(open_run(run))
-        images, table, source = cohort.images, cohort.manifest, open_run(run).config.title
-        train, validation = cohort.split("train"), cohort.split("validation")
+        table, source = cohort.manifest, open_run(run).config.title
+        seen = np.sort(np.concatenate([cohort.split("train"), cohort.split("validation")]))  # neither training looks at the test films
+        images, table = cohort.images[seen], table.iloc[seen]
+        train, validation = (np.flatnonzero(table["split"] == name) for name in ("train", "validation"))
     else:
         drawn = list(iter_cohort(SEED, patients, DRAWN))
         images = [np.uint8(255 * (f.image if f.laterality == "L" else f.image[:, ::-1])) for _, f in drawn]
