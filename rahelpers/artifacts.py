@@ -83,7 +83,11 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "explain",
         ),
     ),
-    "shap": ("05_shap", ("curate", "train"), ("precision", "vgg", "inference", "region_game", "shap_estimators", "shap_regions", "scoreboard")),
+    "shap": (
+        "05_shap",
+        ("curate", "train"),
+        ("precision", "vgg", "inference", "joint_locator", "region_game", "shap_estimators", "shap_regions", "scoreboard"),
+    ),
 }
 NOTEBOOK_OF = {"curate": "01_curate_data", "train": "02_train_vgg", "repeat": "02_train_vgg", "evaluate": "03_evaluate",
                "gradcam": "04_explain_gradcam", "shap": "05_explain_shap"}  # fmt: skip

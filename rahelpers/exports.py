@@ -86,7 +86,7 @@ def list_regions(result: FilmResult) -> list[tuple[str, float, float]]:
 def say_regions(result: FilmResult) -> str:
     """What the values are, in words."""
     shap = result.shap
-    return (f"Shapley values of {len(shap.names)} regions, in logits, with standard errors. With every region hidden the logit is "
+    return (f"Shapley values of {len(shap.names)} regions ({result.regions.origin}), in logits, with standard errors. With every region hidden the logit is "
             f"{shap.base_value:+.3g}; all values lead to {shap.logit:+.3g} (error {shap.additivity_error:.0e}). "
             "A value says what the network used, not what is ill.")  # fmt: skip
 
@@ -255,7 +255,8 @@ def write_json(result: FilmResult) -> bytes:
         "similar": [{"image_id": f.image_id, "label": f.label, "distance": f.distance} for f in result.similar],
         "heatmap": result.heatmap_name or None,
         "heatmap_flat": result.flat if result.heatmap is not None else None,
-        "regions": {"base_value": result.shap.base_value, "logit": result.shap.logit, "additivity_error": result.shap.additivity_error,
+        "regions": {"origin": result.regions.origin,
+                    "base_value": result.shap.base_value, "logit": result.shap.logit, "additivity_error": result.shap.additivity_error,
                     "evaluations": result.shap.evaluations,
                     "values": [{"region": n, "shapley": float(v), "standard_error": float(e), "owen": float(o)} for n, v, e, o in
                                zip(result.shap.names, result.shap.values, result.shap.standard_error, result.shap.owen, strict=True)]}

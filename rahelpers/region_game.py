@@ -14,6 +14,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import slic
 
 from rahelpers.inference import predict_logits
+from rahelpers.joint_locator import locate_joints
 from rahelpers.scoreboard import foreground
 from rahelpers.tensorflow_quiet import keras
 
@@ -23,15 +24,28 @@ MARK_CONTRAST = 60  # grey levels above the air, as rahelpers.quality has it for
 LEAST_MARK = 0.0008  # share of the film: below, a bright spot beside the hand is noise or JPEG's
 SOFT_CONTRAST = 0.6  # share of the grey values' variance that two classes explain (Otsu); below, flesh and bone are not told apart
 BONE, SOFT, BACKGROUND, MARKER = "rest of hand", "soft tissue", "background", "marker"
+MARKED = "joints as marked"
+LOCATED = "joints located by a program from the outline of the fingers; nobody has marked them"
+PIECES = "pieces of the hand: its joints are not marked, and a program did not find them ({})"
 RAYS = {f"ray {k}": (f"CMC{k}", f"MCP{k}", f"IP{k}", f"PIP{k}", f"DIP{k}") for k in range(1, 6)}
 
 
 @dataclass(frozen=True)
 class Regions:
-    """A partition of a film: `labels` (S, S) int holds for each pixel the index of its region in `names`."""
+    """A partition of a film.
+
+    Attributes
+    ----------
+    names : list of str
+    labels : int array (S, S)
+        For each pixel the index of its region in `names`.
+    origin : str
+        Where the joints come from, in words.
+    """
 
     names: list[str]
     labels: np.ndarray
+    origin: str = MARKED
 
     @property
     def tree(self) -> np.ndarray:
@@ -44,10 +58,11 @@ class Regions:
 
 
 def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 20) -> Regions:
-    """Joint boxes, the rest of the hand, its soft tissue, the background, and a marker; superpixels of the hand where no joints are known.
+    """Joint boxes, the rest of the hand, its soft tissue, the background, and a marker.
 
-    A pixel in two boxes goes to the nearer centre. Soft tissue is a player where grey values tell it from bone, a marker where something bright lies
-    beside the hand.
+    Where nobody has marked the joints they are located from the outline of the fingers (`rahelpers.joint_locator`); where the fingers are not found
+    either, superpixels of the hand take their place. A pixel in two boxes goes to the nearer centre. Soft tissue is a player where grey values tell it
+    from bone, a marker where something bright lies beside the hand.
 
     Parameters
     ----------
@@ -60,7 +75,11 @@ def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 2
     -------
     Regions
     """
-    hand, side = foreground(image), image.shape[0]
+    hand, side, origin = foreground(image), image.shape[0], MARKED
+    if not len(joints):
+        located = locate_joints(image)
+        joints = located.joints
+        origin = PIECES.format(located.reason) if located.reason else LOCATED
     names = [*joints["site"], BONE, SOFT, BACKGROUND, MARKER]
     bone, soft, background, marker = range(len(joints), len(names))
     owner = np.where(hand, np.where(_soft_tissue(image, hand), soft, bone), background)
@@ -77,7 +96,7 @@ def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 2
         nearest[closer], owner[closer] = distance[closer], k
     owner[find_marks(image, hand) & (owner == background)] = marker
     found, labels = np.unique(owner, return_inverse=True)
-    return Regions([names[i] for i in found], labels.reshape(image.shape))
+    return Regions([names[i] for i in found], labels.reshape(image.shape), origin)
 
 
 def _soft_tissue(image: np.ndarray, hand: np.ndarray) -> np.ndarray:

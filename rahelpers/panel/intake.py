@@ -13,6 +13,7 @@ import pandas as pd
 
 from rahelpers.curation import Cohort
 from rahelpers.hand_gate import ADVICE, Refusal, refuse_film
+from rahelpers.joint_locator import locate_joints
 from rahelpers.normalisation import Geometry, HandMask, NetworkInput, Placement, to_network_input
 from rahelpers.panel.limits import MAX_BYTES, MAX_FILES, SHOWN_PX, TOP
 from rahelpers.panel.state import Picture
@@ -61,13 +62,16 @@ def read_film(content: bytes, name: str, info: dict[str, Any], side: str = "") -
 
 
 def show_hand(hand: HandFilm, side_from: str, joints: pd.DataFrame | None = None, truth: int | None = None) -> Picture:
-    """One hand of a film as a picture, checked."""
+    """One hand of a film as a picture, checked. Joints that nobody marked are located."""
     film = hand.film
     name = f"{hand.file} ({hand.place} hand)" if hand.place else hand.file
     shown, matrix, scale = fit_for_viewer(hand)
     refusal = refuse_film(name, hand.findings, hand.seen)
+    marked = joints is not None
+    if not marked:
+        joints = NO_JOINTS if refusal else locate_joints(hand.seen.image).joints
     return Picture(name, hand, shown, matrix, film.image.shape[1], film.image.shape[0], film.spacing_mm, film.spacing_mm / scale if film.spacing_mm else None,
-                   side_from if film.laterality else "", refusal, NO_JOINTS if joints is None else joints, truth)  # fmt: skip
+                   side_from if film.laterality else "", refusal, joints, marked, truth)  # fmt: skip
 
 
 def fit_for_viewer(hand: HandFilm) -> tuple[np.ndarray, np.ndarray, float]:
@@ -85,7 +89,9 @@ def fit_for_viewer(hand: HandFilm) -> tuple[np.ndarray, np.ndarray, float]:
 
 def show_sample(cohort: Cohort, row: int, name: str) -> Picture:
     """A film of the run's cohort, as the network sees it; it passed quality control when it was curated."""
-    film, image = cohort.manifest.iloc[row], np.asarray(cohort.images[row])
+    film, image, joints = cohort.manifest.iloc[row], np.asarray(cohort.images[row]), cohort.joints_of(row)
+    marked = len(joints) > 0
+    joints = joints if marked else locate_joints(image).joints
     side, size = film["laterality"] or "", image.shape[0]
     whole = (0, size, 0, size)
     seen = NetworkInput(image, Placement(whole), Geometry(np.eye(3), image.shape, size), False, HandMask(image > 0, 1.0), 1.0, whole)
@@ -93,7 +99,7 @@ def show_sample(cohort: Cohort, row: int, name: str) -> Picture:
     shown, matrix, _ = fit_for_viewer(hand)
     spacing = None if pd.isna(film["spacing_mm"]) else float(film["spacing_mm"])
     return Picture(name, hand, shown, matrix, int(film["width"]), int(film["height"]), spacing, None, "the manifest" if side else "", None,
-                   cohort.joints_of(row), int(film["label"]), str(film["patient_id"]))  # fmt: skip
+                   joints, marked, int(film["label"]), str(film["patient_id"]))  # fmt: skip
 
 
 def show_phantom(film: Film, info: dict[str, Any]) -> Picture:

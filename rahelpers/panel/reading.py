@@ -75,7 +75,7 @@ def weigh_regions(
     progress : callable
         Told the share that is done before each batch; what it raises stops the work.
     """
-    regions = make_regions(picture.image, picture.joints)
+    regions = make_regions(picture.image, picture.joints if picture.marked else picture.joints.iloc[:0])
     done = 0
 
     def called(films: int) -> None:

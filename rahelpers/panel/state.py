@@ -43,7 +43,9 @@ class Picture:
     refusal : Refusal or None
         Why the network is not asked.
     joints : DataFrame
-        Joint table, boxes as fractions of the square; empty where nobody knows the joints.
+        Joint table, boxes as fractions of the square: as marked, or as located by `rahelpers.joint_locator`; empty where neither is there.
+    marked : bool
+        The joints are marked; else they are located.
     truth : int or None
         The label, where it is known.
     patient : str
@@ -61,6 +63,7 @@ class Picture:
     side_from: str = ""
     refusal: Refusal | None = None
     joints: pd.DataFrame = field(default_factory=pd.DataFrame)
+    marked: bool = True
     truth: int | None = None
     patient: str = ""
 

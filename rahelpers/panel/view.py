@@ -231,7 +231,7 @@ def view_progress(state: StudyState) -> str:
 
 
 def sites_of(hand: HandState) -> set[str]:
-    """Names of the hand's joints; empty where nobody has marked them."""
+    """Names of the hand's joints; empty where they are neither marked nor located."""
     return set(hand.picture.joints["site"]) if len(hand.picture.joints) else set()
 
 
@@ -267,14 +267,13 @@ def view_regions(hand: HandState, info: dict[str, Any]) -> str:
         heat = "–" if r["heat"] is None else percent(r["heat"])
         lines.append(f"<tr><td>{r['rank']}</td><th scope='row'>{escape(r['name'])}</th><td class='ra-num'>{r['value']:+.2g} ± {r['error']:.1g}</td>"
                      f"<td class='ra-bars'>{bar}<span>{side} {escape(name)}</span></td><td class='ra-num'>{heat}</td></tr>")  # fmt: skip
-    known = "joints" if len(hand.picture.joints) else "pieces of the hand (nobody has marked its joints)"
     return (f"<section aria-label='Regions'><h2>Which regions move the answer</h2>"
             f"<div class='ra-scroll' tabindex='0' role='region' aria-label='Table of regions'>"
             f"<table><thead><tr><th scope='col'>Rank</th><th scope='col'>Region</th><th scope='col'>Shapley value ± SE, logits</th>"
             f"<th scope='col'>Bar</th><th scope='col'>Share of the heat map</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-            f"<p class='ra-small'>{escape(info['title'])}. Regions are {known}. With every region hidden the logit is {hand.shap.base_value:+.3g}; the "
-            f"values add up to {hand.shap.logit:+.3g} (error {hand.shap.additivity_error:.0e}). "
-            f"A value says what the network used, not what is ill.</p></section>")  # fmt: skip
+            f"<p class='ra-small'>{escape(info['title'])}. Regions are {escape(hand.regions.origin)}. "
+            f"With every region hidden the logit is {hand.shap.base_value:+.3g}; the values add up to "
+            f"{hand.shap.logit:+.3g} (error {hand.shap.additivity_error:.0e}). A value says what the network used, not what is ill.</p></section>")  # fmt: skip
 
 
 def colour_regions(hand: HandState) -> tuple[list[list[float]], list[list[Any]]]:
