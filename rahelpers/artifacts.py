@@ -86,7 +86,7 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "shap": (
         "05_shap",
         ("curate", "train"),
-        ("precision", "vgg", "inference", "joint_locator", "region_game", "shap_estimators", "shap_regions", "scoreboard"),
+        ("precision", "vgg", "inference", "joint_locator", "region_game", "game_process", "shap_estimators", "shap_regions", "scoreboard"),
     ),
 }
 NOTEBOOK_OF = {"curate": "01_curate_data", "train": "02_train_vgg", "repeat": "02_train_vgg", "evaluate": "03_evaluate",

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 from scipy.spatial.distance import pdist
 from skimage.filters import threshold_otsu
 from skimage.segmentation import slic
 
-from rahelpers.inference import predict_logits
 from rahelpers.joint_locator import locate_joints
 from rahelpers.scoreboard import foreground
-from rahelpers.tensorflow_quiet import keras
+from rahelpers.tensorflow_quiet import keras, tf
 
 BASELINES = ("blur", "mean", "black", "inpaint")
 PATCH = 24  # pixels: side of a site's mean patch
@@ -28,6 +28,7 @@ MARKED = "joints as marked"
 LOCATED = "joints located by a program from the outline of the fingers; nobody has marked them"
 PIECES = "pieces of the hand: its joints are not marked, and a program did not find them ({})"
 RAYS = {f"ray {k}": (f"CMC{k}", f"MCP{k}", f"IP{k}", f"PIP{k}", f"DIP{k}") for k in range(1, 6)}
+WRIST = ("Trapezium", "Scaphoid", "Lunate", "Radius", "Ulna", "STT", "SC", "SR")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,36 @@ class Regions:
         """
         places = np.array([[np.mean(axis) for axis in np.nonzero(self.labels == k)] for k in range(len(self.names))])
         return make_tree(self.names, places)
+
+
+def merge_regions(regions: Regions, players: int = 9) -> Regions:
+    """The same film in fewer, larger regions: the hierarchy is cut where so many groups are left.
+
+    With nine players these are the five rays, the wrist, the rest of the hand, the background and the marker, where the film has all of them. Games of
+    so few can be tried out to the last coalition.
+
+    Parameters
+    ----------
+    regions : Regions
+    players : int
+        At least 1. A film with no more regions than this stays as it is.
+
+    Returns
+    -------
+    Regions
+        Named after the ray where a group is one, else after its members.
+    """
+    if players >= len(regions.names):
+        return regions
+    groups = fcluster(regions.tree, players, "maxclust") - 1
+    members = [[name for name, own in zip(regions.names, groups, strict=True) if own == group] for group in range(groups.max() + 1)]
+    return Regions([_name_group(names) for names in members], groups[regions.labels], regions.origin)
+
+
+def _name_group(names: list[str]) -> str:
+    known = {**RAYS, "wrist": WRIST, BONE: (BONE, SOFT)}
+    whole = [group for group, sites in known.items() if set(names) <= set(sites)]
+    return whole[0] if whole and len(names) > 1 else " + ".join(names)
 
 
 def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 20) -> Regions:
@@ -317,11 +348,20 @@ class RegionGame:
     image : uint8 array (S, S)
     masker : RegionMasker
     batch_size : int
+    fast : keras.Model, optional
+        The same network in a shorter number format, for all coalitions but nobody and everybody: what values add up to stays exact.
+    on_batch : callable, optional
+        Told how many films come before each batch; what it raises stops the game.
     """
 
-    def __init__(self, model: keras.Model, image: np.ndarray, masker: RegionMasker, batch_size: int = 32) -> None:
+    def __init__(
+        self, model: keras.Model, image: np.ndarray, masker: RegionMasker, batch_size: int = 32,
+        fast: keras.Model | None = None, on_batch: Callable[[int], None] = lambda films: None,
+    ) -> None:  # fmt: skip
         self.model, self.image, self.masker, self.batch_size = model, image, masker, batch_size
+        self.fast, self._on_batch = fast or model, on_batch
         self.players = len(masker.regions.names)
+        self._pictures = tuple(tf.constant(a) for a in (masker.regions.labels, image, masker.hidden))
         self._known: dict[bytes, float] = {}
 
     def __call__(self, coalitions: np.ndarray) -> np.ndarray:
@@ -330,12 +370,31 @@ class RegionGame:
         keys = [row.tobytes() for row in np.packbits(coalitions, axis=1)]
         new = {key: k for k, key in enumerate(keys) if key not in self._known}
         rows = coalitions[list(new.values())]
-        for start in range(0, len(rows), self.batch_size):
-            films = self.masker.compose(rows[start : start + self.batch_size], self.image)
-            self._known |= dict(zip(list(new)[start : start + self.batch_size], predict_logits(self.model, films, self.batch_size), strict=True))
+        ends = rows.all(axis=1) | ~rows.any(axis=1)
+        logits = np.empty(len(rows))
+        for network, asked in ((self.model, np.flatnonzero(ends)), (self.fast, np.flatnonzero(~ends))):
+            for start in range(0, len(asked), self.batch_size):
+                batch = asked[start : start + self.batch_size]
+                self._on_batch(len(batch))
+                logits[batch] = _trace_game(network)(rows[batch], *self._pictures).numpy()
+        self._known |= dict(zip(new, logits.tolist(), strict=True))
         return np.array([self._known[key] for key in keys], dtype=np.float64)
 
     @property
     def evaluations(self) -> int:
         """Distinct coalitions that the network has seen."""
         return len(self._known)
+
+
+@lru_cache(maxsize=8)
+def _trace_game(network: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    """Coalitions to logits in one graph: films are put together where they are needed, and no second film or batch size is traced again."""
+    picture = tf.TensorSpec((None, None), tf.uint8)
+
+    @tf.function(input_signature=(tf.TensorSpec((None, None), tf.bool), tf.TensorSpec((None, None), tf.int64), picture, picture))
+    def play(coalitions: tf.Tensor, labels: tf.Tensor, image: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+        shown = tf.gather(coalitions, labels, axis=1)
+        films = tf.where(shown, tf.cast(image, tf.float32) / 255.0, tf.cast(hidden, tf.float32) / 255.0)
+        return tf.reshape(network(films[..., None], training=False), (-1,))
+
+    return play

@@ -5,23 +5,21 @@ A game is a function: coalitions, bool (n, p), True for a player who is in -> wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from math import comb
 
 import numpy as np
+import pandas as pd
 import shap
-from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
 
-from rahelpers.inference import predict_logits
-from rahelpers.region_game import RegionGame, RegionMasker
+from rahelpers.game_process import fit_process
 
 Game = Callable[[np.ndarray], np.ndarray]
 MOST_EXACT = 12  # players: 4096 coalitions
-CLOSENESS = (0.6, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985)  # correlation of two coalitions that differ in one player; the best fit is taken
-JITTER = 1e-6  # of the prior variance: float32's rounding of a logit
 SHAP_METHODS = ("permutation", "kernel", "partition")
 
 
@@ -166,40 +164,12 @@ def draw_coalitions(players: int, pairs: int, rng: np.random.Generator) -> np.nd
     return np.concatenate([shown, ~shown])
 
 
-@lru_cache(maxsize=64)
-def _kernel_shapley(players: int, closeness: float) -> tuple[np.ndarray, np.ndarray]:
-    """Shapley values, for each size n of a coalition x, in the game S -> closeness ** |S differs from x|: of a member of x, of another player."""
-
-    def mean_power(members: int, others: int) -> float:
-        """Mean of closeness ** differences over sets of the remaining players, all sizes alike likely: the Shapley weights."""
-        total = 0.0
-        for size in range(members + others + 1):
-            inside = range(max(0, size - others), min(members, size) + 1)
-            total += sum(comb(members, j) * comb(others, size - j) * closeness ** (members + size - 2 * j) for j in inside) / comb(members + others, size)
-        return total / (members + others + 1)
-
-    member = np.array([0.0] + [(1 - closeness) * mean_power(n - 1, players - n) for n in range(1, players + 1)])
-    other = np.array([(closeness - 1) * mean_power(n, players - n - 1) for n in range(players)] + [0.0])
-    return member, other
-
-
-@lru_cache(maxsize=64)
-def _prior_variance(players: int, closeness: float) -> float:
-    """Variance of a Shapley value before anything is known.
-
-    The process is a sum of parities of sets T with independent weights, of variance ((1 - c) / 2)**|T| ((1 + c) / 2)**(p - |T|); a parity with |T| odd
-    gives each of its players 2 / |T|, up to the sign.
-    """
-    low, high = (1 - closeness) / 2, (1 + closeness) / 2
-    return sum(4 / k**2 * comb(players - 1, k - 1) * low**k * high ** (players - k) for k in range(1, players + 1, 2))
-
-
 def estimate_values(game: Game, tree: np.ndarray, evaluations: int, rng: np.random.Generator) -> Values:
-    """Shapley and Owen values from one set of coalitions: a Gaussian process is fitted to what they are worth, and its values are taken exactly.
+    """Shapley and Owen values from one set of coalitions: a smooth game is fitted to what they are worth, and its values are taken exactly.
 
-    Coalitions that differ in few players are worth nearly the same: their correlation is c to the power of the number of differences, with c chosen by
-    likelihood. Of that process the Shapley values have a closed form. Where every coalition fits into `evaluations`, all are asked for and nothing is
-    estimated; so are Owen values where the hierarchy's coalitions fit.
+    Every coalition is asked for with its opposite, and half the difference of the two is kept: both kinds of value depend on nothing else, because every
+    order of the players may be read backwards. A Gaussian process is fitted to these; it learns which players matter (`rahelpers.game_process`). Where every
+    coalition fits into `evaluations`, all are asked for and nothing is estimated.
 
     Parameters
     ----------
@@ -207,7 +177,7 @@ def estimate_values(game: Game, tree: np.ndarray, evaluations: int, rng: np.rand
         Deterministic.
     tree : float array (p - 1, 4)
     evaluations : int
-        At most so many distinct coalitions (but for Owen values where all coalitions fit).
+        At most so many distinct coalitions (but for Owen values where all coalitions fit). At least 4.
     rng : numpy.random.Generator
 
     Returns
@@ -217,40 +187,22 @@ def estimate_values(game: Game, tree: np.ndarray, evaluations: int, rng: np.rand
 
     References
     ----------
-    Rasmussen & Williams, Gaussian processes for machine learning, 2006, Eq. 2.25 and 5.8. Paired coalitions: Covert & Lee, Improving KernelSHAP,
-    AISTATS 2021 (arXiv 2012.01536). Sizes alike often: Musco & Witter, Leverage SHAP, ICLR 2025 (arXiv 2410.01917).
+    Owen, Multilinear extensions of games, Management Science 1972;18:64. Paired coalitions: Covert & Lee, Improving KernelSHAP, AISTATS 2021
+    (arXiv 2012.01536). Sizes alike often: Musco & Witter, Leverage SHAP, ICLR 2025 (arXiv 2410.01917).
     """
     players = len(tree) + 1
     if players <= MOST_EXACT and 2**players <= evaluations:
         base, full = game(list_coalitions(players)[[0, -1]])
         return Values(compute_exact_shapley(game, players), compute_owen(game, tree), np.zeros(players), float(base), float(full))
-    ends = np.stack([np.zeros(players, bool), np.ones(players, bool)])
-    asked = np.concatenate([draw_coalitions(players, max(1, evaluations // 2 - 1), rng), ends])
-    worth = game(asked)
-    base, full = float(worth[-2]), float(worth[-1])
-    signs = 2.0 * asked - 1
-    differences = (players - signs @ signs.T) / 2
-    closeness, factor, alpha, scale = max((_fit(worth, differences, c) for c in CLOSENESS), key=lambda fit: fit[0])[1:]
-    member, other = _kernel_shapley(players, closeness)
-    sizes = asked.sum(axis=1)
-    functional = np.where(asked.T, member[sizes], other[sizes])
-    variance = _prior_variance(players, closeness) - np.einsum("pn,np->p", functional, cho_solve(factor, functional.T))
+    drawn = draw_coalitions(players, max(1, evaluations // 2 - 1), rng)
+    asked = np.concatenate([drawn[: len(drawn) // 2], np.ones((1, players), bool)])
+    worth, opposite = np.split(game(np.concatenate([asked, ~asked])), 2)
+    base, full = float(opposite[-1]), float(worth[-1])
     coalitions, weights = _owen_terms(np.ascontiguousarray(tree, dtype=float).tobytes(), players)
-    between = (players - (2.0 * coalitions - 1) @ signs.T) / 2
-    return Values(
-        _add_up(functional @ alpha, full - base), _add_up(weights @ (closeness**between @ alpha), full - base),
-        np.sqrt(np.maximum(scale * variance, 0)), base, full,
-    )  # fmt: skip
-
-
-def _fit(worth: np.ndarray, differences: np.ndarray, closeness: float) -> tuple[float, float, tuple, np.ndarray, float]:
-    """Log likelihood (but for a constant) of a process of unknown mean and scale; closeness, Cholesky factor, weights and scale."""
-    factor = cho_factor(closeness**differences + JITTER * np.eye(len(worth)), lower=True)
-    ones = np.ones(len(worth))
-    solved = cho_solve(factor, np.stack([worth, ones], axis=1))
-    alpha = solved[:, 0] - solved[:, 1] * (ones @ solved[:, 0]) / (ones @ solved[:, 1])
-    scale = max(float(worth @ alpha) / len(worth), 1e-30)
-    return -0.5 * len(worth) * np.log(scale) - np.log(np.diag(factor[0])).sum(), closeness, factor, alpha, scale
+    with threadpool_limits(1):  # matrices are small: on a busy machine the threads of BLAS wait for each other, a hundred times longer than they work
+        process = fit_process(2.0 * asked - 1, (worth - opposite) / 2)
+        shapley, error = process.shapley()
+    return Values(_add_up(shapley, full - base), _add_up(weights @ process.mean(2.0 * coalitions - 1), full - base), error, base, full)
 
 
 def _add_up(values: np.ndarray, total: float) -> np.ndarray:
@@ -258,12 +210,26 @@ def _add_up(values: np.ndarray, total: float) -> np.ndarray:
     return values + (total - values.sum()) / len(values)
 
 
-def explain_with_shap(game: RegionGame, method: str, evaluations: int, seed: int) -> np.ndarray:
-    """Values of the same game by the library `shap`, float (p,), called as its documentation does: the network sees every film that shap asks for.
+class _CoalitionMasker:
+    """A masker of shap for a game: what it masks is the coalition itself."""
+
+    def __init__(self, players: int, tree: np.ndarray | None) -> None:
+        self.shape, self.clustering = (1, players), tree
+
+    def __call__(self, mask: np.ndarray, _: np.ndarray) -> tuple[np.ndarray]:
+        return (np.atleast_2d(mask),)
+
+    def mask_shapes(self, _: np.ndarray) -> list[tuple[int]]:
+        return [(self.shape[1],)]
+
+
+def explain_with_shap(game: Game, tree: np.ndarray, method: str, evaluations: int, seed: int) -> np.ndarray:
+    """Values of the same game by the library `shap`, float (p,).
 
     Parameters
     ----------
-    game : RegionGame
+    game : callable
+    tree : float array (p - 1, 4)
     method : {'permutation', 'kernel', 'partition'}
         Shapley values by PermutationExplainer or KernelExplainer (with every player in its regression), Owen values by PartitionExplainer.
     evaluations : int
@@ -274,22 +240,47 @@ def explain_with_shap(game: RegionGame, method: str, evaluations: int, seed: int
     ----------
     Lundberg & Lee, A unified approach to interpreting model predictions, NeurIPS 2017 (arXiv 1705.07874).
     """
-    players, film = game.players, game.image[None]
+    players = len(tree) + 1
+    everybody = np.ones((1, players))
     if method == "kernel":
         np.random.seed(seed)  # noqa: NPY002 # KernelExplainer draws from NumPy's global generator, and takes no other
-
-        def predict_coalitions(coalitions: np.ndarray) -> np.ndarray:
-            return predict_logits(game.model, game.masker.compose(coalitions, game.image))
-
-        explainer = shap.KernelExplainer(predict_coalitions, np.zeros((1, players)))
-        return np.asarray(explainer.shap_values(np.ones((1, players)), nsamples=evaluations, l1_reg=False, silent=True))[0]
-
-    def predict(films: np.ndarray) -> np.ndarray:
-        return predict_logits(game.model, films)
-
-    if method == "permutation":
-        masker = RegionMasker(game.masker.regions, game.masker.hidden, hierarchy=False)
-        return shap.PermutationExplainer(predict, masker, seed=seed)(film, max_evals=evaluations, silent=True).values[0]
+        explainer = shap.KernelExplainer(game, np.zeros((1, players)))
+        return np.asarray(explainer.shap_values(everybody, nsamples=evaluations, l1_reg=False, silent=True))[0]
+    if method == "permutation":  # with the tree it would silently draw only orders that keep groups together, which are not Shapley's
+        return shap.PermutationExplainer(game, _CoalitionMasker(players, None), seed=seed)(everybody, max_evals=evaluations, silent=True).values[0]
     if method == "partition":
-        return shap.PartitionExplainer(predict, game.masker)(film, max_evals=evaluations, batch_size=32, silent=True).values[0]
+        return shap.PartitionExplainer(game, _CoalitionMasker(players, tree))(everybody, max_evals=evaluations, batch_size=32, silent=True).values[0]
     raise ValueError(f"method={method!r}: expected one of {', '.join(SHAP_METHODS)}")
+
+
+def compare_estimators(game: Game, tree: np.ndarray, budgets: Sequence[int], seeds: int = 3) -> pd.DataFrame:
+    """Error of each estimator of Shapley values against the exact ones, by number of evaluations. For games of at most 12 players.
+
+    Parameters
+    ----------
+    game : callable
+        Asked for every coalition; one that remembers answers is asked once.
+    tree : float array (p - 1, 4)
+    budgets : sequence of int
+        Evaluations; at least 2 p + 1 for shap's permutation explainer.
+    seeds : int
+        Draws of each estimator at each budget.
+
+    Returns
+    -------
+    DataFrame
+        estimator, evaluations, error: root of the mean squared error over players and draws, as a share of the exact values' root mean square
+        (not a number where these are all 0).
+    """
+    exact = compute_exact_shapley(game, len(tree) + 1)
+    estimators = {
+        "ours": lambda n, seed: estimate_values(game, tree, n, np.random.default_rng(seed)).shapley,
+        "shap permutation": lambda n, seed: explain_with_shap(game, tree, "permutation", n, seed),
+        "shap kernel": lambda n, seed: explain_with_shap(game, tree, "kernel", n, seed),
+    }
+    scale = np.sqrt(np.mean(exact**2)) or np.nan
+    rows = [
+        (name, n, np.sqrt(np.mean([(estimate(n, seed) - exact) ** 2 for seed in range(seeds)])) / scale)
+        for n in budgets for name, estimate in estimators.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["estimator", "evaluations", "error"])

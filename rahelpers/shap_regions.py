@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,8 @@ class RegionShap:
 
 
 def compute_region_shap(
-    model: keras.Model, image: np.ndarray, regions: Regions, baseline: str | np.ndarray = "blur", evaluations: int = 256, seed: int = 0
+    model: keras.Model, image: np.ndarray, regions: Regions, baseline: str | np.ndarray = "blur", evaluations: int = 256, seed: int = 0,
+    fast: keras.Model | None = None, on_batch: Callable[[int], None] = lambda films: None,
 ) -> RegionShap:  # fmt: skip
     """Shapley and Owen values of the regions, from one set of coalitions.
 
@@ -69,6 +71,10 @@ def compute_region_shap(
     evaluations : int
         Coalitions that the network is asked for, at most. Where all fit, the values are exact.
     seed : int
+    fast : keras.Model, optional
+        The same network in a shorter number format (`Bundle.fast`), for all coalitions but nobody and everybody.
+    on_batch : callable, optional
+        Told how many films come before each batch; what it raises stops the work.
 
     Returns
     -------
@@ -79,7 +85,7 @@ def compute_region_shap(
     See `rahelpers.shap_estimators.estimate_values`.
     """
     hidden = make_baseline(image, baseline, regions) if isinstance(baseline, str) else baseline
-    game = RegionGame(model, image, RegionMasker(regions, hidden))
+    game = RegionGame(model, image, RegionMasker(regions, hidden), fast=fast, on_batch=on_batch)
     found = estimate_values(game, regions.tree, evaluations, np.random.default_rng(seed))
     logit = float(predict_logits(model, image[None])[0])  # of the film as it is, not of the game: an error in the game shows
     error = abs(found.base_value + float(found.shapley.sum()) - logit)
@@ -97,7 +103,7 @@ def explain_shap(run: Run) -> dict:
         def one(row: int) -> dict[str, np.ndarray]:
             image = np.asarray(cohort.images[row])
             found = compute_region_shap(bundle.model, image, make_regions(image, cohort.joints_of(row)), config.shap_baseline,
-                                        config.shap_evaluations, config.seed)  # fmt: skip
+                                        config.shap_evaluations, config.seed, bundle.fast)  # fmt: skip
             return {
                 "names": np.array(found.names),
                 "values": found.values,

@@ -7,6 +7,10 @@ import shap
 
 from rahelpers.inference import predict_logits
 from rahelpers.region_game import (
+    BACKGROUND,
+    BONE,
+    MARKER,
+    SOFT,
     RegionGame,
     RegionMasker,
     Regions,
@@ -16,6 +20,7 @@ from rahelpers.region_game import (
     make_healthy_baseline,
     make_regions,
     make_tree,
+    merge_regions,
 )  # fmt: skip
 from rahelpers.shap_regions import compute_region_shap
 from rahelpers.tensorflow_quiet import keras
@@ -164,17 +169,31 @@ def test_a_coalition_is_computed_once():
     film = hand_film()
     regions = Regions(["a", "b"], (np.arange(64)[:, None] < 32).astype(int).repeat(64, axis=1))
 
-    class Counted:
-        seen = 0
-
-        def predict_on_batch(self, batch):
-            self.seen += len(batch)
-            return batch.mean(axis=(1, 2))
-
-    network = Counted()
-    game = RegionGame(network, film, RegionMasker(regions, np.zeros_like(film)), batch_size=2)
+    batches: list[int] = []
+    game = RegionGame(mean_network(64), film, RegionMasker(regions, np.zeros_like(film)), batch_size=2, on_batch=batches.append)
     coalitions = np.array([[0, 1], [1, 0], [0, 1], [1, 1], [1, 0]], bool)
     first = game(coalitions)
-    assert network.seen == 3 and game.evaluations == 3
+    assert sum(batches) == 3 and max(batches) <= 2 and game.evaluations == 3
     np.testing.assert_array_equal(game(coalitions[::-1]), first[::-1])
-    assert network.seen == 3 and first[0] == first[2] and first[0] + first[1] == pytest.approx(first[3], rel=1e-4)
+    assert sum(batches) == 3 and first[0] == first[2] and first[0] + first[1] == pytest.approx(first[3] + 0.5, rel=1e-4)  # the network's constant, twice
+
+
+def test_only_nobody_and_everybody_are_scored_exactly_when_a_fast_network_is_given():
+    film = hand_film()
+    regions = Regions(["a", "b"], (np.arange(64)[:, None] < 32).astype(int).repeat(64, axis=1))
+    other = mean_network(64)
+    other.get_layer("logit").set_weights([np.zeros((1, 1)), np.array([7.0])])
+    game = RegionGame(mean_network(64), film, RegionMasker(regions, np.zeros_like(film)), fast=other)
+    coalitions = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], bool)
+    exact = RegionGame(mean_network(64), film, game.masker)(coalitions)
+    np.testing.assert_allclose(game(coalitions), [exact[0], 7, 7, exact[3]])
+
+
+def test_the_hierarchy_merges_into_rays_and_wrist():
+    names = [f"{joint}{k}" for k in range(2, 6) for joint in ("MCP", "PIP")] + ["MCP1", "IP1", "Lunate", "Radius", BONE, SOFT, BACKGROUND, MARKER]
+    labels = np.arange(len(names)).reshape(4, 4).repeat(4, axis=0).repeat(4, axis=1)
+    merged = merge_regions(Regions(names, labels))
+    assert sorted(merged.names) == sorted([*(f"ray {k}" for k in range(1, 6)), "wrist", BONE, BACKGROUND, MARKER])
+    for group, members in {"ray 2": ["MCP2", "PIP2"], "wrist": ["Lunate", "Radius"], BONE: [BONE, SOFT], MARKER: [MARKER]}.items():
+        np.testing.assert_array_equal(merged.labels == merged.names.index(group), np.isin(labels, [names.index(m) for m in members]))
+    assert merge_regions(merged) is merged

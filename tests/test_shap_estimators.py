@@ -126,13 +126,13 @@ def test_every_estimator_of_shap_converges_to_our_exact_values():
     _, game = small_network(10)
     exact, owen = compute_exact_shapley(game, 10), compute_owen(game, game.masker.clustering)
     largest = np.abs(exact).max()
-    np.testing.assert_allclose(explain_with_shap(game, "partition", 100_000, 0), owen, atol=1e-5)  # by definition on both sides
-    np.testing.assert_allclose(explain_with_shap(game, "kernel", 5000, 0), exact, atol=1e-4)  # all coalitions
-    few, many = (np.abs(explain_with_shap(game, "permutation", n, 0) - exact).max() / largest for n in (50, 4000))
+    np.testing.assert_allclose(explain_with_shap(game, game.masker.clustering, "partition", 100_000, 0), owen, atol=1e-5)  # by definition on both sides
+    np.testing.assert_allclose(explain_with_shap(game, game.masker.clustering, "kernel", 5000, 0), exact, atol=1e-4)  # all coalitions
+    few, many = (np.abs(explain_with_shap(game, game.masker.clustering, "permutation", n, 0) - exact).max() / largest for n in (50, 4000))
     assert many < 0.04 and many < few / 2
     assert np.abs(exact - owen).max() > 0.02 * largest  # the two are different questions
     with pytest.raises(ValueError, match="method='deep'"):
-        explain_with_shap(game, "deep", 10, 0)
+        explain_with_shap(game, game.masker.clustering, "deep", 10, 0)
 
 
 def test_ours_needs_fewer_evaluations_than_shap():
@@ -142,7 +142,7 @@ def test_ours_needs_fewer_evaluations_than_shap():
         _, game = small_network(10, seed)
         exact = compute_exact_shapley(game, 10)
         ours.append(np.mean((estimate_values(game, game.masker.clustering, 128, np.random.default_rng(seed)).shapley - exact) ** 2))
-        theirs.append(min(np.mean((explain_with_shap(game, method, 128, seed) - exact) ** 2) for method in ("permutation", "kernel")))
+        theirs.append(min(np.mean((explain_with_shap(game, game.masker.clustering, method, 128, seed) - exact) ** 2) for method in ("permutation", "kernel")))
     assert np.sqrt(np.mean(ours)) < np.sqrt(np.mean(theirs))
 
 

@@ -41,6 +41,8 @@ class Sizes:
         How often each thing is timed.
     fits : int
         How often vgg_small is trained.
+    orders : int
+        Random orders of the players behind the Shapley values that count as true.
     run : Path, optional
         A run whose curated films are trained on in place of the phantom's.
     weights : str
@@ -57,12 +59,13 @@ class Sizes:
     epochs: int = 10
     rounds: int = 5
     fits: int = 2
+    orders: int = 150
     run: Path | None = None
     weights: str = ""
 
 
 SIZES = {
-    "smoke": Sizes((64,), 32, 2, 32, 4, 32, 16, 1, 1, 1),
+    "smoke": Sizes((64,), 32, 2, 32, 4, 32, 16, 1, 1, 1, orders=4),
     "quick": Sizes(),
     "full": Sizes(patients=320, epochs=20, rounds=10, fits=3),
 }
@@ -74,6 +77,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
     "small": ("fits", "measure_small"),
     "finetuning": ("fits", "measure_finetuning"),
     "gradcam": ("explanations", "measure_gradcam"),
+    "shap": ("region_shap", "measure_shap"),
 }
 COLUMNS = ["measured", "value", "unit", "target", "met"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from rahelpers.artifacts import Run
 from rahelpers.familiarity import Familiarity, look
 from rahelpers.familiarity import load as load_familiarity
 from rahelpers.gradcam import compute_gradcam, list_map_layers
-from rahelpers.inference import Bundle, load_bundle, predict_logits
+from rahelpers.inference import Bundle, load_bundle
 from rahelpers.panel.state import Heat, Picture
 from rahelpers.shap_regions import Regions, RegionShap, compute_region_shap, make_regions
 
@@ -33,8 +32,8 @@ def warm_up(bundle: Bundle) -> None:
     """Trace what explanations call, while the person still looks for a film."""
     size = bundle.info["image_size"]
     compute_gradcam(bundle.model, np.zeros((1, size, size), np.uint8), bundle.info["gradcam_layer"])
-    for films in (32, 7):  # two sizes of batch, and Keras traces for any
-        predict_logits(bundle.model, np.zeros((films, size, size), np.uint8))
+    halves = Regions(["left", "right"], np.repeat(np.arange(size)[None] * 2 // size, size, axis=0))
+    compute_region_shap(bundle.model, np.zeros((size, size), np.uint8), halves, "black", evaluations=4, fast=bundle.fast)
 
 
 def map_heat(bundle: Bundle, image: np.ndarray, layer: str, method: str) -> Heat:
@@ -48,21 +47,6 @@ def layers_of(bundle: Bundle) -> list[str]:
     own = bundle.info["gradcam_layer"]
     last = [name for name in list_map_layers(bundle.model) if "relu" in name or "conv" in name]
     return [own, *[name for name in reversed(last) if name != own]][:8]
-
-
-class Watched:
-    """A network that says before each batch that it was called, so that a long explanation has progress and can be stopped."""
-
-    def __init__(self, model: Any, called: Callable[[int], None]) -> None:
-        self._model, self._called = model, called
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def predict_on_batch(self, batch: np.ndarray) -> np.ndarray:
-        """As Keras has it."""
-        self._called(len(batch))
-        return self._model.predict_on_batch(batch)
 
 
 def weigh_regions(
@@ -83,4 +67,4 @@ def weigh_regions(
         progress(min(done / evaluations, 1.0))
         done += films
 
-    return regions, compute_region_shap(Watched(bundle.model, called), picture.image, regions, baseline, evaluations)
+    return regions, compute_region_shap(bundle.model, picture.image, regions, baseline, evaluations, fast=bundle.fast, on_batch=called)
