@@ -71,7 +71,7 @@ class Training:
 
 
 @cache
-def find_films(run: Path | None, patients: int, pixels: int) -> Films:
+def find_films(run: Path | None, patients: int, pixels: int, spectrum: str = "mixed") -> Films:
     """The curated films of a run, or where none is given a phantom cohort with every fourth patient of each class for validation."""
     if run:
         cohort = load_cohort(open_run(run))
@@ -80,7 +80,7 @@ def find_films(run: Path | None, patients: int, pixels: int) -> Films:
         images, table = cohort.images[seen], table.iloc[seen]
         train, validation = (np.flatnonzero(table["split"] == name) for name in ("train", "validation"))
     else:
-        drawn = list(iter_cohort(SEED, patients, DRAWN))
+        drawn = list(iter_cohort(SEED, patients, DRAWN, spectrum))
         images = [np.uint8(255 * (f.image if f.laterality == "L" else f.image[:, ::-1])) for _, f in drawn]
         table = pd.DataFrame({"label": [int(p.label) for p, _ in drawn], "patient_id": [p.patient_id for p, _ in drawn]})
         fourth = table.groupby("label").cumcount() // 2 % 4 == 3  # of each class; films 2 k and 2 k + 1 are the hands of one patient

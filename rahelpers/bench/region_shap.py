@@ -13,11 +13,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from rahelpers.artifacts import open_run
 from rahelpers.bench import Sizes, as_row, as_table, time_in_turn
 from rahelpers.bench.fits import DRAWN, SEED, find_films
 from rahelpers.config import RunConfig
+from rahelpers.curation import load_cohort
 from rahelpers.fitting import fit_network
-from rahelpers.inference import predict_logits
+from rahelpers.inference import load_bundle, predict_logits
 from rahelpers.phantom import iter_cohort
 from rahelpers.region_game import RegionGame, RegionMasker, Regions, make_baseline, make_regions
 from rahelpers.shap_estimators import Game, estimate_values, explain_with_shap
@@ -25,44 +27,63 @@ from rahelpers.shap_regions import compute_region_shap
 from rahelpers.tensorflow_quiet import keras
 from rahelpers.vgg import build_network, change_precision
 
-OURS, THEIRS = 128, 1024  # evaluations; errors of shap's estimators fall with the root of theirs
+OURS, THEIRS = 128, (256, 512, 1024)  # evaluations
 DRAWS = 3  # of each estimator
 FASTER = 4.0
 MOST_SECONDS = {"vgg_small": 3.0, "vgg16": 30.0}
 
 
 def measure_shap(sizes: Sizes) -> pd.DataFrame:
-    """Errors of a network trained on phantom films, against a long run of an unbiased estimate; then seconds for a film of the sizes that people use."""
-    model = _train_small(sizes)
-    image, regions = _phantom_hand(sizes.training_pixels)
+    """Errors against a long run of an unbiased estimate, for a run's network or one that is trained on phantom films; then seconds for a film."""
+    model, image, regions = _load_network(sizes.run) if sizes.run else (_train_small(sizes), *_phantom_hand(sizes.training_pixels))
     masker, fast = RegionMasker(regions, make_baseline(image, "blur")), change_precision(model, "auto")
     naive = _play_naively(model, image, masker)
     truth, doubt = _long_run(RegionGame(model, image, masker), sizes.orders)
-    works: dict[str, Callable[[int], np.ndarray]] = {
-        "ours": lambda seed: estimate_values(RegionGame(model, image, masker, fast=fast), regions.tree, OURS, np.random.default_rng(seed)).shapley,
-        "shap's KernelExplainer": lambda seed: explain_with_shap(naive, regions.tree, "kernel", THEIRS, seed),
-        "shap's PermutationExplainer": lambda seed: explain_with_shap(naive, regions.tree, "permutation", THEIRS, seed),
-    }
-    # the long run has an error of its own, independent of theirs
-    error = {name: np.sqrt(max(np.mean([(work(seed) - truth) ** 2 for seed in range(DRAWS)]) - doubt**2, doubt**2 / 4)) for name, work in works.items()}
-    seconds = time_in_turn({name: (lambda work=work: work(0)) for name, work in works.items()}, min(sizes.rounds, 3))
-    what = f"region SHAP of vgg_small, {sizes.training_pixels} px, {len(regions.names)} regions"
-    rows = [as_row(f"{what}: root mean square of the values (long run: {doubt:.3f})", float(np.sqrt(np.mean(truth**2))), "logits")]
-    for name in works:
-        evaluations = OURS if name == "ours" else THEIRS
-        rows.append(as_row(f"{what}: error of {name} with {evaluations} evaluations", error[name], "logits"))
-        rows.append(as_row(f"{what}: {name} with {evaluations} evaluations", seconds[name], "s"))
-    for name in [n for n in works if n != "ours"]:
-        more = (error[name] / error["ours"]) ** 2 * THEIRS / OURS
-        rows.append(as_row(f"{what}: fewer evaluations than {name} for the same error", more, "times"))
-        needed = seconds[name] * more * OURS / THEIRS
-        rows.append(as_row(f"{what}: faster than {name} at the same error", needed / seconds["ours"], "times", FASTER))
+
+    def error_of(estimate: Callable[[int], np.ndarray]) -> float:
+        """Root mean square over regions and draws, less what the long run's own error adds to it."""
+        square = np.mean([(estimate(seed) - truth) ** 2 for seed in range(DRAWS)])
+        return float(np.sqrt(max(square - doubt**2, doubt**2 / 4)))
+
+    def ours(seed: int) -> np.ndarray:
+        game = RegionGame(model, image, masker, fast=fast)
+        return estimate_values(game, regions.tree, OURS, np.random.default_rng(seed)).shapley
+
+    what = f"region SHAP of {model.name}, {len(image)} px, {len(regions.names)} regions"
+    rows = [as_row(f"{what}: root mean square of the values (long run's error: {doubt:.2g})", float(np.sqrt(np.mean(truth**2))), "logits")]
+    reached = error_of(ours)
+    rows.append(as_row(f"{what}: error of ours, {OURS} evaluations", reached, "logits"))
+    works: dict[str, Callable[[], np.ndarray]] = {"ours": lambda: ours(0)}
+    needed = {}
+    for name, method in (("KernelExplainer", "kernel"), ("PermutationExplainer", "permutation")):
+        errors = [error_of(lambda seed, n=n, method=method: explain_with_shap(naive, regions.tree, method, n, seed)) for n in THEIRS]
+        rows += [as_row(f"{what}: error of shap's {name}, {n} evaluations", error, "logits") for n, error in zip(THEIRS, errors, strict=True)]
+        slope, start = np.polyfit(np.log(errors), np.log(THEIRS), 1)
+        needed[name] = float(np.exp(start + slope * np.log(reached)))
+        works[name] = lambda method=method: explain_with_shap(naive, regions.tree, method, THEIRS[-1], 0)
+    seconds = time_in_turn(works, min(sizes.rounds, 3))
+    rows.append(as_row(f"{what}: ours, {OURS} evaluations", seconds["ours"], "s"))
+    for name, evaluations in needed.items():
+        rows.append(as_row(f"{what}: shap's {name}, {THEIRS[-1]} evaluations", seconds[name], "s"))
+        rows.append(as_row(f"{what}: fewer evaluations than {name} for the same error", evaluations / OURS, "times"))
+        same = seconds[name] * evaluations / THEIRS[-1]
+        rows.append(as_row(f"{what}: faster than {name} at the same error", same / seconds["ours"], "times", FASTER))
     return as_table(rows + [_time_film(name, pixels) for name, pixels in (("vgg_small", sizes.small_pixels), ("vgg16", sizes.pixels))])
 
 
+def _load_network(folder: Path) -> tuple[keras.Model, np.ndarray, Regions]:
+    """A run's network, and its first test film of the positive class."""
+    run = open_run(folder)
+    cohort, bundle = load_cohort(run), load_bundle(run.file("train", "bundle/bundle.json").parent)
+    row = next(row for row in cohort.split("test") if cohort.manifest["label"].iloc[row] == 1)
+    image = np.asarray(cohort.images[row])
+    return bundle.model, image, make_regions(image, cohort.joints_of(row))
+
+
 def _train_small(sizes: Sizes) -> keras.Model:
-    films = find_films(None, sizes.patients, sizes.training_pixels)
-    config = RunConfig(epochs=sizes.epochs, patience=sizes.epochs, precision="auto")
+    """A network that has learned something, or there would be nothing to explain: an easy task, more patients and epochs than elsewhere."""
+    films = find_films(None, 2 * sizes.patients, sizes.training_pixels, "healthy")
+    config = RunConfig(epochs=2 * sizes.epochs, patience=2 * sizes.epochs, precision="auto")
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         place = Path(folder)
         return fit_network(films.images, films.labels, films.train, films.validation, config, SEED, place / "fit", place / "cache").model
