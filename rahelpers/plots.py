@@ -17,6 +17,8 @@ from sklearn.metrics import roc_curve
 SPLIT_STYLE = {"train": ("#7f7f7f", ":"), "validation": ("#b58900", "--"), "test": ("#00204d", "-"),
                "external": ("#005f73", "-.")}  # fmt: skip # shade and dash: never colour alone
 FOR, AGAINST = (240, 150, 40), (70, 150, 235)  # RGB of what speaks for the positive class, and against it; the sign is always written too
+LINES = (("o", "-", "#00204d"), ("s", "--", "#7c7b78"), ("^", ":", "#8a6d1b"))  # mark, dash and colour of each line of a figure
+EXACT = 1e-6  # an error below this share is rounding
 
 
 def picture_html(png: bytes, alt: str, caption: str, max_width: str = "100%") -> str:
@@ -558,6 +560,29 @@ def plot_region_shap(names: list[str], values: np.ndarray, title: str, most: int
     axis.axvline(0, color="black", linewidth=0.8)
     axis.margins(x=0.15)
     axis.set(xlabel="Shapley value, logits (+ speaks for the positive class)")
+    axis.set_title(title, fontsize=9)
+    sns.despine(figure)
+    return figure
+
+
+def plot_estimator_errors(errors: pd.DataFrame, title: str) -> Figure:
+    """Error of each estimator of Shapley values by number of evaluations, both on logarithmic scales.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        As `rahelpers.shap_estimators.compare_estimators` returns it. An error of 0 is left out: it has no logarithm.
+    title : str
+    """
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axis = figure.subplots()
+    shown = errors[errors["error"] > EXACT]
+    for (name, line), (mark, dash, colour) in zip(shown.groupby("estimator", sort=False), LINES, strict=False):
+        axis.plot(line["evaluations"], line["error"], marker=mark, linestyle=dash, color=colour, label=name)
+    axis.set(xscale="log", yscale="log", xlabel="evaluations of the network", ylabel="error, share of the values' size")
+    axis.set_xticks(sorted(errors["evaluations"].unique()), [str(n) for n in sorted(errors["evaluations"].unique())])
+    axis.minorticks_off()
+    axis.legend(frameon=False, fontsize=8)
     axis.set_title(title, fontsize=9)
     sns.despine(figure)
     return figure

@@ -361,7 +361,7 @@ class RegionGame:
         self.model, self.image, self.masker, self.batch_size = model, image, masker, batch_size
         self.fast, self._on_batch = fast or model, on_batch
         self.players = len(masker.regions.names)
-        self._pictures = tuple(tf.constant(a) for a in (masker.regions.labels, image, masker.hidden))
+        self._pictures = tuple(map(tf.constant, (masker.regions.labels.astype(np.int64), image, masker.hidden)))
         self._known: dict[bytes, float] = {}
 
     def __call__(self, coalitions: np.ndarray) -> np.ndarray:
