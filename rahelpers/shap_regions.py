@@ -20,6 +20,8 @@ from rahelpers.tensorflow_quiet import keras
 
 __all__ = ["RegionShap", "Regions", "compute_region_shap", "explain_shap", "make_regions"]
 
+COARSE = 0.02  # of the logit's rise from the hidden film to the whole: a rounding that is larger is no detail
+
 
 @dataclass(frozen=True)
 class RegionShap:
@@ -72,7 +74,8 @@ def compute_region_shap(
         Coalitions that the network is asked for, at most. Where all fit, the values are exact.
     seed : int
     fast : keras.Model, optional
-        The same network in a shorter number format (`Bundle.fast`), for all coalitions but nobody and everybody.
+        The same network in a shorter number format (`Bundle.fast`), for all coalitions but nobody and everybody. Not used where its rounding is more
+        than 2 % of what the film is worth.
     on_batch : callable, optional
         Told how many films come before each batch; what it raises stops the work.
 
@@ -85,11 +88,13 @@ def compute_region_shap(
     See `rahelpers.shap_estimators.estimate_values`.
     """
     hidden = make_baseline(image, baseline, regions) if isinstance(baseline, str) else baseline
+    base, logit = predict_logits(model, np.stack([hidden, image]))  # of films, not of the game: an error in the game shows
+    if fast is not None and np.abs(predict_logits(fast, np.stack([hidden, image])) - [base, logit]).max() > COARSE * abs(logit - base):
+        fast = None
     game = RegionGame(model, image, RegionMasker(regions, hidden), fast=fast, on_batch=on_batch)
     found = estimate_values(game, regions.tree, evaluations, np.random.default_rng(seed))
-    logit = float(predict_logits(model, image[None])[0])  # of the film as it is, not of the game: an error in the game shows
-    error = abs(found.base_value + float(found.shapley.sum()) - logit)
-    return RegionShap(regions.names, found.shapley, found.base_value, logit, error, found.standard_error, found.owen, game.evaluations)
+    error = abs(found.base_value + float(found.shapley.sum()) - float(logit))
+    return RegionShap(regions.names, found.shapley, found.base_value, float(logit), error, found.standard_error, found.owen, game.evaluations)
 
 
 def explain_shap(run: Run) -> dict:

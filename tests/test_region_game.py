@@ -197,3 +197,17 @@ def test_the_hierarchy_merges_into_rays_and_wrist():
     for group, members in {"ray 2": ["MCP2", "PIP2"], "wrist": ["Lunate", "Radius"], BONE: [BONE, SOFT], MARKER: [MARKER]}.items():
         np.testing.assert_array_equal(merged.labels == merged.names.index(group), np.isin(labels, [names.index(m) for m in members]))
     assert merge_regions(merged) is merged
+
+
+@pytest.mark.parametrize(("rounding", "used"), [(1e-3, True), (0.1, False)])
+def test_a_fast_network_is_used_where_its_rounding_is_small(rounding, used):
+    film = hand_film()
+    regions = Regions(["a", "b"], (np.arange(64)[:, None] < 32).astype(int).repeat(64, axis=1))
+    exact, coarse = mean_network(64), mean_network(64)
+    rise = float(np.diff(predict_logits(exact, np.stack([np.zeros_like(film), film])))[0])
+    weights, constant = coarse.get_layer("logit").get_weights()
+    coarse.get_layer("logit").set_weights([weights * (1 + rounding), constant])
+    without, given = (compute_region_shap(exact, film, regions, "black", 4, fast=fast) for fast in (None, coarse))
+    moved = rounding * np.diff(without.values)[0] / 2 if used else 0  # by hand: half of the rounding of either half's worth
+    np.testing.assert_allclose(without.values - given.values, [moved, -moved], atol=1e-5 * rise)
+    assert without.logit == given.logit and given.additivity_error < 1e-4 * rise
