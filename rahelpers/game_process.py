@@ -94,7 +94,7 @@ def fit_process(signs: np.ndarray, worth: np.ndarray) -> GameProcess:
         factor = cho_factor(smooth + np.diag(noise + JITTER), lower=True, check_finite=False)
         inverse = cho_solve(factor, np.eye(n), check_finite=False)
         alpha = inverse @ scaled
-        variance = float(scaled @ alpha) / n
+        variance = max(float(scaled @ alpha), 1e-30) / n  # 0 in a game that is worth nothing
         pull = (inverse - np.outer(alpha, alpha) / variance) / 2  # the loss's slope in each entry of the covariance
         by_reach = np.einsum("kj,kj->j", signs, (pull * slope) @ signs) - (pull * smooth).sum() / np.tanh(reach.sum())
         off = parameters[:-1] - parameters[:-1].mean()
