@@ -391,7 +391,7 @@ def _trace_game(network: keras.Model) -> tf.types.experimental.PolymorphicFuncti
     """Coalitions to logits in one graph: films are put together where they are needed, and no second film or batch size is traced again."""
     picture = tf.TensorSpec((None, None), tf.uint8)
 
-    @tf.function(input_signature=(tf.TensorSpec((None, None), tf.bool), tf.TensorSpec((None, None), tf.int64), picture, picture))
+    @tf.function(autograph=False, input_signature=(tf.TensorSpec((None, None), tf.bool), tf.TensorSpec((None, None), tf.int64), picture, picture))
     def play(coalitions: tf.Tensor, labels: tf.Tensor, image: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
         shown = tf.gather(coalitions, labels, axis=1)
         films = tf.where(shown, tf.cast(image, tf.float32) / 255.0, tf.cast(hidden, tf.float32) / 255.0)
