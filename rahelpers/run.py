@@ -25,6 +25,10 @@ from rahelpers.sources import source_fingerprint
 
 STEPS_OF = {notebook: [step for step, of in NOTEBOOK_OF.items() if of == notebook] for notebook in NOTEBOOK_OF.values()}
 
+# How long a cell that has ended may take to show its output. nbclient waits for 4 s; then papermill fails, and Voila goes on to a blank page. On a
+# small machine where many kernels start at once, a kernel that loads TensorFlow takes longer.
+SHOW_SECONDS = 300
+
 
 class NotebookFailed(RuntimeError):
     """A notebook stopped with an error; the message has three lines: notebook, cell, error."""
@@ -201,6 +205,7 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
             kernel_name=kernel,
             cwd=str(notebook.parent),
             progress_bar=False,
+            iopub_timeout=SHOW_SECONDS,
             stdout_file=_Echo(),
         )
     except PapermillExecutionError as error:

@@ -18,7 +18,7 @@ import nbformat
 
 from rahelpers.artifacts import Run, write_atomically
 from rahelpers.config import project_root
-from rahelpers.run import this_python_kernel
+from rahelpers.run import SHOW_SECONDS, this_python_kernel
 
 NOTEBOOK = "06_diagnosis_panel.ipynb"
 
@@ -69,6 +69,7 @@ def voila_command(notebook: Path, port: int, theme: str = "dark", base_url: str 
     return [sys.executable, "-m", "voila", str(notebook), f"--port={port}", "--Voila.ip=127.0.0.1", f"--theme={theme}", f"--base_url={base_url}",
                "--VoilaConfiguration.strip_sources=True", "--VoilaConfiguration.allow_theme_override=YES", "--VoilaConfiguration.show_tracebacks=False",
                "--Voila.auto_token=True", f"--Voila.tornado_settings={{'headers': {headers!r}}}",
+               f"--VoilaExecutor.iopub_timeout={SHOW_SECONDS}",
                f"--VoilaKernelManager.cull_idle_timeout={IDLE_SECONDS}", "--VoilaKernelManager.cull_interval=60", "--no-browser"]  # fmt: skip
 
 

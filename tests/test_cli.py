@@ -100,6 +100,26 @@ def test_failing_notebook_says_notebook_cell_and_error(project):
     assert "01_curate_data.ipynb" in lines[0] and "raise KeyError" in lines[1] and "no such joint" in lines[2]
 
 
+LATE = """import threading
+session = get_ipython().kernel.session
+send = session.send
+
+def send_late(stream, message, *more, **kwargs):
+    if message == "status" and "idle" in str([*more, kwargs]):
+        threading.Timer(5, send, (stream, message, *more), kwargs).start()
+    else:
+        send(stream, message, *more, **kwargs)
+
+session.send = send_late"""
+
+
+def test_a_kernel_that_shows_late_is_waited_for(project):
+    """nbclient gives up after 4 s, which a small machine that starts many kernels needs to load TensorFlow."""
+    nbformat.write(notebook(LATE), project / "notebooks" / "00_start_here.ipynb")
+    result = call("run", "--name", "late")
+    assert result.exit_code == 0, result.output
+
+
 def test_killed_run_goes_on(project):
     nbformat.write(notebook("import time", "marker = run.folder / 'marker'\nif not marker.exists():\n    marker.write_text('1')\n    time.sleep(60)", STEP),
                    project / "notebooks" / "01_curate_data.ipynb")  # fmt: skip

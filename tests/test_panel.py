@@ -8,6 +8,7 @@ import socket
 import threading
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +22,7 @@ from rahelpers.panel.work import Stopped, Worker
 from rahelpers.phantom import make_patient, render
 from rahelpers.quality import check_film
 from rahelpers.radiograph import Radiograph
+from rahelpers.run import SHOW_SECONDS
 from rahelpers.serve import serve_panel, voila_command, write_panel_notebook
 from rahelpers.two_hands import cut_hands
 
@@ -360,6 +362,16 @@ def test_command_keeps_to_this_machine_and_shows_no_token(tiny_run):
     command = " ".join(voila_command(write_panel_notebook(tiny_run), 18000))
     assert "--Voila.ip=127.0.0.1" in command and "strip_sources=True" in command and "default-src 'self'" in command
     assert "token=" not in command.replace("auto_token=", "")
+
+
+def test_voila_waits_for_what_a_slow_kernel_shows(tiny_run):
+    """After 4 s it would go on without the panel: a blank page."""
+    from traitlets.config.loader import KeyValueConfigLoader
+    from voila.execute import VoilaExecutor
+
+    arguments = [a for a in voila_command(write_panel_notebook(tiny_run), 18000) if a.startswith("--VoilaExecutor")]
+    executor = VoilaExecutor(nbformat.v4.new_notebook(), config=KeyValueConfigLoader(arguments, classes=[VoilaExecutor]).load_config())
+    assert executor.iopub_timeout == SHOW_SECONDS >= 60
 
 
 def test_a_taken_port_is_said(tiny_run):
