@@ -74,7 +74,7 @@ def train_suspect(cohort: Cohort, config: RunConfig) -> Suspect:
     ----------
     cohort : Cohort
     config : RunConfig
-        seed, deterministic and precision count.
+        seed and deterministic count.
 
     Returns
     -------

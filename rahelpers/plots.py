@@ -576,8 +576,8 @@ def plot_estimator_errors(errors: pd.DataFrame, title: str) -> Figure:
     """
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     axis = figure.subplots()
-    shown = errors[errors["error"] > EXACT]
-    for (name, line), (mark, dash, colour) in zip(shown.groupby("estimator", sort=False), LINES, strict=False):
+    for name, (mark, dash, colour) in zip(errors["estimator"].unique(), LINES, strict=False):
+        line = errors[(errors["estimator"] == name) & (errors["error"] > EXACT)]
         axis.plot(line["evaluations"], line["error"], marker=mark, linestyle=dash, color=colour, label=name)
     axis.set(xscale="log", yscale="log", xlabel="evaluations of the network", ylabel="error, share of the values' size")
     axis.set_xticks(sorted(errors["evaluations"].unique()), [str(n) for n in sorted(errors["evaluations"].unique())])

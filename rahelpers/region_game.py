@@ -73,7 +73,7 @@ def merge_regions(regions: Regions, players: int = 9) -> Regions:
     Returns
     -------
     Regions
-        Named after the ray where a group is one, else after its members.
+        Named after the ray where a group is one, else after its members, or the first of many.
     """
     if players >= len(regions.names):
         return regions
@@ -85,7 +85,9 @@ def merge_regions(regions: Regions, players: int = 9) -> Regions:
 def _name_group(names: list[str]) -> str:
     known = {**RAYS, "wrist": WRIST, BONE: (BONE, SOFT)}
     whole = [group for group, sites in known.items() if set(names) <= set(sites)]
-    return whole[0] if whole and len(names) > 1 else " + ".join(names)
+    if whole and len(names) > 1:
+        return whole[0]
+    return " + ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} more"
 
 
 def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 20) -> Regions:

@@ -197,6 +197,8 @@ def test_the_hierarchy_merges_into_rays_and_wrist():
     for group, members in {"ray 2": ["MCP2", "PIP2"], "wrist": ["Lunate", "Radius"], BONE: [BONE, SOFT], MARKER: [MARKER]}.items():
         np.testing.assert_array_equal(merged.labels == merged.names.index(group), np.isin(labels, [names.index(m) for m in members]))
     assert merge_regions(merged) is merged
+    pieces = [f"region {k}" for k in range(1, 15)] + [BACKGROUND, MARKER]
+    assert set(merge_regions(Regions(pieces, labels), players=3).names) == {"region 1 and 13 more", BACKGROUND, MARKER}
 
 
 @pytest.mark.parametrize(("rounding", "used"), [(1e-3, True), (0.1, False)])
