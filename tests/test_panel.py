@@ -156,7 +156,9 @@ def test_regions_are_ranked_and_drawn():
     labels = np.repeat([0, 1], 32).reshape(8, 8)
     shap = SimpleNamespace(names=["MCP2", "MCP3"], values=np.array([0.5, -2.0]), standard_error=np.array([0.1, 0.1]),
                            base_value=0.0, logit=-1.5, additivity_error=0.0)  # fmt: skip
-    one = state_of(shap=shap, regions=SimpleNamespace(labels=labels, origin="joints as marked"), heat=Heat((labels * 255).astype(np.uint8), False, "gradcam", "conv"))
+    one = state_of(
+        shap=shap, regions=SimpleNamespace(labels=labels, origin="joints as marked"), heat=Heat((labels * 255).astype(np.uint8), False, "gradcam", "conv")
+    )
     rows = view.rank_regions(one)
     assert [r["name"] for r in rows] == ["MCP3", "MCP2"] and [r["heat"] for r in rows] == [1.0, 0.0]
     colours, marks = view.colour_regions(one)

@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from reference import quantus_values as drawn
 
 from rahelpers.config import make_config
 from rahelpers.counterfactual import redraw_film
+from rahelpers.sanity import compare_maps
 from rahelpers.scoreboard import (
     compute_deletion,
     energy_inside,
@@ -54,6 +56,34 @@ def test_rank_of_each_lesion_on_paper():
     ranks = rank_lesions(heat, {"erosion": corners}, np.ones((4, 4), bool))
     assert ranks["area"].tolist() == [1 / 16, 2 / 16] and ranks["rank"].tolist() == pytest.approx([0.5 / 16, 15 / 16])
     assert rank_lesions(0 * heat, {"erosion": corners}, np.ones((4, 4), bool))["rank"].tolist() == pytest.approx([0.5, 0.5])
+
+
+# Quantus 0.6.0 on the three films of tests/reference/quantus_values.py, which prints them
+QUANTUS = {
+    "pointing game": [True, True, False],
+    "relevance mass accuracy": [0.07614383724, 0.1321973483, 0.02060915615],
+    "AUC": [0.8855578728, 0.8777446462, 0.4239650225],
+    "pixel flipping": [
+        [2.684548812, 2.650385659, 2.58541452, 2.509630842, 2.424525275, 2.359890995, 2.286056277, 2.235457592],
+        [-0.2200870292, -0.2171121539, -0.2030776892, -0.1803175982, -0.1719911581, -0.150116529, -0.1416143114, -0.144627685],
+        [-1.710977281, -1.625896627, -1.540821946, -1.488393459, -1.445206499, -1.410820502, -1.392626976, -1.390967501],
+    ],
+    "correlation_spearman": [0.7140116922, 0.6594457212, -0.001051226986],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("k", range(3))
+def test_scores_are_those_of_quantus(k):
+    film, heat, lesion = drawn.draw(k)
+    everywhere = np.ones(film.shape, bool)
+    assert pointing_hit(heat, lesion) == QUANTUS["pointing game"][k]
+    assert energy_inside(heat, lesion) == pytest.approx(QUANTUS["relevance mass accuracy"][k], rel=1e-8)
+    # one lesion's mean rank r and the ROC AUC of its n pixels among N say the same: AUC = (N r - n / 2) / (N - n)
+    rank, inside = rank_lesions(heat, {"erosion": lesion}, everywhere)["rank"].item(), lesion.sum()
+    assert (lesion.size * rank - inside / 2) / (lesion.size - inside) == pytest.approx(QUANTUS["AUC"][k], rel=1e-8)
+    deletion = compute_deletion(drawn.predict, film, heat, 0, steps=drawn.PARTS)["deletion"].to_numpy()[1:]  # the first is the whole film
+    assert np.log(deletion / (1 - deletion)) == pytest.approx(np.array(QUANTUS["pixel flipping"][k]), rel=1e-8)
+    assert compare_maps(heat, drawn.draw((k + 1) % 3)[1], everywhere)[0] == pytest.approx(QUANTUS["correlation_spearman"][k], abs=1e-6)
 
 
 def test_noise_ranks_large_and_small_lesions_at_chance():
