@@ -15,8 +15,8 @@ test: $(STAMP)  ## every test: unit, command line, notebooks
 	rm -rf runs/smoke
 	$(BIN)/python -m pytest -q --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider notebooks
 
-check: $(STAMP)  ## the unit tests alone, without a browser
-	$(BIN)/python -m pytest -q tests -k "not browser"
+check: $(STAMP)  ## the quick unit tests alone, without a browser
+	$(BIN)/python -m pytest -q tests -k "not browser" -m "not slow"
 
 pythons:  ## `make check` on every other supported Python that this machine has, each in an environment of its own
 	@for p in $(PYTHONS); do $$p -c "" 2>/dev/null || { echo "$$p is not on this machine"; continue; }; \

@@ -70,7 +70,7 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     ),
     "gradcam": (
         "04_gradcam",
-        ("curate", "train"),
+        ("curate", "train", "repeat"),
         (
             "precision",
             "vgg",

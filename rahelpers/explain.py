@@ -14,7 +14,8 @@ from rahelpers.counterfactual import redraw_film
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.gradcam import METHODS, compute_gradcam
 from rahelpers.inference import Bundle, load_bundle, predict_logits
-from rahelpers.sanity import Explainer, run_cascade, run_changes, run_counterfactuals, summarise_fall, summarise_sanity, targets_of
+from rahelpers.repeats import load_networks
+from rahelpers.sanity import Explainer, run_cascade, run_changes, run_counterfactuals, run_retrained, summarise_fall, summarise_sanity, targets_of
 from rahelpers.scoreboard import choose_films, explain_each, make_board, mean_interval, score_film, summarise_ranks
 from rahelpers.tensorflow_quiet import keras
 
@@ -70,7 +71,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
     Raises
     ------
     MissingArtefact
-        If step 01 or 02 has not been run.
+        If step 01 or 02 has not been run, or nothing was trained again in it.
     """
     config = run.config
     step = run.step("gradcam", config.subset("seed", "n_explain", "n_bootstrap"))
@@ -105,7 +106,8 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
 def load_tables(run: Run) -> dict[str, pd.DataFrame]:
     """Tables of step 04 by name.
 
-    films, board, lesion_ranks, sanity, fall (of the logit), cascade, changes, counterfactuals; and one film at a time: film_maps, film_ranks, film_curves.
+    films, board, lesion_ranks, sanity, fall (of the logit), cascade, retrained, changes, counterfactuals; film by film:
+    film_maps, film_ranks, film_curves.
     """
     folder = run.file("gradcam", "scores.json").parent
     return {file.stem: pd.read_csv(file, dtype={"image_id": str, "patient_id": str}) for file in sorted(folder.glob("*.csv"))}
@@ -142,7 +144,8 @@ def _score_films(run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, hea
         if film["label"] != 1:
             continue
         targets = {name: np.asarray(masks[row]) for name, masks in (("lesions", cohort.lesions), ("signs", cohort.signs)) if masks is not None}
-        found = score_film(np.asarray(cohort.images[row]), maps, targets, list_types(run, cohort, row),
+        joints = cohort.joints[cohort.joints["image_id"] == film["image_id"]]
+        found = score_film(np.asarray(cohort.images[row]), maps, targets, list_types(run, cohort, row), joints,
                            lambda images: predict_logits(bundle.model, images), run.config.seed)  # fmt: skip
         for name, table in found.items():
             scored[name].append(table.assign(image_id=film["image_id"], patient_id=film["patient_id"]))
@@ -155,15 +158,16 @@ def _check_sanity(run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, ex
     images = np.asarray(cohort.images[rows])
     redrawn = [redraw_film(config, manifest["image_id"].iloc[r]) for r in rows] if config.source == "phantom" else []
     cascade = run_cascade(bundle.model, images, explainers, config.seed)
+    retrained = run_retrained(bundle.model, load_networks(run), images, explainers)
     changes = run_changes(bundle.model, images, explainers)
     known = [i for i, film in enumerate(redrawn) if targets_of(film.masks)["signs"].any()]
     removed = run_counterfactuals(bundle.model, [redrawn[i] for i in known], explainers)
     removed["film"] = [known[i] for i in removed["film"]]
     patients = manifest["patient_id"].to_numpy()[rows]
     names = dict(enumerate(manifest["image_id"].iloc[rows]))
-    sanity = summarise_sanity(cascade, changes, removed, patients, config.n_bootstrap, config.seed)
+    sanity = summarise_sanity(cascade, retrained, changes, removed, patients, config.n_bootstrap, config.seed)
     films = {name: table.assign(image_id=table["film"].map(names)) for name, table in
-             {"cascade": cascade, "changes": changes, "counterfactuals": removed}.items()}  # fmt: skip
+             {"cascade": cascade, "retrained": retrained, "changes": changes, "counterfactuals": removed}.items()}  # fmt: skip
     fall = pd.DataFrame([summarise_fall(removed, patients, config.n_bootstrap, config.seed)] if len(removed) else [])
     return {"sanity": sanity, "fall": fall.reindex(columns=["value", "low", "high", "films", "patients"])} | films
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,17 +15,19 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from rahelpers.artifacts import STEPS, Run, Step, weights_fingerprint, write_json
+from rahelpers.artifacts import STEPS, Run, Step, weights_fingerprint, write_atomically, write_json
 from rahelpers.config import RunConfig
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.fitting import TRAINING_KEYS
 from rahelpers.inference import calibrate, load_bundle, predict_logits
 from rahelpers.metrics import auc_interval, count_films, gap_interval
 from rahelpers.splits import FEW_FILMS
+from rahelpers.tensorflow_quiet import keras
 from rahelpers.training import features_folder, fit_calibration, train_on
 from rahelpers.vgg import change_precision
 from rahelpers.workers import map_in_order
 
+KEPT = ("seed", "shuffled")  # kinds whose networks the sanity tests of step 04 explain
 REPEAT_KEYS = ("folds", "seeds", "learning_curve", "resolutions", "shuffled_labels")
 CONFIG_KEYS = ("seed", "n_bootstrap", "test_fraction", "validation_fraction", "ensemble", *TRAINING_KEYS, *REPEAT_KEYS)
 
@@ -43,6 +46,11 @@ class Job:
 
     kind: str
     value: float
+
+    @property
+    def name(self) -> str:
+        """Kind and value, as files of the job are called."""
+        return f"{self.kind}-{self.value:g}"
 
 
 def list_jobs(config: RunConfig) -> list[Job]:
@@ -67,6 +75,8 @@ def repeat(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
         An AUC is missing where a class has fewer films than `rahelpers.splits.FEW_FILMS`. Folds stand here without a test.
     held_out : DataFrame
         Cross-validation, one film a row: image_id, patient_id, label, fold, logit, probability (calibrated within the fold). Empty without folds.
+
+    The networks of other seeds and of shuffled labels are kept: `load_networks`.
 
     Raises
     ------
@@ -94,6 +104,10 @@ def _repeat(run: Run, step: Step) -> None:
     for job, found in zip(waiting, map_in_order(function, waiting, config.dask, STEPS["repeat"][2]), strict=True):
         write_json(_file(folder, job), found)
     results = [(job, json.loads(_file(folder, job).read_text())) for job in jobs]
+    shutil.rmtree(step.folder / "networks", ignore_errors=True)  # those of an earlier configuration
+    for job in jobs:
+        if job.kind in KEPT:
+            step.write(f"networks/{job.name}.keras", lambda p, j=job: shutil.copyfile(_network_file(folder, j), p))
     scores, held_out = _score(run, cohort, results), _held_out(cohort, results)
     step.write("scores.csv", lambda p: scores.to_csv(p, index=False))
     step.write("held_out.csv", lambda p: held_out.to_csv(p, index=False))
@@ -101,7 +115,23 @@ def _repeat(run: Run, step: Step) -> None:
 
 
 def _file(folder: Path, job: Job) -> Path:
-    return folder / f"{job.kind}-{job.value:g}.json"
+    return folder / f"{job.name}.json"
+
+
+def _network_file(folder: Path, job: Job) -> Path:
+    return folder / job.name / "network.keras"
+
+
+def load_networks(run: Run) -> dict[Job, keras.Model]:
+    """The networks of step `repeat` that were trained with another seed, or on shuffled labels; empty where none was asked for.
+
+    Raises
+    ------
+    MissingArtefact
+        If the step has not been run.
+    """
+    wanted = [job for job in list_jobs(run.config) if job.kind in KEPT]
+    return {job: keras.models.load_model(run.file("repeat", f"networks/{job.name}.keras"), compile=False, safe_mode=True) for job in wanted}
 
 
 def do_job(job: Job, config: RunConfig, folder: Path) -> dict[str, Any]:
@@ -126,11 +156,14 @@ def do_job(job: Job, config: RunConfig, folder: Path) -> dict[str, Any]:
     seed = config.seed + 1000 * int(job.value - 1) if job.kind == "seed" else config.seed
     if job.kind == "shuffled":
         cohort = dataclasses.replace(cohort, manifest=shuffle_labels(cohort.manifest, config.seed))
+        # it is to learn its films by heart, so that it is kept where it knows them best (Zhang et al. 2017, arXiv 1611.03530)
+        validation, config = train, dataclasses.replace(config, ensemble=1)
     if job.kind == "resolution":
         cohort = dataclasses.replace(cohort, images=_shrink(cohort.images, int(job.value)))
         config = dataclasses.replace(config, image_size=int(job.value), resolutions="")
-    trained = train_on(cohort, train, validation, config, seed, folder / f"{job.kind}-{job.value:g}", features_folder(Run(config)))
-    model, history, rows, logits = trained
+    model, history, rows, logits = train_on(cohort, train, validation, config, seed, folder / job.name, features_folder(Run(config)))
+    if job.kind in KEPT:
+        write_atomically(_network_file(folder, job), model.save)
     seen = np.concatenate([train, scored])
     found = predict_logits(change_precision(model, config.precision), cohort.images[seen])
     labels = cohort.manifest["label"].to_numpy()

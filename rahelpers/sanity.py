@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from rahelpers.tensorflow_quiet import keras
 Explainer = Callable[[keras.Model, np.ndarray], np.ndarray]  # network, uint8 (n, S, S) -> heat, float (n, S, S), at least 0
 ALIKE = 0.5  # rank correlation: below, a map has become another one; above, it is still the same. A choice, the same for every method
 FEWEST_PATIENTS = 5
+RETRAINED_COLUMNS = ["film", "method", "kind", "value", "flat", "rank_correlation", "ssim"]
 COUNTERFACTUAL_COLUMNS = ["film", "method", "target", "energy_with", "energy_without", "fall"]
 
 
@@ -98,6 +100,38 @@ def run_cascade(model: keras.Model, images: np.ndarray, explainers: Mapping[str,
                     rows.append({"film": film, "method": name, "draw": draw, "block": block, "depth": depth, "flat": not after.any(),
                                  "rank_correlation": ranks, "ssim": ssim})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def run_retrained(model: keras.Model, others: Mapping[Any, keras.Model], images: np.ndarray, explainers: Mapping[str, Explainer]) -> pd.DataFrame:
+    """The same network trained again, on the same labels with another seed or on labels dealt out anew: is the map another one?
+
+    Parameters
+    ----------
+    model : keras.Model
+    others : mapping
+        `rahelpers.repeats.Job` (its kind is `seed` or `shuffled`) -> network of the same architecture.
+    images : uint8 array (n, S, S)
+    explainers : mapping
+
+    Returns
+    -------
+    DataFrame
+        film, method, kind, value, flat (the other network's map has no heat), rank_correlation and ssim of both networks' maps.
+
+    References
+    ----------
+    Adebayo et al., NeurIPS 2018 (arXiv 1810.03292), sec. 3.2: data randomisation. Arun et al., Radiology: AI 2021;3(6):e200267: repeatability of
+    saliency maps over networks that were trained again.
+    """
+    hands, rows = [foreground(image) for image in images], []
+    first = {name: explain(model, images) for name, explain in explainers.items()}
+    for job, other in others.items():
+        for name, explain in explainers.items():
+            for film, (before, after) in enumerate(zip(first[name], explain(other, images), strict=True)):
+                ranks, ssim = compare_maps(before, after, hands[film])
+                rows.append({"film": film, "method": name, "kind": job.kind, "value": job.value, "flat": not after.any(),
+                             "rank_correlation": ranks, "ssim": ssim})  # fmt: skip
+    return pd.DataFrame(rows, columns=RETRAINED_COLUMNS)
 
 
 def change_exposure(images: np.ndarray, gamma: float) -> np.ndarray:
@@ -219,13 +253,15 @@ def summarise_fall(counterfactuals: pd.DataFrame, patients: np.ndarray, n: int, 
     return mean_interval(films["fall"].to_numpy(dtype=float), patients[films["film"].to_numpy(dtype=int)], n, seed)
 
 
-def summarise_sanity(cascade: pd.DataFrame, changes: pd.DataFrame, counterfactuals: pd.DataFrame, patients: np.ndarray, n: int, seed: int) -> pd.DataFrame:
+def summarise_sanity(
+    cascade: pd.DataFrame, retrained: pd.DataFrame, changes: pd.DataFrame, counterfactuals: pd.DataFrame, patients: np.ndarray, n: int, seed: int
+) -> pd.DataFrame:
     """One method and test a row, with interval, counts and a verdict.
 
     Parameters
     ----------
-    cascade, changes, counterfactuals : DataFrame
-        Of `run_cascade`, `run_changes`, `run_counterfactuals`; the last may be empty.
+    cascade, retrained, changes, counterfactuals : DataFrame
+        Of `run_cascade`, `run_retrained`, `run_changes`, `run_counterfactuals`; the second and the last may be empty.
     patients : array
         Patient of each film, by the films' numbers.
     n, seed : int
@@ -236,13 +272,17 @@ def summarise_sanity(cascade: pd.DataFrame, changes: pd.DataFrame, counterfactua
     DataFrame
         method, test, value, low, high, films, patients, verdict. Tests:
         `random network`: rank correlation after all blocks are randomised, mean of the draws; passes below 0.5.
+        `shuffled labels`: rank correlation with the map of a network trained on labels dealt out anew; passes below 0.5.
+        `another seed`: rank correlation with the maps of networks trained again on the same labels, mean of the seeds; passes above 0.5.
         `small changes`: rank correlation, mean of the changes; passes above 0.5.
         `lesion removed`: fall of the share of heat inside the lesions; passes above 0. Where the logit itself does not fall, the network does not
         see the lesions, and no map can be blamed for it: 'network blind'.
     """
     last = cascade[cascade["depth"] == cascade["depth"].max()]
     lesions = counterfactuals[counterfactuals["target"] == "lesions"].assign(leaves=lambda t: t["energy_with"] - t["energy_without"])
-    tests = (("random network", last, "rank_correlation", ALIKE, "below"), ("small changes", changes, "rank_correlation", ALIKE, "above"),
+    kinds = {kind: retrained[retrained["kind"] == kind] for kind in ("shuffled", "seed")}
+    tests = (("random network", last, "rank_correlation", ALIKE, "below"), ("shuffled labels", kinds["shuffled"], "rank_correlation", ALIKE, "below"),
+             ("another seed", kinds["seed"], "rank_correlation", ALIKE, "above"), ("small changes", changes, "rank_correlation", ALIKE, "above"),
              ("lesion removed", lesions, "leaves", 0.0, "above"))  # fmt: skip
     blind = len(lesions) > 0 and not summarise_fall(counterfactuals, patients, n, seed)["low"] > 0
     rows = []
@@ -261,7 +301,8 @@ def show_sanity(summary: pd.DataFrame, title: str) -> pd.io.formats.style.Styler
     text = summary.assign(text=summary.apply(lambda r: f"{r['verdict']}: {interval_text(r, digits=digits.get(r['test'], 2))}", axis=1))
     tests = list(summary["test"].unique())
     wide = text.pivot(index="method", columns="test", values="text").reindex(index=summary["method"].unique(), columns=tests)
-    limits = {"random network": f"rank correlation, passes below {ALIKE}", "small changes": f"rank correlation, passes above {ALIKE}",
+    limits = {"random network": f"rank correlation, passes below {ALIKE}", "shuffled labels": f"rank correlation, passes below {ALIKE}",
+              "another seed": f"rank correlation, passes above {ALIKE}", "small changes": f"rank correlation, passes above {ALIKE}",
               "lesion removed": "heat that leaves the lesions, passes above 0"}  # fmt: skip
     wide.columns = [f"{t} ({limits[t]})" for t in tests]
     caption = f"{title} · {summary['films'].max()} films of {summary['patients'].max()} patients · mean (95 % patient bootstrap)"

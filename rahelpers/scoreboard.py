@@ -18,7 +18,10 @@ from rahelpers.normalisation import find_hand
 from rahelpers.progress import show_progress
 
 MARKED = 0.5  # share of its peak above which a heat map counts as a mark: the threshold of the IoU
+RANK_COLUMNS = ["type", "site", "area", "rank"]
 STEPS = 10  # parts in which deletion and insertion change a film
+SITE_GROUPS = {"MCP": "MCP joints", "PIP": "finger joints beyond (PIP, IP)", "IP1": "finger joints beyond (PIP, IP)"}  # by a site's first three letters
+WRIST, NOWHERE = "wrist", "no marked joint"
 SIZES = ((0.0, 0.002, "small, below 0.2 % of the hand"), (0.002, 0.01, "medium, 0.2 to 1 %"), (0.01, 1.01, "large, over 1 %"))
 # score -> what it is, what is better
 SCORES = {
@@ -127,7 +130,30 @@ def score_map(heatmap: np.ndarray, target: np.ndarray, hand: np.ndarray) -> dict
     }
 
 
-def rank_lesions(heatmap: np.ndarray, masks: Mapping[str, np.ndarray], hand: np.ndarray) -> pd.DataFrame:
+def name_site(mask: np.ndarray, joints: pd.DataFrame) -> str:
+    """The joint at which a lesion lies: of the boxes that hold the lesion's middle, the one with the nearest middle.
+
+    Parameters
+    ----------
+    mask : bool array (S, S)
+        Not empty.
+    joints : DataFrame
+        Joint table of the film: site, x0, y0, x1, y1 as fractions. May be empty.
+
+    Returns
+    -------
+    str
+        A site, or 'no marked joint'.
+    """
+    y, x = ((np.mean(places) + 0.5) / mask.shape[0] for places in np.nonzero(mask))
+    held = joints[joints["x0"].le(x) & joints["x1"].ge(x) & joints["y0"].le(y) & joints["y1"].ge(y)]
+    if held.empty:
+        return NOWHERE
+    away = (held["x0"] + held["x1"] - 2 * x) ** 2 + (held["y0"] + held["y1"] - 2 * y) ** 2
+    return str(held.loc[away.idxmin(), "site"])
+
+
+def rank_lesions(heatmap: np.ndarray, masks: Mapping[str, np.ndarray], hand: np.ndarray, joints: pd.DataFrame) -> pd.DataFrame:
     """How hot each single lesion is among the pixels of the hand, whatever its size.
 
     Parameters
@@ -136,11 +162,13 @@ def rank_lesions(heatmap: np.ndarray, masks: Mapping[str, np.ndarray], hand: np.
     masks : mapping
         Type of lesion -> bool array (S, S).
     hand : bool array (S, S)
+    joints : DataFrame
+        As `name_site` takes it.
 
     Returns
     -------
     DataFrame
-        One connected lesion a row: type, area (share of the hand), rank: the mean share of the hand's pixels that are colder. 0.5 is chance,
+        One connected lesion a row: type, site, area (share of the hand), rank: the mean share of the hand's pixels that are colder. 0.5 is chance,
         1 the hottest of all; a flat map gives 0.5.
     """
     hand = np.logical_or.reduce([hand, *masks.values()])
@@ -149,8 +177,9 @@ def rank_lesions(heatmap: np.ndarray, masks: Mapping[str, np.ndarray], hand: np.
     rows = []
     for kind, mask in masks.items():
         count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        rows += [{"type": kind, "area": float((labels == k).sum() / hand.sum()), "rank": float(colder[labels == k].mean())} for k in range(1, count)]
-    return pd.DataFrame(rows, columns=["type", "area", "rank"])
+        for lesion in (labels == k for k in range(1, count)):
+            rows.append({"type": kind, "site": name_site(lesion, joints), "area": float(lesion.sum() / hand.sum()), "rank": float(colder[lesion].mean())})
+    return pd.DataFrame(rows, columns=RANK_COLUMNS)
 
 
 def compute_deletion(predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, heatmap: np.ndarray, seed: int, steps: int = STEPS) -> pd.DataFrame:
@@ -186,7 +215,7 @@ def compute_deletion(predict: Callable[[np.ndarray], np.ndarray], image: np.ndar
 
 
 def score_film(
-    image: np.ndarray, heatmaps: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], types: Mapping[str, np.ndarray],
+    image: np.ndarray, heatmaps: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], types: Mapping[str, np.ndarray], joints: pd.DataFrame,
     predict: Callable[[np.ndarray], np.ndarray], seed: int,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Every score of every heat map of one film.
@@ -200,6 +229,8 @@ def score_film(
         Name -> bool array (S, S), such as lesions and signs; an empty one is left out.
     types : mapping
         Type of lesion -> bool array (S, S).
+    joints : DataFrame
+        As `name_site` takes it.
     predict, seed
         As in `compute_deletion`.
 
@@ -224,8 +255,8 @@ def score_film(
         found["maps"].append(pd.DataFrame(scored, columns=["target", "score", "value", "chance"]).assign(method=method))
         found["curves"].append(curves.assign(method=method))
         if types:
-            found["ranks"].append(rank_lesions(heatmap, types, hand).assign(method=method))
-    empty = pd.DataFrame(columns=["type", "area", "rank", "method"])
+            found["ranks"].append(rank_lesions(heatmap, types, hand, joints).assign(method=method))
+    empty = pd.DataFrame(columns=[*RANK_COLUMNS, "method"])
     return {name: pd.concat(tables, ignore_index=True) if tables else empty for name, tables in found.items()}
 
 
@@ -294,21 +325,22 @@ def make_board(maps: pd.DataFrame, baselines: tuple[str, ...], n: int, seed: int
 
 
 def summarise_ranks(ranks: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Mean rank of single lesions, by type and by size, with intervals over patients.
+    """Mean rank of single lesions, by type, size and site, with intervals over patients.
 
     Parameters
     ----------
     ranks : DataFrame
-        image_id, patient_id, method, type, area, rank.
+        image_id, patient_id, method, type, site, area, rank.
 
     Returns
     -------
     DataFrame
-        method, by (type or size), group, lesions, films, patients, value, low, high. 0.5 is chance.
+        method, by (type, size or site), group, lesions, films, patients, value, low, high. 0.5 is chance.
     """
     sizes = pd.cut(ranks["area"].astype(float), [SIZES[0][0], *(high for _, high, _ in SIZES)], labels=[words for _, _, words in SIZES])
+    sites = ranks["site"].map(lambda site: site if site == NOWHERE else SITE_GROUPS.get(site[:3], WRIST))
     rows = []
-    for by, groups in (("type", ranks["type"]), ("size", sizes.astype(str))):
+    for by, groups in (("type", ranks["type"]), ("size", sizes.astype(str)), ("site", sites)):
         for (method, group), part in ranks.groupby(["method", groups], sort=False):
             films = part["image_id"].nunique()
             found = mean_interval(part["rank"].to_numpy(), part["patient_id"].to_numpy(), n, seed)

@@ -41,7 +41,8 @@ def tiny_run(tmp_path_factory):
     from rahelpers.training import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    run = Run(make_config(n_patients=40, image_size=48, epochs=1, n_bootstrap=50, n_explain=4, shap_evaluations=512, run_dir=str(folder)))
+    sizes = {"n_patients": 40, "image_size": 48, "epochs": 1, "n_bootstrap": 50, "n_explain": 4, "shap_evaluations": 512, "folds": 0, "learning_curve": ""}
+    run = Run(make_config(**sizes, run_dir=str(folder)))
     curate(run)
     train(run)
     return run

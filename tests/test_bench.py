@@ -70,6 +70,7 @@ def test_the_table_can_be_written_for_a_page(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_one_command_measures_every_section(smoke_bench):
     output, table = smoke_bench
     assert table.columns.tolist() == ["section", *COLUMNS]
@@ -81,6 +82,7 @@ def test_one_command_measures_every_section(smoke_bench):
     assert set(table.loc[table["value"] == "", "unit"]) <= {"torch is not installed", "not installed"}, "a line without a number says why"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("promised", [
     "vgg16 forward fp32", "vgg16 forward bf16", "vgg16 training", "to the end, faster than plain fit", "an epoch, faster than plain fit",
     "in forward passes", "faster than tf-explain",

@@ -120,6 +120,7 @@ def test_a_kernel_that_shows_late_is_waited_for(project):
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on(project):
     nbformat.write(notebook("import time", "marker = run.folder / 'marker'\nif not marker.exists():\n    marker.write_text('1')\n    time.sleep(60)", STEP),
                    project / "notebooks" / "01_curate_data.ipynb")  # fmt: skip

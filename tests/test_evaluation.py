@@ -63,6 +63,7 @@ def test_operating_points_by_hand():
         choose_operating_point(np.ones(3), np.ones(3), "youden", 0.9)
 
 
+@pytest.mark.slow
 def test_interval_has_about_its_coverage():
     """Nominal 95 %; 120 simulated cohorts of 80 patients, so 0.88 is three standard errors below."""
     rng, inside = np.random.default_rng(0), 0

@@ -97,6 +97,7 @@ def test_augmentation_keeps_what_it_says():
     assert 0.35 < left.mean() < 0.65
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train_from", ["head", "block5"])
 def test_an_ensemble_is_the_mean_of_its_members_and_each_film_is_scored_by_the_one_that_did_not_see_it(
     tiny_run, tmp_path, vgg16_weights, monkeypatch, train_from
@@ -122,6 +123,7 @@ def test_an_ensemble_is_the_mean_of_its_members_and_each_film_is_scored_by_the_o
         np.testing.assert_allclose(predict_logits(model, cohort.images), mean, atol=1e-3 * np.abs(mean).max())
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(spotted_films, tmp_path):
     """Two logical CPU devices stand for two GPUs: MirroredStrategy runs, and the losses are those of one device."""
     code = """

@@ -220,6 +220,7 @@ def test_less_dose_is_more_noise():
     assert 3.0 < noise[1] / noise[0] < 5.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spectrum", SPECTRA)
 def test_nuisance_does_not_predict_the_label(spectrum):
     """All facts that have nothing to do with disease together, read by a logistic regression on patients that it has not seen."""

@@ -19,6 +19,7 @@ def test_a_letter_lies_in_its_corner_and_nowhere_else(place):
     assert quarter.sum() == changed.sum() > 0.2 * (LETTER * 96) ** 2
 
 
+@pytest.mark.slow
 def test_the_tools_find_what_the_network_learned(tiny_run):
     suspect = train_suspect(load_cohort(tiny_run), tiny_run.config)
     assert suspect.score(suspect.films) > 0.95 and suspect.score(suspect.bare) < 0.8

@@ -14,8 +14,9 @@ import pytest
 from rahelpers.artifacts import STEPS, Run
 from rahelpers.config import make_config
 from rahelpers.curation import curate, load_cohort
+from rahelpers.inference import predict_logits
 from rahelpers.metrics import compute_auc
-from rahelpers.repeats import Job, choose_films, do_job, list_jobs, repeat, score_folds, shuffle_labels
+from rahelpers.repeats import Job, choose_films, do_job, list_jobs, load_networks, repeat, score_folds, shuffle_labels
 from rahelpers.training import train
 from rahelpers.workers import map_in_order
 
@@ -104,6 +105,21 @@ def test_scores_of_all_jobs(whole):
     assert scores.set_index("kind").loc["share", "patients"] < scores.iloc[0]["patients"]
 
 
+def test_networks_of_other_seeds_and_of_shuffled_labels_are_kept(whole):
+    """They answer as they did when they were scored, and the shuffled one is kept where it knows its own films best."""
+    scores, _ = repeat(whole)
+    networks, cohort = load_networks(whole), load_cohort(whole)
+    assert list(networks) == [Job("seed", 2), Job("shuffled", 0)]
+    dealt = shuffle_labels(cohort.manifest, whole.config.seed)["label"].to_numpy()
+    for job, labels in zip(networks, (cohort.manifest["label"].to_numpy(), dealt), strict=True):
+        row = scores.set_index("kind").loc[job.kind]
+        for split in ("train", "test"):
+            films = cohort.split(split)
+            assert compute_auc(labels[films], predict_logits(networks[job], cohort.images[films])) == pytest.approx(row[f"{split}_auc"], abs=1e-6)
+    assert scores.set_index("kind").loc["shuffled", "validation_auc"] == pytest.approx(scores.set_index("kind").loc["shuffled", "train_auc"], abs=1e-6)
+
+
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_gives_what_this_machine_gives(whole, cluster, tmp_path):
     """Two workers over loopback; one is killed while it trains."""
     address, workers = cluster

@@ -17,6 +17,7 @@ from rahelpers.sanity import (
     run_cascade,
     run_changes,
     run_counterfactuals,
+    run_retrained,
     shift_films,
     show_sanity,
     summarise_fall,
@@ -72,6 +73,19 @@ def test_cascade_leaves_the_network_alone_and_catches_what_does_not_look_at_it(m
     last = table[table["depth"] == 6].groupby("method")["rank_correlation"].mean()
     assert last["edges"] == pytest.approx(1) and last["random"] == pytest.approx(1) and last["gradcam"] < 0.9
     pd.testing.assert_frame_equal(table, run_cascade(model, images, EXPLAINERS, 0))
+
+
+def test_a_network_trained_again_is_compared_method_by_method(model, ill):
+    """Another network's Grad-CAM is another map; what knows no network stays; the same network again gives the same map."""
+    from rahelpers.repeats import Job
+    from rahelpers.tensorflow_quiet import keras
+
+    images = np.stack([f.image for f in ill])
+    other = keras.models.clone_model(model)
+    table = run_retrained(model, {Job("seed", 2): model, Job("shuffled", 0): other}, images, EXPLAINERS)
+    means = table.groupby(["kind", "method"])["rank_correlation"].mean()
+    assert means["seed"].tolist() == pytest.approx([1, 1, 1]) and means["shuffled", "edges"] == pytest.approx(1) and means["shuffled", "gradcam"] < 0.9
+    assert len(table) == 2 * 3 * 3 and list(run_retrained(model, {}, images, EXPLAINERS)) == list(table)
 
 
 def test_a_shifted_map_is_moved_back(model, ill):
@@ -130,29 +144,33 @@ def test_heat_that_follows_the_lesion_leaves_with_it(model, ill):
     assert (lesions.loc["still", "energy_with"] == lesions.loc["still", "energy_without"]).all()
 
 
-def summary(fall: float, n: int = 8):
+def summary(fall: float, n: int = 12):
     films = np.arange(n)
     cascade = pd.DataFrame({"film": films, "method": "good", "depth": 2, "rank_correlation": 0.05 + 0.01 * films})
     changes = pd.DataFrame({"film": films, "method": "good", "rank_correlation": 0.9 + 0.01 * (films % 2)})
+    retrained = pd.DataFrame({"film": films, "method": "good", "kind": ["seed", "shuffled"] * (n // 2) + ["seed"] * (n % 2)})
+    retrained["rank_correlation"] = np.where(retrained["kind"] == "seed", 0.8, 0.1) + 0.01 * films
     removed = pd.DataFrame({"film": films, "method": "good", "target": "lesions", "energy_with": 0.5 + 0.01 * films, "energy_without": 0.1, "fall": fall})
-    return summarise_sanity(cascade, changes, removed, np.array([f"p{i}" for i in films]), 200, 0), removed
+    return summarise_sanity(cascade, retrained, changes, removed, np.array([f"p{i}" for i in films]), 200, 0), removed
 
 
 def test_verdicts():
     table, removed = summary(1.0)
-    assert table["verdict"].tolist() == ["passes", "passes", "passes"]
-    assert summarise_fall(removed, np.array([f"p{i}" for i in range(8)]), 100, 0)["value"] == 1.0
+    assert table["verdict"].tolist() == ["passes"] * 5
+    assert table["test"].tolist() == ["random network", "shuffled labels", "another seed", "small changes", "lesion removed"]
+    assert table.set_index("test").loc[["shuffled labels", "another seed"], "value"].tolist() == pytest.approx([0.1 + 0.06, 0.8 + 0.05])
+    assert summarise_fall(removed, np.array([f"p{i}" for i in range(12)]), 100, 0)["value"] == 1.0
     assert summary(0.0)[0].set_index("test").loc["lesion removed", "verdict"] == "network blind"
     assert set(summary(1.0, 3)[0]["verdict"]) == {"too few patients"}
     assert judge({"low": 0.4, "high": 0.6, "patients": 9}, 0.5, "below") == "cannot say"
     assert judge({"low": 0.6, "high": 0.7, "patients": 9}, 0.5, "below") == "fails"
     page = show_sanity(table, "RA (phantom)").to_html()
-    assert "RA (phantom)" in page and "8 films of 8 patients" in page and "passes: 0.9" in page
+    assert "RA (phantom)" in page and "12 films of 12 patients" in page and "passes: 0.9" in page
 
 
 def test_sanity_of_a_source_without_counterfactuals():
     _, removed = summary(1.0)
     cascade = pd.DataFrame({"film": range(8), "method": "m", "depth": 1, "rank_correlation": 0.0})
     changes = pd.DataFrame({"film": range(8), "method": "m", "rank_correlation": 1.0})
-    table = summarise_sanity(cascade, changes, removed.iloc[:0], np.arange(8).astype(str), 100, 0)
+    table = summarise_sanity(cascade, run_retrained(None, {}, np.zeros((0, 4, 4), np.uint8), {}), changes, removed.iloc[:0], np.arange(8).astype(str), 100, 0)
     assert table["test"].tolist() == ["random network", "small changes"]

@@ -14,6 +14,7 @@ from rahelpers.scoreboard import (
     interval_text,
     make_board,
     mean_interval,
+    name_site,
     overlap,
     pointing_hit,
     rank_lesions,
@@ -26,6 +27,8 @@ from rahelpers.scoreboard import (
 HEAT = np.array([[1.0, 0.6], [0.4, 0.0]])
 TOP, LEFT = np.array([[True, True], [False, False]]), np.array([[True, False], [True, False]])
 ALL = np.ones((2, 2), bool)
+# two boxes that overlap, and one in a corner
+BOXES = pd.DataFrame({"site": ["MCP2", "Lunate", "IP1"], "x0": [0.1, 0.3, 0.7], "y0": [0.1, 0.3, 0.7], "x1": [0.5, 0.7, 1.0], "y1": [0.5, 0.7, 1.0]})
 
 
 def test_scores_on_paper():
@@ -53,9 +56,19 @@ def test_rank_of_each_lesion_on_paper():
     heat = np.arange(16.0).reshape(4, 4)
     corners = np.zeros((4, 4), bool)
     corners[0, 0] = corners[3, 2:] = True
-    ranks = rank_lesions(heat, {"erosion": corners}, np.ones((4, 4), bool))
+    ranks = rank_lesions(heat, {"erosion": corners}, np.ones((4, 4), bool), BOXES)
     assert ranks["area"].tolist() == [1 / 16, 2 / 16] and ranks["rank"].tolist() == pytest.approx([0.5 / 16, 15 / 16])
-    assert rank_lesions(0 * heat, {"erosion": corners}, np.ones((4, 4), bool))["rank"].tolist() == pytest.approx([0.5, 0.5])
+    assert rank_lesions(0 * heat, {"erosion": corners}, np.ones((4, 4), bool), BOXES)["rank"].tolist() == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize(("rows", "columns", "site"), [
+    (slice(1, 2), slice(1, 2), "MCP2"), (slice(3, 4), slice(3, 4), "MCP2"), (slice(4, 5), slice(4, 5), "Lunate"),  # middles 0.15, 0.35 and 0.45 of the side
+    (slice(8, 10), slice(8, 10), "IP1"), (slice(0, 1), slice(9, 10), "no marked joint"),
+])  # fmt: skip
+def test_a_lesion_is_named_after_the_nearest_box_that_holds_it(rows, columns, site):
+    mask = np.zeros((10, 10), bool)
+    mask[rows, columns] = True
+    assert name_site(mask, BOXES) == site and name_site(mask, BOXES.iloc[:0]) == "no marked joint"
 
 
 # Quantus 0.6.0 on the three films of tests/reference/quantus_values.py, which prints them
@@ -79,7 +92,7 @@ def test_scores_are_those_of_quantus(k):
     assert pointing_hit(heat, lesion) == QUANTUS["pointing game"][k]
     assert energy_inside(heat, lesion) == pytest.approx(QUANTUS["relevance mass accuracy"][k], rel=1e-8)
     # one lesion's mean rank r and the ROC AUC of its n pixels among N say the same: AUC = (N r - n / 2) / (N - n)
-    rank, inside = rank_lesions(heat, {"erosion": lesion}, everywhere)["rank"].item(), lesion.sum()
+    rank, inside = rank_lesions(heat, {"erosion": lesion}, everywhere, BOXES)["rank"].item(), lesion.sum()
     assert (lesion.size * rank - inside / 2) / (lesion.size - inside) == pytest.approx(QUANTUS["AUC"][k], rel=1e-8)
     deletion = compute_deletion(drawn.predict, film, heat, 0, steps=drawn.PARTS)["deletion"].to_numpy()[1:]  # the first is the whole film
     assert np.log(deletion / (1 - deletion)) == pytest.approx(np.array(QUANTUS["pixel flipping"][k]), rel=1e-8)
@@ -91,7 +104,7 @@ def test_noise_ranks_large_and_small_lesions_at_chance():
     rng = np.random.default_rng(0)
     masks = {"small": np.zeros((32, 32), bool), "large": np.zeros((32, 32), bool)}
     masks["small"][4, 4] = masks["large"][10:20, 10:20] = True
-    found = pd.concat([rank_lesions(rng.random((32, 32)), masks, np.ones((32, 32), bool)) for _ in range(300)])
+    found = pd.concat([rank_lesions(rng.random((32, 32)), masks, np.ones((32, 32), bool), BOXES) for _ in range(300)])
     for _, part in found.groupby("type"):
         assert part["rank"].mean() == pytest.approx(0.5, abs=0.05)
 
@@ -110,7 +123,7 @@ def test_deletion_and_insertion_on_paper():
     assert curves["deletion"].round(6).tolist() == [1, 0, 0, 0, 0] and curves["insertion"].round(6).tolist() == [0, 1, 1, 1, 1]
     cold = compute_deletion(predict, image, -hot, 0, steps=4)
     assert cold["deletion"].round(6).tolist() == [1, 1, 1, 1, 0] and cold["insertion"].round(6).tolist() == [0, 0, 0, 0, 1]
-    found = score_film(image, {"hot": hot}, {}, {}, predict, 0)["maps"].query("target == 'network'").set_index("score")["value"]
+    found = score_film(image, {"hot": hot}, {}, {}, BOXES, predict, 0)["maps"].query("target == 'network'").set_index("score")["value"]
     assert found["deletion"] == pytest.approx(0.05) and found["insertion"] == pytest.approx(0.95)
 
 
@@ -147,7 +160,7 @@ def film_tables():
     for i in range(8):
         image = rng.integers(0, 255, (32, 32)).astype(np.uint8)
         maps = {"oracle": lesion + 0.1 * rng.random((32, 32)), "noise": rng.random((32, 32)), "even": np.zeros((32, 32))}
-        found = score_film(image, maps, {"lesions": lesion, "signs": np.zeros((32, 32), bool)}, {"erosion": lesion}, lambda x: np.zeros(len(x)), i)
+        found = score_film(image, maps, {"lesions": lesion, "signs": np.zeros((32, 32), bool)}, {"erosion": lesion}, BOXES, lambda x: np.zeros(len(x)), i)
         for name in tables:
             tables[name].append(found[name].assign(image_id=f"f{i}", patient_id=f"p{i // 2}"))
     return {name: pd.concat(t, ignore_index=True) for name, t in tables.items()}
@@ -169,7 +182,7 @@ def test_heat_beside_the_hand_is_counted_without_any_mask():
     image = redraw_film(make_config(image_size=64), "P00000_L").image
     beside, on = np.zeros((64, 64)), np.zeros((64, 64))
     beside[20, 0] = on[np.unravel_index(image[20:60].argmax() + 20 * 64, image.shape)] = 1.0
-    table = score_film(image, {"beside": beside, "on": on}, {}, {}, lambda x: np.zeros(len(x)), 0)["maps"]
+    table = score_film(image, {"beside": beside, "on": on}, {}, {}, BOXES, lambda x: np.zeros(len(x)), 0)["maps"]
     found = table[table["target"] == "hand"].set_index(["method", "score"])["value"]
     assert found["beside"].tolist() == [0, 0] and found["on"].tolist() == [1, 1]
 
