@@ -15,7 +15,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import slic
 
 from rahelpers.joint_locator import locate_joints
-from rahelpers.scoreboard import foreground
+from rahelpers.scoreboard import WRIST, foreground
 from rahelpers.tensorflow_quiet import keras, tf
 
 BASELINES = ("blur", "mean", "black", "inpaint")
@@ -28,7 +28,6 @@ MARKED = "joints as marked"
 LOCATED = "joints located by a program from the outline of the fingers; nobody has marked them"
 PIECES = "pieces of the hand: its joints are not marked, and a program did not find them ({})"
 RAYS = {f"ray {k}": (f"CMC{k}", f"MCP{k}", f"IP{k}", f"PIP{k}", f"DIP{k}") for k in range(1, 6)}
-WRIST = ("Trapezium", "Scaphoid", "Lunate", "Radius", "Ulna", "STT", "SC", "SR")
 
 
 @dataclass(frozen=True)

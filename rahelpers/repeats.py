@@ -20,7 +20,7 @@ from rahelpers.config import RunConfig
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.fitting import TRAINING_KEYS
 from rahelpers.inference import calibrate, load_bundle, predict_logits
-from rahelpers.metrics import auc_interval, count_films, gap_interval
+from rahelpers.metrics import auc_interval, compute_auc, count_films, gap_interval
 from rahelpers.splits import FEW_FILMS
 from rahelpers.tensorflow_quiet import keras
 from rahelpers.training import features_folder, fit_calibration, train_on
@@ -72,7 +72,8 @@ def repeat(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     scores : DataFrame
         One training a row, the run's own first (kind 'run'): kind, value, patients (that trained), train_auc, validation_auc, test_auc with
         test_low and test_high (95 % patient bootstrap), films_positive and films_negative (of test), gap with gap_low and gap_high.
-        An AUC is missing where a class has fewer films than `rahelpers.splits.FEW_FILMS`. Folds stand here without a test.
+        An AUC is missing where a class has fewer films than `rahelpers.splits.FEW_FILMS`, the gap where either is. Shuffled labels have no
+        validation: their network is kept where it knows its own films best.
     held_out : DataFrame
         Cross-validation, one film a row: image_id, patient_id, label, fold, logit, probability (calibrated within the fold). Empty without folds.
 
@@ -175,7 +176,7 @@ def do_job(job: Job, config: RunConfig, folder: Path) -> dict[str, Any]:
         "probability": calibrate(found, temperature, offset).tolist(),
         "trained": len(train),
         "patients": int(cohort.manifest["patient_id"].iloc[train].nunique()),
-        "validation_auc": float(history["validation_auc"].max()),
+        "validation_auc": None if job.kind == "shuffled" else float(history["validation_auc"].max()),
     }
 
 
@@ -248,10 +249,15 @@ def _score(run: Run, cohort: Cohort, results: list[tuple[Job, dict]]) -> pd.Data
         n, y, z, who = found["trained"], np.array(found["labels"]), np.array(found["logits"]), patients[np.asarray(found["rows"], dtype=int)]
         ours, theirs = (y[:n], z[:n], who[:n]), (y[n:], z[n:], who[n:])
         row: dict[str, Any] = {"kind": job.kind, "value": job.value, "patients": found["patients"], "validation_auc": found["validation_auc"]}
-        if min(np.bincount(y[n:], minlength=2)) >= FEW_FILMS and min(np.bincount(y[:n], minlength=2)) >= FEW_FILMS:
-            test, gap = auc_interval(*theirs, config.n_bootstrap, config.seed), gap_interval(ours, theirs, config.n_bootstrap, config.seed)
-            row |= {"train_auc": auc_interval(*ours, config.n_bootstrap, config.seed)["value"], "test_auc": test["value"], "test_low": test["low"],
-                    "test_high": test["high"], "gap": gap["value"], "gap_low": gap["low"], "gap_high": gap["high"]}  # fmt: skip
+        enough = [min(np.bincount(part, minlength=2)) >= FEW_FILMS for part in (y[:n], y[n:])]
+        if enough[0]:
+            row["train_auc"] = compute_auc(*ours[:2])
+        if enough[1]:
+            test = auc_interval(*theirs, config.n_bootstrap, config.seed)
+            row |= {"test_auc": test["value"], "test_low": test["low"], "test_high": test["high"]}
+        if all(enough):
+            gap = gap_interval(ours, theirs, config.n_bootstrap, config.seed)
+            row |= {"gap": gap["value"], "gap_low": gap["low"], "gap_high": gap["high"]}
         rows.append(row | {k: v for k, v in count_films(y[n:], who[n:]).items() if k.startswith("films")})
     columns = ["kind", "value", "patients", "train_auc", "validation_auc", "test_auc", "test_low", "test_high", "gap", "gap_low", "gap_high",
                "films_positive", "films_negative"]  # fmt: skip

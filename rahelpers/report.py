@@ -114,7 +114,7 @@ def show_trainings(scores: pd.DataFrame) -> pd.DataFrame:
             "training": words[row.kind].format(row.value),
             "patients that trained": row.patients,
             "AUC train": "–" if pd.isna(row.train_auc) else f"{row.train_auc:.2f}",
-            "AUC validation": f"{row.validation_auc:.2f}",
+            "AUC validation": "–" if pd.isna(row.validation_auc) else f"{row.validation_auc:.2f}",
             "AUC on films held out": _range(row, "test_auc", "test_low", "test_high"),
             "train less held out": _range(row, "gap", "gap_low", "gap_high"),
             "positive / negative films held out": f"{row.films_positive} / {row.films_negative}",

@@ -20,8 +20,10 @@ from rahelpers.progress import show_progress
 MARKED = 0.5  # share of its peak above which a heat map counts as a mark: the threshold of the IoU
 RANK_COLUMNS = ["type", "site", "area", "rank"]
 STEPS = 10  # parts in which deletion and insertion change a film
-SITE_GROUPS = {"MCP": "MCP joints", "PIP": "finger joints beyond (PIP, IP)", "IP1": "finger joints beyond (PIP, IP)"}  # by a site's first three letters
-WRIST, NOWHERE = "wrist", "no marked joint"
+WRIST = ("Trapezium", "Scaphoid", "Lunate", "Radius", "Ulna", "STT", "SC", "SR")  # SvdH sites of the wrist that belong to no ray
+# kind of joint, which is a site's name without the ray's number -> place
+PLACES = {"MCP": "MCP joints", "PIP": "PIP and IP joints", "IP": "PIP and IP joints", "CMC": "wrist"} | dict.fromkeys(WRIST, "wrist")
+NOWHERE = "no marked joint"
 SIZES = ((0.0, 0.002, "small, below 0.2 % of the hand"), (0.002, 0.01, "medium, 0.2 to 1 %"), (0.01, 1.01, "large, over 1 %"))
 # score -> what it is, what is better
 SCORES = {
@@ -338,7 +340,7 @@ def summarise_ranks(ranks: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
         method, by (type, size or site), group, lesions, films, patients, value, low, high. 0.5 is chance.
     """
     sizes = pd.cut(ranks["area"].astype(float), [SIZES[0][0], *(high for _, high, _ in SIZES)], labels=[words for _, _, words in SIZES])
-    sites = ranks["site"].map(lambda site: site if site == NOWHERE else SITE_GROUPS.get(site[:3], WRIST))
+    sites = ranks["site"].map(lambda site: site if site == NOWHERE else PLACES.get(site.rstrip("12345"), "other joints"))
     rows = []
     for by, groups in (("type", ranks["type"]), ("size", sizes.astype(str)), ("site", sites)):
         for (method, group), part in ranks.groupby(["method", groups], sort=False):

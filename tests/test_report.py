@@ -56,4 +56,5 @@ def test_what_is_missing_is_a_dash_or_a_count():
            "gap": None, "gap_low": None, "gap_high": None, "films_positive": 3, "films_negative": 9}  # fmt: skip
     found = show_trainings(pd.DataFrame([row])).iloc[0]
     assert found["AUC on films held out"] == found["train less held out"] == "–" and found["positive / negative films held out"] == "3 / 9"
+    assert show_trainings(pd.DataFrame([row | {"kind": "shuffled", "validation_auc": None}])).iloc[0]["AUC validation"] == "–"
     assert show_strange(pd.DataFrame(columns=["kind", "score", "auc", "low", "high", "warned", "pictures", "films"])).empty

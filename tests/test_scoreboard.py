@@ -71,6 +71,13 @@ def test_a_lesion_is_named_after_the_nearest_box_that_holds_it(rows, columns, si
     assert name_site(mask, BOXES) == site and name_site(mask, BOXES.iloc[:0]) == "no marked joint"
 
 
+def test_places_are_named_after_kinds_of_joints_and_an_unknown_name_is_no_wrist():
+    sites = ["MCP2", "PIP5", "IP1", "CMC4", "Ulna", "SC", "DIP3", "no marked joint"]
+    ranks = pd.DataFrame({"site": sites, "type": "erosion", "area": 0.1, "rank": 0.5, "method": "m", "patient_id": "p", "image_id": "f"})
+    found = summarise_ranks(ranks, 10, 0).query("by == 'site'").set_index("group")["lesions"].to_dict()
+    assert found == {"MCP joints": 1, "PIP and IP joints": 2, "wrist": 3, "other joints": 1, "no marked joint": 1}
+
+
 # Quantus 0.6.0 on the three films of tests/reference/quantus_values.py, which prints them
 QUANTUS = {
     "pointing game": [True, True, False],
