@@ -155,11 +155,16 @@ def find_turn(mask: np.ndarray) -> tuple[int, float]:
     lead = []
     for turns in range(4):
         turned = np.rot90(hand, turns)
-        pieces = (np.diff(np.pad(turned, ((0, 0), (1, 0))).astype(np.int8), axis=1) == 1).sum(axis=1)
+        pieces = count_pieces(turned)
         half = len(pieces) // 2
         lead.append(pieces[:half].mean() - pieces[half:].mean())
     order = np.argsort(lead)[::-1]
     return int(order[0]), float(lead[order[0]] - lead[order[1]])
+
+
+def count_pieces(mask: np.ndarray) -> np.ndarray:
+    """Into how many pieces each row of a mask, bool (h, w), is cut: int (h,)."""
+    return (np.diff(np.pad(mask, ((0, 0), (1, 0))).astype(np.int8), axis=1) == 1).sum(axis=1)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rahelpers.radiograph import Radiograph
 ACTIONS = ("keep", "fix", "exclude")  # from mild to severe
 LEAST_SIDE = 64  # pixels: below it a joint space is less than a pixel wide
 LEAST_LEVELS = 24  # grey levels: a film has hundreds, a drawing or a thumbnail of a screenshot a handful
+MOST_COLOURED = 0.05  # share of the film: an arrow takes less, a photograph or a heat map more
 LEAST_RANGE = 0.15  # of the grey range, between the air and the brightest bone
 MOST_SATURATED = 0.10  # share of the crop at the brightest value: bone has burnt out
 LEAST_HAND = 0.08  # share of the film
@@ -72,6 +73,14 @@ def check_film(film: Radiograph, seen: NetworkInput, place: str = "") -> list[Fi
     return sorted(found, key=lambda f: f.rank)
 
 
+def check_modality(film: Radiograph, _: NetworkInput) -> Finding | None:
+    """No plain radiograph, by the file's own word."""
+    other = film.provenance.other_modality
+    if not other:
+        return None
+    return Finding("modality", "exclude", 1, 0, f"the DICOM file says that it comes from {other}; expected a plain radiograph (CR, DX, RG)")
+
+
 def check_size(film: Radiograph, _: NetworkInput) -> Finding | None:
     """Too few pixels."""
     height, width = film.image.shape
@@ -85,6 +94,15 @@ def check_levels(film: Radiograph, _: NetworkInput) -> Finding | None:
     levels = len(np.unique(np.rint(film.image * 255)))
     if levels < LEAST_LEVELS:
         return Finding("grey levels", "exclude", levels, LEAST_LEVELS, f"{levels} grey levels; expected at least {LEAST_LEVELS}: not a radiograph?")
+    return None
+
+
+def check_colour(film: Radiograph, _: NetworkInput) -> Finding | None:
+    """Colours of its own, beyond the tint that a whole film may have."""
+    coloured = film.provenance.coloured
+    if coloured > MOST_COLOURED:
+        words = f"{coloured:.0%} of the picture is coloured; expected grey: a photograph, a drawing or an overlay?"
+        return Finding("colour", "exclude", coloured, MOST_COLOURED, words)
     return None
 
 
@@ -220,6 +238,6 @@ def two_hands(part: str, laterality: str) -> Finding:
 
 
 CHECKS: tuple[Callable[[Radiograph, NetworkInput], Finding | None], ...] = (
-    check_size, check_levels, check_inverted, check_turned, check_hand, check_exposure, check_cut_off,
-    check_surroundings, check_text,
+    check_modality, check_colour, check_size, check_levels, check_inverted, check_turned, check_hand, check_exposure,
+    check_cut_off, check_surroundings, check_text,
 )  # fmt: skip

@@ -30,6 +30,8 @@ LEAST_SIDE = 32  # pixels
 SPACING_RANGE_MM = (0.001, 10.0)  # of a pixel; a detector has 0.1 to 0.2, a thumbnail up to 2
 MOST_ANISOTROPY = 0.01  # rows and columns may differ by one per cent: a hand of 200 mm is then right within 1 mm
 COLOUR_SPREAD = 12 / 255  # between the channels of one pixel: JPEG's rounding gives at most 3 of 255, a coloured arrow hundreds
+TINT_SPREAD = 0.1  # of the grey range: a pixel that is farther from the film's tint has a colour of its own
+TINT_SIDE = 256  # pixels: colours are counted on a picture thinned out to so many
 MOST_NAME = 120  # characters of a file's name in a message
 MOST_PAGES = 16  # of a TIFF file, when looking for a second film among its thumbnails
 DECODE_SECONDS = 60  # for one frame in gdcm; 15 million pixels take 2
@@ -56,8 +58,17 @@ DICOM_TAGS = [
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
     "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
     "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData",
-    "ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing", "ImageLaterality", "Laterality",
+    "ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing", "ImageLaterality", "Laterality", "Modality",
 ]  # fmt: skip
+# What DICOM calls a device whose pictures are no plain radiographs (PS3.3, C.7.3.1.1.1). Any other code is read: CR, DX, RG and RF are plain
+# radiographs, OT and SC are scans of films, and a code that nobody knows says nothing.
+OTHER_MODALITIES = {
+    "CT": "computed tomography", "MR": "magnetic resonance", "US": "ultrasound", "IVUS": "ultrasound", "PT": "positron emission tomography",
+    "NM": "nuclear medicine", "MG": "mammography", "XA": "angiography", "IO": "dental radiography", "PX": "dental radiography",
+    "BMD": "bone densitometry", "BDUS": "bone densitometry", "ES": "endoscopy", "XC": "photography", "GM": "microscopy", "SM": "microscopy",
+    "DMS": "dermoscopy", "OP": "ophthalmology", "OPT": "ophthalmology", "IVOCT": "optical tomography", "OCT": "optical tomography",
+    "TG": "thermography", "RTIMAGE": "radiotherapy", "RTDOSE": "radiotherapy", "SEG": "segmentation",
+}  # fmt: skip
 SPACING_KEYWORDS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")  # at the detector; at the patient; of a film scanner
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -111,8 +122,12 @@ class Provenance:
         EXIF orientation that was applied, 1 to 8; 1 is upright.
     colour : str
         '' stored as grey; 'grey' stored as colour, but all channels alike; 'converted' real colours, reduced to their luma.
+    coloured : float
+        Share of the pixels, 0 to 1, with a colour of their own: neither grey nor the tint that a whole film may have.
     alpha : bool
         Had transparency, which was laid over black.
+    other_modality : str
+        What made the picture, where a DICOM file says that it is no plain radiograph ('magnetic resonance'); else ''.
     notes : tuple of str
         What else a reader should know, in words: a spacing or window that was not used, and why.
     """
@@ -127,7 +142,9 @@ class Provenance:
     windowed: bool = False
     orientation: int = 1
     colour: str = ""
+    coloured: float = 0.0
     alpha: bool = False
+    other_modality: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -156,7 +173,7 @@ class Radiograph:
 def read_radiograph(source: Path | str | bytes, name: str = "") -> Radiograph:
     """Read PNG, JPEG, TIFF, BMP or DICOM, 8 to 16 bit, grey or colour; the content decides, not the file's name.
 
-    Nothing that identifies a person is read from a DICOM file: only pixels, how to show them, spacing and laterality.
+    Nothing that identifies a person is read from a DICOM file: only pixels, how to show them, spacing, laterality and the kind of device.
 
     Parameters
     ----------
@@ -336,13 +353,13 @@ def _read_opened(picture: Image.Image, data: bytes) -> Radiograph:
     if is_tiff and picture.info.get("compression") != "raw":
         with silence_native_stderr():  # libtiff and libpng print each complaint; what matters of it comes back as an error
             picture.load()
-    grey, colour, alpha = _grey_of(picture, data)
+    grey, colour, coloured, alpha = _grey_of(picture, data)
     if white_is_zero and mode not in ("1", "L", "P"):  # those Pillow inverts itself
         grey = grey.max() - grey
     if not is_tiff:
         grey = _turn_upright(grey, orientation)
     kind = "JPEG" if picture.format == "MPO" else str(picture.format)
-    stored = Provenance(kind, "", bits, mode, width, height, white_is_zero, False, orientation, colour, alpha, notes)
+    stored = Provenance(kind, "", bits, mode, width, height, white_is_zero, False, orientation, colour, coloured, alpha, "", notes)
     return Radiograph(grey, None, "", stored)
 
 
@@ -391,23 +408,23 @@ def _bits_of(picture: Image.Image, data: bytes) -> int:
     return 1 if picture.mode == "1" else 8
 
 
-def _grey_of(picture: Image.Image, data: bytes) -> tuple[np.ndarray, str, bool]:
-    """Grey values float32 (H, W), how colour was treated, and whether there was transparency."""
+def _grey_of(picture: Image.Image, data: bytes) -> tuple[np.ndarray, str, float, bool]:
+    """Grey values float32 (H, W), how colour was treated, how much there was, and whether there was transparency."""
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return np.asarray(picture, dtype=np.float32), "", False
+        return np.asarray(picture, dtype=np.float32), "", 0.0, False
     transparent = "transparency" in picture.info or picture.mode in ("LA", "PA", "RGBA", "RGBa")
     if picture.mode in ("1", "L") and not transparent:
-        return np.asarray(picture.convert("L"), dtype=np.float32), "", False
+        return np.asarray(picture.convert("L"), dtype=np.float32), "", 0.0, False
     if picture.mode not in ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"):
         raise RadiographError(f"stored in the colour space {picture.mode}, which is not read; save it as grey")
     if picture.format == "PNG" and data[24] == 16:
         samples, full = _decode_deep_png(data), 65535
     else:
         samples, full = np.asarray(picture.convert("RGBA" if transparent else "RGB")), 255
-    grey, colour = _reduce_colour(samples, full)
+    grey, colour, coloured = _reduce_colour(samples, full)
     if samples.shape[2] == 4:
         grey = grey * (samples[..., 3] / np.float32(full))
-    return grey, "" if picture.mode in ("1", "L", "LA") else colour, samples.shape[2] == 4
+    return grey, "" if picture.mode in ("1", "L", "LA") else colour, coloured, samples.shape[2] == 4
 
 
 def _decode_deep_png(data: bytes) -> np.ndarray:
@@ -431,15 +448,25 @@ def _decode_deep_png(data: bytes) -> np.ndarray:
     return np.concatenate([samples[..., 2::-1], samples[..., 3:]], axis=2)  # from BGR(A)
 
 
-def _reduce_colour(samples: np.ndarray, full: float) -> tuple[np.ndarray, str]:
-    """Luma (ITU-R BT.601) of RGB samples (H, W, 3 or more), float32; and 'grey' where the channels agree, else 'converted'."""
+def _reduce_colour(samples: np.ndarray, full: float) -> tuple[np.ndarray, str, float]:
+    """Luma (ITU-R BT.601) of RGB samples (H, W, 3 or more), float32; 'grey' where the channels agree, else 'converted'; share of coloured pixels."""
     red, green, blue = (samples[..., i] for i in range(3))
     top, bottom = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     spread = float((top - bottom).max(initial=0)) / full
     if spread == 0:
-        return red.astype(np.float32), "grey"
+        return red.astype(np.float32), "grey", 0.0
     grey = red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
-    return grey, "converted" if spread > COLOUR_SPREAD else "grey"
+    return (grey, "converted", _share_coloured(samples[..., :3], full)) if spread > COLOUR_SPREAD else (grey, "grey", 0.0)
+
+
+def _share_coloured(samples: np.ndarray, full: float) -> float:
+    """Share of the pixels of RGB samples (H, W, 3) that are farther than TINT_SPREAD from the film's tint: a parabola over the grey value."""
+    step = max(1, -(-max(samples.shape) // TINT_SIDE))
+    red, green, blue = (samples[::step, ::step, i].ravel() / full for i in range(3))
+    chroma = np.stack([red - green, green - blue], axis=1)
+    grey = np.vander((red + green + blue) / 3, 3)
+    tint = grey @ np.linalg.lstsq(grey, chroma, rcond=None)[0]
+    return float((np.abs(chroma - tint).max(axis=1) > TINT_SPREAD).mean())
 
 
 # --- DICOM ---
@@ -464,7 +491,7 @@ def _read_dicom(data: bytes) -> Radiograph:
     try:
         dataset, syntax = _parse_dicom(data, marked)
         _check_dicom(dataset, marked)
-        grey, colour, windowed = _show_dicom(_decode_dicom(dataset, syntax, data), dataset, notes)
+        grey, colour, coloured, windowed = _show_dicom(_decode_dicom(dataset, syntax, data), dataset, notes)
     except RadiographError:
         raise
     except Exception as error:  # pydicom's decoders raise many kinds; all mean a damaged file, and it is said
@@ -475,7 +502,8 @@ def _read_dicom(data: bytes) -> Radiograph:
         grey = grey.max() - grey
     spacing_mm = _spacing_of(dataset, notes)
     bits, width, height = (_whole_number(dataset, k) for k in ("BitsStored", "Columns", "Rows"))
-    stored = Provenance("DICOM", _syntax_name(syntax), bits, photometric, width, height, inverted, windowed, 1, colour, False, tuple(notes))
+    other = OTHER_MODALITIES.get(str(_value(dataset, "Modality") or "").strip().upper(), "")
+    stored = Provenance("DICOM", _syntax_name(syntax), bits, photometric, width, height, inverted, windowed, 1, colour, coloured, False, other, tuple(notes))
     return Radiograph(grey, spacing_mm, _laterality_of(dataset), stored)
 
 
@@ -598,17 +626,16 @@ def _decode_apart(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     return pixels
 
 
-def _show_dicom(pixels: np.ndarray, dataset: FileDataset, notes: list[str]) -> tuple[np.ndarray, str, bool]:
-    """Grey values float32 (H, W) before polarity, how colour was treated, and whether a window was used."""
+def _show_dicom(pixels: np.ndarray, dataset: FileDataset, notes: list[str]) -> tuple[np.ndarray, str, float, bool]:
+    """Grey values float32 (H, W) before polarity, how colour was treated, how much there was, and whether a window was used."""
     from pydicom.pixels import apply_color_lut, apply_modality_lut
 
     if _photometric(dataset) == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
     if pixels.ndim == 3:
-        grey, colour = _reduce_colour(pixels, np.iinfo(pixels.dtype).max)
-        return grey, colour, False
+        return *_reduce_colour(pixels, np.iinfo(pixels.dtype).max), False
     pixels, windowed = _apply_window(apply_modality_lut(pixels, dataset), dataset, notes)
-    return pixels.astype(np.float32), "", windowed
+    return pixels.astype(np.float32), "", 0.0, windowed
 
 
 def _apply_window(pixels: np.ndarray, dataset: FileDataset, notes: list[str]) -> tuple[np.ndarray, bool]:
