@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from rahelpers.artifacts import write_atomically
 from rahelpers.augmentation import augment
 from rahelpers.config import RunConfig
-from rahelpers.frozen import compute_frozen, find_cut
+from rahelpers.frozen import KeptMaps, compute_frozen, find_cut
 from rahelpers.head import STRENGTHS, fit_head
 from rahelpers.inference import predict_logits
 from rahelpers.precision import choose_precision, computing_in
@@ -28,7 +28,7 @@ TRAINING_KEYS = (
     "precision", "deterministic",
 )  # fmt: skip
 
-Inputs = Sequence[Sequence[np.ndarray]]  # copies of the cohort, each with one array for each input of a network
+Inputs = Sequence[Sequence[np.ndarray | KeptMaps]]  # copies of the cohort, each with one array for each input of a network
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def fit_network(
     folder : Path
         The state after each epoch; a training that finds one continues from it.
     cache : Path
-        Outputs of frozen layers; may be deleted at any time.
+        Outputs of frozen layers; may be deleted whenever nothing trains.
     standardise : int array, optional
         Rows whose mean and spread standardise the pooled features of a pretrained base; empty: `train`.
     callbacks : sequence of keras.callbacks.Callback
@@ -118,10 +118,14 @@ def fit_network(
         if pretrained:
             pools = model.get_layer("pools").output
             cut = [] if config.train_from in NOT_KEPT else [t for t in find_cut(model) if t is not pools]
-            copies = config.frozen_copies if config.augment else 1
+            learnt = np.unique(train if standardise is None else np.concatenate([train, standardise]))
+            copies = [np.union1d(learnt, validation), *[learnt] * (config.frozen_copies - 1 if config.augment else 0)]
             frozen = compute_frozen(model, [*cut, pools], images, copies, config.seed, config.mirror, cache)
             strengths = STRENGTHS if config.train_from == "head" else STRENGTHS[:1]  # a head that fits every film leaves nothing to learn from
-            history = fit_head(model, np.stack([copy[-1] for copy in frozen]), labels, train, validation, strengths, standardise)
+            features = np.full((len(copies), *frozen[0][-1].shape), np.nan, np.float32)
+            for own, copy, rows in zip(features, frozen, copies, strict=True):
+                own[rows] = copy[-1][rows]
+            history = fit_head(model, features, labels, train, validation, strengths, standardise)
             model.get_layer("pool_bn").trainable = False
             if cut:
                 inputs, tail = [copy[:-1] for copy in frozen], keras.Model(cut, model.output)
@@ -219,7 +223,7 @@ def make_stream(inputs: Inputs, labels: np.ndarray, rows: np.ndarray, config: Ru
     return stream.with_options(options)
 
 
-def predict_rows(model: keras.Model, arrays: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+def predict_rows(model: keras.Model, arrays: Sequence[np.ndarray | KeptMaps], rows: np.ndarray) -> np.ndarray:
     """Logits, float64 (n,), of rows of a cohort: of films, uint8 (n, S, S), or of what frozen layers made of them."""
     if arrays[0].dtype == np.uint8:
         return predict_logits(model, arrays[0][rows])
@@ -246,7 +250,7 @@ class ValidationWatcher(keras.callbacks.Callback):
         Epochs without a better validation AUC before training stops.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], labels: np.ndarray, rows: np.ndarray, folder: Path, patience: int) -> None:
+    def __init__(self, arrays: Sequence[np.ndarray | KeptMaps], labels: np.ndarray, rows: np.ndarray, folder: Path, patience: int) -> None:
         super().__init__()
         self.arrays, self.rows, self.labels = arrays, rows, labels[rows]
         self.folder, self.patience = folder, patience

@@ -1,15 +1,15 @@
-"""The frozen part of a network: what it makes of each film never changes, so it is computed once and kept on disk by its content."""
+"""The frozen part of a network: what it makes of a film never changes, so it is computed once and kept on disk by the film's content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rahelpers.artifacts import code_hash
+from rahelpers.artifacts import code_hash, write_atomically
 from rahelpers.augmentation import augment
 from rahelpers.inference import as_batch
 from rahelpers.progress import show_progress
@@ -47,10 +47,32 @@ def find_cut(model: keras.Model) -> list[keras.KerasTensor]:
     return list(cut.values()) if frozen_weights else []
 
 
+class KeptMaps:
+    """What one tensor says of each film of a cohort, read from disk when it is asked for: `kept[row]`, `kept[rows]`.
+
+    Attributes
+    ----------
+    shape : (n, ...)
+    dtype : numpy.dtype
+        Maps are float16, vectors float32.
+    """
+
+    def __init__(self, files: dict[int, Path], films: int, place: int) -> None:
+        self._files, self._place = files, f"arr_{place}"
+        first = self[next(iter(files))]
+        self.shape, self.dtype = (films, *first.shape), first.dtype
+
+    def __getitem__(self, rows: int | np.ndarray) -> np.ndarray:
+        if np.ndim(rows):
+            return np.stack([self[int(row)] for row in rows])
+        with np.load(self._files[int(rows)]) as kept:
+            return kept[self._place]
+
+
 def compute_frozen(
-    model: keras.Model, outputs: list[keras.KerasTensor], images: np.ndarray, copies: int, seed: int, mirror: bool, folder: Path
-) -> list[list[np.ndarray]]:
-    """What the network makes of each film and of its augmented copies, at the given tensors.
+    model: keras.Model, outputs: list[keras.KerasTensor], images: np.ndarray, wanted: Sequence[np.ndarray], seed: int, mirror: bool, folder: Path
+) -> list[list[KeptMaps]]:
+    """What the network makes of films and of their augmented copies, at the given tensors. Each film is kept by its own content.
 
     Parameters
     ----------
@@ -58,57 +80,56 @@ def compute_frozen(
     outputs : list of KerasTensor
         Inside the model, after layers that never change.
     images : uint8 array (n, S, S)
-    copies : int
-        The first is the film as it is, the others are augmented.
+    wanted : sequence of int arrays
+        For each copy the rows of `images` that it is needed of. The first copy is the film as it is, the others are augmented.
     seed : int
     mirror : bool
         Whether copies may be mirrored.
     folder : Path
-        May be deleted at any time; nothing is lost but time.
+        May be deleted whenever nothing trains; nothing is lost but time.
 
     Returns
     -------
-    list of copies, each a list of arrays, one a tensor
-        Memory-mapped. Maps, float16 (n, h, w, c); vectors, float32 (n, c).
+    list of copies, each a list of KeptMaps, one a tensor
     """
     base = keras.Model(model.input, outputs)
-    digest = hashlib.sha256(np.ascontiguousarray(images))
-    for weights in base.get_weights():
-        digest.update(np.ascontiguousarray(weights))
+    weights = hashlib.sha256()
+    for array in base.get_weights():
+        weights.update(np.ascontiguousarray(array))
     precision = model.get_layer("block1_conv1").compute_dtype
-    made_from = [digest.hexdigest(), model.name, code_hash(("vgg", "augmentation", "frozen")), precision, mirror]
-    return [_compute_copy(base, images, copy, seed, mirror, folder, made_from) for copy in range(copies)]
+    names = [t._keras_history.operation.name for t in outputs]
+    made_from = [weights.hexdigest(), model.name, code_hash(("vgg", "augmentation", "frozen")), precision, names]
+    needed = np.unique(np.concatenate(wanted))
+    films = {int(row): hashlib.sha256(np.ascontiguousarray(images[row])).hexdigest() for row in needed}
+    found = []
+    for copy, rows in enumerate(wanted):
+        # the film as it is depends neither on the seed nor on mirroring
+        drawn = [copy, seed, mirror] if copy else []
+        keys = {int(row): hashlib.sha256(json.dumps([*made_from, films[int(row)], drawn]).encode()).hexdigest() for row in rows}
+        files = {row: folder / key[:2] / f"{key}.npz" for row, key in keys.items()}
+        missing = {row: file for row, file in files.items() if not file.exists()}
+        if missing:
+            draws = {row: int(films[row][:7], 16) for row in missing}
+            _fill(base, images, missing, draws, copy, seed, mirror)
+        found.append([KeptMaps(files, len(images), place) for place in range(len(outputs))])
+    return found
 
 
-def _compute_copy(base: keras.Model, images: np.ndarray, copy: int, seed: int, mirror: bool, folder: Path, made_from: list) -> list[np.ndarray]:
-    # the film as it is does not depend on the seed
-    keys = [hashlib.sha256(json.dumps([*made_from, t._keras_history.operation.name, copy, seed if copy else 0]).encode()).hexdigest() for t in base.outputs]
-    files = [folder / f"{key}.npy" for key in keys]
-    missing = [i for i, file in enumerate(files) if not file.exists()]
-    if missing:
-        _fill(keras.Model(base.input, [base.outputs[i] for i in missing]), images, copy, seed, mirror, [files[i] for i in missing])
-    return [np.load(file, mmap_mode="r") for file in files]
+def _fill(base: keras.Model, images: np.ndarray, files: dict[int, Path], draws: dict[int, int], copy: int, seed: int, mirror: bool) -> None:
+    """Write each film's file. A film's augmentation follows from seed, copy and its own content (`draws`), whatever stands beside it in a batch."""
 
-
-def _fill(base: keras.Model, images: np.ndarray, copy: int, seed: int, mirror: bool, files: list[Path]) -> None:
     @tf.function(reduce_retracing=True)
-    def look(batch: tf.Tensor, start: tf.Tensor) -> list[tf.Tensor]:
-        seen = augment(batch, tf.stack([seed + copy, start]), mirror) if copy else batch
-        found = base(seen, training=False)
+    def look(batch: tf.Tensor, keys: tf.Tensor) -> list[tf.Tensor]:
+        if copy:
+            batch = tf.map_fn(lambda film: augment(film[0][None], film[1], mirror)[0], (batch, keys), fn_output_signature=tf.float32)
+        found = base(batch, training=False)
         return [tf.cast(tf.minimum(f, LARGEST), tf.float16) if len(f.shape) == 4 else tf.cast(f, tf.float32) for f in keras.tree.flatten(found)]
 
-    folder = files[0].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
-        paths = [Path(temporary) / file.name for file in files]
-        kept: list[np.ndarray] = []
-        for i in show_progress(range(0, len(images), BATCH), f"frozen layers, copy {copy + 1}"):
-            found = look(tf.constant(as_batch(images[i : i + BATCH])), tf.constant(i))
-            if not kept:
-                kept = [np.lib.format.open_memmap(p, "w+", f.numpy().dtype, (len(images), *f.shape[1:])) for p, f in zip(paths, found, strict=True)]
-            for array, part in zip(kept, found, strict=True):
-                array[i : i + BATCH] = part.numpy()
-        for array in kept:
-            array.flush()
-        for path, file in zip(paths, files, strict=True):
-            path.replace(file)  # a reader sees a whole file or none
+    rows = list(files)
+    for i in show_progress(range(0, len(rows), BATCH), f"frozen layers, copy {copy + 1}"):
+        part = rows[i : i + BATCH]
+        full = part + part[-1:] * (BATCH - len(part))  # one shape for all batches: the last is filled up
+        found = [f.numpy() for f in look(tf.constant(as_batch(images[full])), tf.constant([[seed + copy, draws[row]] for row in full]))]
+        for place, row in enumerate(part):
+            own = [f[place] for f in found]
+            write_atomically(files[row], lambda p, own=own: np.savez(p, *own))

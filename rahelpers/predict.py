@@ -16,7 +16,7 @@ from rahelpers import __version__, familiarity
 from rahelpers.abstention import predict_sets
 from rahelpers.familiarity import Familiarity, OutOfDistribution, SimilarFilm
 from rahelpers.gradcam import compute_gradcam
-from rahelpers.hand_gate import refuse_film
+from rahelpers.hand_gate import Refusal, refuse_film
 from rahelpers.inference import Bundle
 from rahelpers.normalisation import NetworkInput
 from rahelpers.progress import show_progress
@@ -55,6 +55,8 @@ class HandFilm:
     seen : NetworkInput
     findings : tuple of Finding
         What quality control found, the severest first.
+    refusal : Refusal or None
+        Why the network must not be asked.
     reference : DicomReference or None
         Where the file is DICOM and says so.
     """
@@ -63,7 +65,8 @@ class HandFilm:
     place: str
     film: Radiograph
     seen: NetworkInput
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = ()
+    refusal: Refusal | None = None
     reference: DicomReference | None = None
 
     @property
@@ -162,8 +165,14 @@ def read_hands(source: Path | bytes, name: str, info: dict[str, Any], side: str 
     film = read_radiograph(source, name)
     film = dataclasses.replace(film, laterality=side or film.laterality)
     reference = _read_reference(source) if film.provenance.format == "DICOM" else None
-    return [HandFilm(quote_name(name), hand.place, hand.film, hand.seen, tuple(check_film(hand.film, hand.seen, hand.place)), reference)
-            for hand in cut_hands(film, info["image_size"], info["mirror_right"])]  # fmt: skip
+    return [take_hand(quote_name(name), hand.film, hand.seen, hand.place, reference) for hand in cut_hands(film, info["image_size"], info["mirror_right"])]
+
+
+def take_hand(file: str, film: Radiograph, seen: NetworkInput, place: str = "", reference: DicomReference | None = None) -> HandFilm:
+    """A hand that was found on a film, after quality control and the gate."""
+    findings = tuple(check_film(film, seen, place))
+    shown = f"{file} ({place} hand)" if place else file
+    return HandFilm(file, place, film, seen, findings, refuse_film(shown, findings, seen), reference)
 
 
 def _read_reference(source: Path | bytes) -> DicomReference | None:
@@ -185,9 +194,8 @@ def answer_hand(bundle: Bundle, known: Familiarity | None, hand: HandFilm) -> Fi
     hand : HandFilm
     """
     info = bundle.info
-    refusal = refuse_film(hand.file, hand.findings, hand.seen)
-    if refusal:
-        return FilmResult(hand.file, "refused", info, (f"{refusal.reason}. {refusal.advice}",), hand.place, hand)
+    if hand.refusal:
+        return FilmResult(hand.file, "refused", info, (f"{hand.refusal.reason}. {hand.refusal.advice}",), hand.place, hand)
     logits, features = familiarity.look(bundle.model, hand.seen.image[None])
     probability = float(bundle.probability(logits)[0])
     positive = probability >= info["operating_point"]["probability"]

@@ -25,18 +25,33 @@ def freeze_before(model, block: int) -> None:
             layer.trainable = int(layer.name[5]) >= block
 
 
-def test_features_are_computed_once_per_content(spotted_films, network, tmp_path, monkeypatch):
+EVERY = np.arange(40)
+
+
+def look(network, images, wanted, seed, folder) -> list[np.ndarray]:
+    """Pooled features of each copy's wanted rows."""
+    found = compute_frozen(network, [network.get_layer("pools").output], images, wanted, seed, False, folder)
+    return [copy[0][rows] for copy, rows in zip(found, wanted, strict=True)]
+
+
+def test_each_film_is_computed_once_by_its_content(spotted_films, network, tmp_path, monkeypatch):
     images, _ = spotted_films
-    pools = network.get_layer("pools").output
-    first = compute_frozen(network, [pools], images, 2, 7, False, tmp_path)
-    assert first[0][0].shape == (40, 2048) and len(list(tmp_path.iterdir())) == 2
-    assert not np.allclose(first[0][0], first[1][0]), "the second copy is augmented"
+    first = look(network, images, [EVERY, EVERY[:25]], 7, tmp_path)
+    assert first[0].shape == (40, 2048) and len(list(tmp_path.rglob("*.npz"))) == 65
+    assert not np.allclose(first[0][:25], first[1]), "the second copy is augmented"
     monkeypatch.setattr("rahelpers.frozen.as_batch", lambda _: pytest.fail("seen again"))
-    np.testing.assert_array_equal(compute_frozen(network, [pools], images, 2, 7, False, tmp_path)[1][0], first[1][0])
-    np.testing.assert_array_equal(compute_frozen(network, [pools], images, 1, 8, False, tmp_path)[0][0], first[0][0], "the film itself has no seed")
+    np.testing.assert_array_equal(look(network, images, [EVERY, EVERY[:25]], 7, tmp_path)[1], first[1])
+    np.testing.assert_array_equal(look(network, images, [EVERY], 8, tmp_path)[0], first[0], "the film itself has no seed")
+    np.testing.assert_array_equal(look(network, images[::-1], [EVERY], 7, tmp_path)[0], first[0][::-1], "another order, the same films")
     monkeypatch.undo()
-    assert not np.allclose(compute_frozen(network, [pools], images[::-1], 1, 7, False, tmp_path)[0][0], first[0][0])
-    assert len(list(tmp_path.iterdir())) == 3
+    other = look(network, np.ascontiguousarray(images[:, ::-1]), [EVERY[:3]], 7, tmp_path)[0]
+    assert not np.allclose(other, first[0][:3]) and len(list(tmp_path.rglob("*.npz"))) == 68
+
+
+def test_a_films_copy_does_not_hang_on_the_films_beside_it(spotted_films, network, tmp_path):
+    images, _ = spotted_films
+    together, alone = (look(network, images, [EVERY[:1], rows], 7, tmp_path / name)[1] for rows, name in ((EVERY, "a"), (EVERY[30:], "b")))
+    np.testing.assert_array_equal(together[30:], alone)
 
 
 @pytest.mark.parametrize(("block", "expected"), [
@@ -48,7 +63,7 @@ def test_the_cut_lies_before_the_first_layer_that_learns(spotted_films, network,
     cut = find_cut(network)
     assert {t._keras_history.operation.name for t in cut} == expected
     if cut:
-        frozen = compute_frozen(network, cut, images, 1, 7, False, tmp_path)
+        frozen = compute_frozen(network, cut, images, [EVERY], 7, False, tmp_path)
         answers = predict_rows(keras.Model(cut, network.output), frozen[0], np.arange(40))
         # float16 keeps 11 bits of a map
         np.testing.assert_allclose(answers, predict_logits(network, images), rtol=1e-2, atol=1e-3 * np.abs(answers).max())
@@ -57,7 +72,7 @@ def test_the_cut_lies_before_the_first_layer_that_learns(spotted_films, network,
 def test_the_network_says_what_logistic_regression_says(spotted_films, network, tmp_path):
     images, labels = spotted_films
     train, validation = np.arange(0, 28), np.arange(28, 40)
-    features = np.stack([copy[0] for copy in compute_frozen(network, [network.get_layer("pools").output], images, 1, 7, False, tmp_path)])
+    features = look(network, images, [EVERY], 7, tmp_path)[0][None]
     history = fit_head(network, features, labels, train, validation)
     x = features[0].astype(np.float64)
     mean, sd = x[train].mean(0), np.sqrt(np.maximum(x[train].var(0), 1e-3))  # batch norm's epsilon is the least variance

@@ -7,7 +7,7 @@ import pytest
 from rahelpers.normalisation import to_network_input
 from rahelpers.phantom import make_patient, render
 from rahelpers.quality import check_film, measure_surroundings
-from rahelpers.radiograph import Radiograph, read_radiograph
+from rahelpers.radiograph import Provenance, Radiograph, read_radiograph
 
 
 def findings(image: np.ndarray) -> dict[str, str]:
@@ -86,3 +86,18 @@ def test_few_of_the_real_films_are_excluded_and_none_is_turned_or_inverted(real_
         film = read_radiograph(file)
         actions = {f.check: f.action for f in check_film(film, to_network_input(film, 96))}
         assert not {"inverted", "turned"} & set(actions) and "exclude" not in actions.values(), f"{file.name}: {actions}"
+
+
+@pytest.mark.parametrize(("provenance", "check", "words"), [
+    (Provenance("DICOM", other_modality="ultrasound"), "modality", "comes from ultrasound"),
+    (Provenance("PNG", coloured=0.31), "colour", "31% of the picture is coloured"),
+])  # fmt: skip
+def test_what_is_no_plain_radiograph_by_its_file_is_left_out(good, provenance, check, words):
+    film = Radiograph(np.float32(good), provenance=provenance)
+    first = check_film(film, to_network_input(film, 96))[0]
+    assert (first.check, first.action) == (check, "exclude") and words in first.words
+
+
+def test_a_coloured_arrow_does_not_exclude_a_film(good):
+    film = Radiograph(np.float32(good), provenance=Provenance("PNG", coloured=0.03))
+    assert check_film(film, to_network_input(film, 96)) == []

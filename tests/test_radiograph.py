@@ -472,3 +472,25 @@ def test_a_name_never_breaks_a_message():
     assert quote_name("\u202egnp.a") == r"'\u202egnp.a'"  # would turn the rest of the line round
     quote_name("\udcff.png").encode()  # a name that is not UTF-8 can still be printed
     assert len(quote_name("x" * 5000 + ".png")) <= 121 and quote_name("x" * 5000 + ".png").endswith(".png")
+
+
+@pytest.mark.parametrize(("modality", "other"), [("MR", "magnetic resonance"), ("ct", "computed tomography"), ("DX", ""), ("RG", ""), ("OT", ""), ("Doe", "")])
+def test_the_kind_of_device_is_known_by_name_and_nothing_else_of_it_is_kept(modality, other):
+    film = read_radiograph(dicom(Modality=modality))
+    assert film.provenance.other_modality == other and "Doe" not in repr(film.provenance)
+
+
+def coloured(picture: np.ndarray) -> float:
+    """Share of an RGB picture, uint8 (H, W, 3), that is coloured."""
+    return read_radiograph(encode(picture, "PNG")).provenance.coloured
+
+
+def test_share_of_coloured_pixels():
+    grey = np.repeat(np.random.default_rng(3).integers(20, 235, (100, 100, 1), dtype=np.uint8), 3, axis=2)
+    assert coloured(grey) == 0
+    tinted = np.clip(grey * np.array([0.8, 0.95, 1.2]), 0, 255).astype(np.uint8)
+    assert coloured(tinted) < 0.01, "a blue film, as a telephone sees one on a light box"
+    marked = grey.copy()
+    marked[:10, :20] = (255, 30, 30)
+    assert coloured(marked) == pytest.approx(0.02, abs=0.002), "a red mark of two per cent"
+    assert coloured(np.random.default_rng(4).integers(0, 255, (100, 100, 3), dtype=np.uint8)) > 0.8

@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.curation import Cohort
-from rahelpers.hand_gate import ADVICE, Refusal, refuse_film
+from rahelpers.hand_gate import ADVICE, Refusal
 from rahelpers.joint_locator import locate_joints
 from rahelpers.normalisation import Geometry, HandMask, NetworkInput, Placement, to_network_input
 from rahelpers.panel.limits import MAX_BYTES, MAX_FILES, SHOWN_PX, TOP
 from rahelpers.panel.state import Picture
 from rahelpers.phantom import Film
-from rahelpers.predict import HandFilm, read_hands
-from rahelpers.quality import check_film
+from rahelpers.predict import HandFilm, take_hand, read_hands
 from rahelpers.radiograph import Radiograph, RadiographError, quote_name
 
 NO_JOINTS = pd.DataFrame({"image_id": pd.Series(dtype=str), "site": pd.Series(dtype=str)} | {c: pd.Series(dtype=float) for c in ("x0", "y0", "x1", "y1")})
@@ -66,12 +65,11 @@ def show_hand(hand: HandFilm, side_from: str, joints: pd.DataFrame | None = None
     film = hand.film
     name = f"{hand.file} ({hand.place} hand)" if hand.place else hand.file
     shown, matrix, scale = fit_for_viewer(hand)
-    refusal = refuse_film(name, hand.findings, hand.seen)
     marked = joints is not None
     if not marked:
-        joints = NO_JOINTS if refusal else locate_joints(hand.seen.image).joints
+        joints = NO_JOINTS if hand.refusal else locate_joints(hand.seen.image).joints
     return Picture(name, hand, shown, matrix, film.image.shape[1], film.image.shape[0], film.spacing_mm, film.spacing_mm / scale if film.spacing_mm else None,
-                   side_from if film.laterality else "", refusal, joints, marked, truth)  # fmt: skip
+                   side_from if film.laterality else "", joints, marked, truth)  # fmt: skip
 
 
 def fit_for_viewer(hand: HandFilm) -> tuple[np.ndarray, np.ndarray, float]:
@@ -95,10 +93,10 @@ def show_sample(cohort: Cohort, row: int, name: str) -> Picture:
     side, size = film["laterality"] or "", image.shape[0]
     whole = (0, size, 0, size)
     seen = NetworkInput(image, Placement(whole), Geometry(np.eye(3), image.shape, size), False, HandMask(image > 0, 1.0), 1.0, whole)
-    hand = HandFilm(name, "", Radiograph(image.astype(np.float32) / 255, None, side), seen, ())
+    hand = HandFilm(name, "", Radiograph(image.astype(np.float32) / 255, None, side), seen)
     shown, matrix, _ = fit_for_viewer(hand)
     spacing = None if pd.isna(film["spacing_mm"]) else float(film["spacing_mm"])
-    return Picture(name, hand, shown, matrix, int(film["width"]), int(film["height"]), spacing, None, "the manifest" if side else "", None,
+    return Picture(name, hand, shown, matrix, int(film["width"]), int(film["height"]), spacing, None, "the manifest" if side else "",
                    joints, marked, int(film["label"]), str(film["patient_id"]))  # fmt: skip
 
 
@@ -109,4 +107,4 @@ def show_phantom(film: Film, info: dict[str, Any]) -> Picture:
     corners = ["x0", "y0", "x1", "y1"]
     joints = film.joints.copy()
     joints[corners] = seen.geometry.boxes_to_square(joints[corners].to_numpy())
-    return show_hand(HandFilm("drawn film", "", radiograph, seen, tuple(check_film(radiograph, seen))), "the drawing", joints)
+    return show_hand(take_hand("drawn film", radiograph, seen), "the drawing", joints)

@@ -40,8 +40,6 @@ class Picture:
         Of a pixel of `shown`.
     side_from : str
         Who says which hand it is.
-    refusal : Refusal or None
-        Why the network is not asked.
     joints : DataFrame
         Joint table, boxes as fractions of the square: as marked, or as located by `rahelpers.joint_locator`; empty where neither is there.
     marked : bool
@@ -61,7 +59,6 @@ class Picture:
     spacing_mm: float | None = None
     shown_spacing_mm: float | None = None
     side_from: str = ""
-    refusal: Refusal | None = None
     joints: pd.DataFrame = field(default_factory=pd.DataFrame)
     marked: bool = True
     truth: int | None = None
@@ -71,6 +68,11 @@ class Picture:
     def image(self) -> np.ndarray:
         """The film as the network gets it, uint8 (S, S)."""
         return self.hand.seen.image
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the network is not asked."""
+        return self.hand.refusal
 
     @property
     def laterality(self) -> str:
