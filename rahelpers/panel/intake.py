@@ -18,7 +18,7 @@ from rahelpers.normalisation import Geometry, HandMask, NetworkInput, Placement,
 from rahelpers.panel.limits import MAX_BYTES, MAX_FILES, SHOWN_PX, TOP
 from rahelpers.panel.state import Picture
 from rahelpers.phantom import Film
-from rahelpers.predict import HandFilm, take_hand, read_hands
+from rahelpers.predict import HandFilm, read_hands, take_hand
 from rahelpers.radiograph import Radiograph, RadiographError, quote_name
 
 NO_JOINTS = pd.DataFrame({"image_id": pd.Series(dtype=str), "site": pd.Series(dtype=str)} | {c: pd.Series(dtype=float) for c in ("x0", "y0", "x1", "y1")})
