@@ -101,7 +101,7 @@ def check_colour(film: Radiograph, _: NetworkInput) -> Finding | None:
     """Colours of its own, beyond the tint that a whole film may have."""
     coloured = film.provenance.coloured
     if coloured > MOST_COLOURED:
-        words = f"{coloured:.0%} of the picture is coloured; expected grey: a photograph, a drawing or an overlay?"
+        words = f"{coloured:.0%} of the picture is coloured, as photographs, drawings and overlays are; expected grey"
         return Finding("colour", "exclude", coloured, MOST_COLOURED, words)
     return None
 
