@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -142,13 +141,14 @@ def _find_run(name: str) -> Run:
 def evaluate(trained: str, profile: str, source: str, name: str, pairs: tuple[str, ...], **shorthand: str | None) -> None:
     """Score a trained bundle on another cohort (external test); nothing is trained."""
     from rahelpers.external import evaluate_elsewhere, find_bundle
+    from rahelpers.inference import read_info
     from rahelpers.sources import check_source
 
     try:
         path = next((p for p in (project_root() / "runs" / trained, Path(trained)) if p.exists()), Path(trained)).resolve()
         bundle, _ = find_bundle(path)
         given = _given_values(pairs, shorthand)
-        size = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))["image_size"]
+        size = read_info(bundle)["image_size"]
         name = name or f"{path.name}-on-{source}"
         if not NAME.fullmatch(name):
             raise ValueError(f"--name {name}: expected letters, digits, '-', '_' and '.'")

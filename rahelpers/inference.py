@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,22 @@ from rahelpers.artifacts import DamagedArtefact, MissingArtefact, sha256_of
 from rahelpers.precision import choose_precision
 from rahelpers.tensorflow_quiet import keras
 from rahelpers.vgg import change_precision
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+# What stands in every bundle.json since version 0.1.0, and what it must be.
+NEEDED: dict[str, Callable[[Any], bool]] = {
+    "files": lambda v: isinstance(v, dict) and "model.keras" in v and all(isinstance(digest, str) for digest in v.values()),
+    "title": lambda v: isinstance(v, str),
+    "image_size": lambda v: isinstance(v, int) and 32 <= v <= 512,
+    "class_names": lambda v: isinstance(v, list) and len(v) == 2 and all(isinstance(name, str) for name in v),
+    "temperature": lambda v: _is_number(v) and v > 0,
+    "offset": _is_number,
+    "operating_point": lambda v: isinstance(v, dict) and _is_number(v.get("probability")) and 0 <= v["probability"] <= 1,
+}
 
 
 @dataclass(frozen=True)
@@ -64,18 +81,35 @@ def load_bundle(folder: Path) -> Bundle:
         If a file is not the one that was written.
     """
     folder = Path(folder)
-    if not (folder / "bundle.json").exists():
-        raise MissingArtefact(f"{folder}: holds no bundle (bundle.json is missing); notebooks/02_train_vgg.ipynb makes it")
-    try:
-        info = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-        files = info["files"]
-    except (ValueError, KeyError):
-        raise DamagedArtefact(f"{folder / 'bundle.json'} is damaged") from None
-    for name, expected in files.items():
+    info = read_info(folder)
+    for name, expected in info["files"].items():
         if not (folder / name).exists() or sha256_of(folder / name) != expected:
             raise DamagedArtefact(f"{folder.name}/{name} is missing or damaged (its SHA-256 is not the recorded one)")
     model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
     return Bundle(model, info, folder)
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """The content of a bundle's `bundle.json`, after checking that what every use of the network needs is there and can be.
+
+    Raises
+    ------
+    MissingArtefact
+        If there is none.
+    DamagedArtefact
+        If it is no JSON, or lacks something.
+    """
+    file = folder / "bundle.json"
+    if not file.exists():
+        raise MissingArtefact(f"{folder}: holds no bundle (bundle.json is missing); notebooks/02_train_vgg.ipynb makes it")
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise DamagedArtefact(f"{file} is damaged: it is no JSON text; take it from the run again, or make the run again") from None
+    wrong = [key for key, is_right in NEEDED.items() if not (isinstance(info, dict) and key in info and is_right(info[key]))]
+    if wrong:
+        raise DamagedArtefact(f"{file} is damaged: {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} missing or cannot be; take it from the run again")
+    return info
 
 
 def as_batch(images: np.ndarray) -> np.ndarray:

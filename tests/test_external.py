@@ -9,12 +9,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from rahelpers.artifacts import MissingArtefact, Run
+from rahelpers.artifacts import DamagedArtefact, MissingArtefact, Run
 from rahelpers.cli import main
 from rahelpers.config import make_config
 from rahelpers.curation import curate
 from rahelpers.evaluation import evaluate, metrics_table
 from rahelpers.external import drop_seen, evaluate_elsewhere, find_bundle
+from rahelpers.inference import load_bundle
 from rahelpers.training import train
 
 
@@ -74,6 +75,27 @@ def test_command(tiny_run, tmp_path, monkeypatch):
                            ([*arguments, "-p", "epoch=3"], "did you mean 'epochs'"), ([*arguments[:4], "--name", "../x"], "expected letters")):  # fmt: skip
         refused = CliRunner().invoke(main, wrong)
         assert refused.exit_code in (1, 2) and message in refused.output
+
+
+@pytest.mark.parametrize(("spoil", "words"), [
+    (lambda info: "{", "no JSON text"),
+    (lambda info: "[]", "files, title, image_size"),
+    (lambda info: json.dumps({k: v for k, v in info.items() if k != "image_size"}), "image_size is missing or cannot be"),
+    (lambda info: json.dumps(info | {"image_size": "48"}), "image_size is missing or cannot be"),
+    (lambda info: json.dumps(info | {"temperature": 0}), "temperature is missing or cannot be"),
+    (lambda info: json.dumps(info | {"temperature": float("nan")}), "temperature is missing or cannot be"),
+    (lambda info: json.dumps(info | {"files": {}}), "files is missing or cannot be"),
+    (lambda info: json.dumps(info | {"files": info["files"] | {"model.keras": "0" * 64}}), "model.keras is missing or damaged"),
+])  # fmt: skip
+def test_a_damaged_bundle_is_named(tiny_run, tmp_path, spoil, words):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_run.file("train", "bundle/bundle.json").parent, bundle)
+    file = bundle / "bundle.json"
+    file.write_text(spoil(json.loads(file.read_text())))
+    with pytest.raises(DamagedArtefact, match=words):
+        load_bundle(bundle)
+    result = CliRunner().invoke(main, ["evaluate", str(bundle), "--profile", "smoke", "--name", "there"])
+    assert result.exit_code in (1, 2) and isinstance(result.exception, SystemExit), "no traceback"
 
 
 def test_a_hospital_held_out_is_scored_as_a_split_of_its_own(tmp_path):
