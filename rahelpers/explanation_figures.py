@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rahelpers.scoreboard import SCORES, foreground, score_map
 LINE = "#00204d"
 STYLES = [("#00204d", "-", "o"), ("#7f7f7f", "--", "s"), ("#b58900", "-.", "^"), ("#005f73", ":", "D"), ("black", (0, (6, 2)), "x"),
           ("#7f7f7f", "-", "v"), ("#b58900", "--", "P"), ("#00204d", ":", "*")]  # fmt: skip # colour, dash, mark: never colour alone
+TITLE_WIDTH = 34  # letters of 7 points beside each other above a film of a gallery: classes of a researcher's own have long names
 BAR_LENGTHS_MM = (5, 10, 20, 50, 100)
 
 
@@ -101,7 +103,8 @@ def plot_gallery_of_maps(images: np.ndarray, heatmaps: np.ndarray, names: list[s
             y, x = np.unravel_index(int(np.argmax(heatmaps[i])), heatmaps[i].shape)
             if heatmaps[i].any():
                 axis.plot(x, y, "x", color="white", markersize=7, markeredgewidth=1.6)
-            axis.set_title(names[i], fontsize=7)
+            lines = [textwrap.fill(line, TITLE_WIDTH, break_long_words=False, break_on_hyphens=False) for line in names[i].split("\n")]
+            axis.set_title("\n".join(lines), fontsize=7)
     figure.suptitle(title, fontsize=9)
     return figure
 
