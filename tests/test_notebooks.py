@@ -61,6 +61,15 @@ def test_stored_outputs_are_whole(book):
     assert not [o for c in checked for o in c.outputs if o.get("name") == "stderr"]
 
 
+def test_each_output_is_compared_or_left_out_on_purpose(book):
+    """nbval compares what has no tag: a picture or a score is the same on one kind of processor alone."""
+    for cell in code(book):
+        decided = {"nbval-check-output", "nbval-ignore-output"} & set(tags(cell))
+        assert len(decided) == 1 or not cell.outputs, cell.source
+        is_picture = "image/png" in str(cell.outputs)
+        assert not (is_picture and "nbval-check-output" in decided), cell.source
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
 def test_file_is_small_and_names_nobodys_home(file):
     text = file.read_text()
