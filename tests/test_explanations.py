@@ -1,10 +1,17 @@
-"""The steps of the explanations."""
+"""The steps of the explanations, and the report of a run that has them: what a reader finds in it, and that it says what the tables say."""
+
+import dataclasses
+import json
+import re
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from rahelpers.evaluation import evaluate
 from rahelpers.explain import BASELINES, explain_gradcam, load_maps, load_tables
 from rahelpers.repeats import repeat
+from rahelpers.report import show_strange, show_trainings, write_report
 from rahelpers.scoreboard import choose_films
 from rahelpers.shap_regions import explain_shap
 
@@ -25,6 +32,7 @@ def test_explaining_resumes_and_is_additive(tiny_run, capsys):
     pd.testing.assert_frame_equal(kept, pd.read_csv(tiny_run.file("shap", "values.csv")))
 
 
+@pytest.mark.slow
 def test_step_04_scores_every_method_beside_every_baseline(tiny_run):
     repeat(tiny_run)
     scores = explain_gradcam(tiny_run)
@@ -46,7 +54,6 @@ def test_step_04_scores_every_method_beside_every_baseline(tiny_run):
 
 def test_step_04_on_films_without_masks(tiny_run):
     """A folder of real films knows no lesions: the network's own scores and the sanity tests that need no mask are left, and nothing is invented."""
-    import dataclasses
 
     from rahelpers import explain
     from rahelpers.artifacts import Run
@@ -66,3 +73,53 @@ def test_step_04_on_films_without_masks(tiny_run):
     checks = explain._check_sanity(run, cohort, bundle, rows, explainers)
     assert set(checks["sanity"]["test"]) == {"random network", "shuffled labels", "another seed", "small changes"} and checks["fall"].empty
     assert explain.summarise_ranks(tables["ranks"], 50, 0).empty
+
+
+@pytest.fixture(scope="module")
+def page(tiny_run):
+    for step in (repeat, evaluate, explain_gradcam, explain_shap):
+        step(tiny_run)
+    return write_report(tiny_run).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_every_entry_of_the_contents_leads_somewhere(page):
+    targets = re.findall(r'href="#([^"]+)"', page)
+    assert len(targets) >= 8 and all(page.count(f'id="{target}"') == 1 for target in targets)
+    assert "phantom" in page and "Education and research only" in page
+    assert not re.search(r'(src|href)="https?:', page), "it needs nothing else"
+
+
+@pytest.mark.slow
+def test_the_report_says_what_the_tables_say(page, tiny_run):
+    def table(name):
+        return pd.read_csv(tiny_run.folder / name)
+
+    for row in table("03_evaluate/strange.csv").query("score == 'distance'").itertuples():
+        assert row.kind in page and f"{row.auc:.2f} ({row.low:.2f}–{row.high:.2f})" in page
+    for row in table("03_evaluate/calibrators.csv").itertuples():
+        assert f"{row.brier:.2f} ({row.brier_low:.2f}–{row.brier_high:.2f})" in page
+    for part in table("03_evaluate/shortcuts_probes.csv")["part"].unique():
+        assert f"<td>{part}, " in page
+    board, sanity = table("04_gradcam/board.csv"), table("04_gradcam/sanity.csv")
+    assert all(method in page for method in {*board["method"], *sanity["method"]}) and all(test in page for test in sanity["test"].unique())
+    metrics = json.loads((tiny_run.folder / "03_evaluate" / "metrics.json").read_text())
+    assert f"{metrics['operating_point']['probability']:.3f}" in page
+
+
+@pytest.mark.slow
+def test_every_training_is_in_the_autopsy(page, tiny_run):
+    scores = pd.read_csv(tiny_run.folder / "02_repeat" / "scores.csv")
+    words = show_trainings(scores)
+    assert len(words) == len(scores) and all(f"<td>{name}</td>" in page for name in words["training"])
+    assert "labels shuffled" in set(words["training"]) and "50% of the training patients" in set(words["training"])
+    assert "Cross-validated by patient" in page
+
+
+def test_what_is_missing_is_a_dash_or_a_count():
+    row = {"kind": "share", "value": 0.25, "patients": 5, "train_auc": None, "validation_auc": 0.5, "test_auc": None, "test_low": None, "test_high": None,
+           "gap": None, "gap_low": None, "gap_high": None, "films_positive": 3, "films_negative": 9}  # fmt: skip
+    found = show_trainings(pd.DataFrame([row])).iloc[0]
+    assert found["AUC on films held out"] == found["train less held out"] == "–" and found["positive / negative films held out"] == "3 / 9"
+    assert show_trainings(pd.DataFrame([row | {"kind": "shuffled", "validation_auc": None}])).iloc[0]["AUC validation"] == "–"
+    assert show_strange(pd.DataFrame(columns=["kind", "score", "auc", "low", "high", "warned", "pictures", "films"])).empty

@@ -152,6 +152,7 @@ print(json.dumps(found))
     assert np.isfinite(found["two"]).all() and abs(found["one"][0] - found["two"][0]) < 0.5
 
 
+@pytest.mark.slow
 def test_one_pass_adam_takes_kerass_steps():
     films = np.random.default_rng(0).random((6, 32, 32, 1), dtype=np.float32)
     answers = (np.arange(6) % 2).astype(np.float32)[:, None]

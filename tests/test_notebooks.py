@@ -79,6 +79,7 @@ def test_file_is_small_and_names_nobodys_home(file):
     assert all(re.search(r'alt=\\"[^"\\]{10,}', image) for image in re.findall(r"<img[^>]{0,400}", text))
 
 
+@pytest.mark.slow
 def test_nbval_fails_when_a_stored_output_is_not_what_comes_out(tmp_path):
     """What CI relies on: a changed stored output is a failure, an equal one is not."""
     cell = nbformat.v4.new_code_cell("print('films 80')", metadata={"tags": ["nbval-check-output"]}, execution_count=1)

@@ -92,6 +92,7 @@ def whole(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_scores_of_all_jobs(whole):
     scores, held_out = repeat(whole)
     assert scores["kind"].tolist() == ["run", "fold", "fold", "seed", "share", "shuffled"]
@@ -105,6 +106,7 @@ def test_scores_of_all_jobs(whole):
     assert scores.set_index("kind").loc["share", "patients"] < scores.iloc[0]["patients"]
 
 
+@pytest.mark.slow
 def test_networks_of_other_seeds_and_of_shuffled_labels_are_kept(whole):
     """They answer as they did when they were scored, and the shuffled one is kept where it knows its own films best."""
     scores, _ = repeat(whole)
@@ -119,6 +121,7 @@ def test_networks_of_other_seeds_and_of_shuffled_labels_are_kept(whole):
     assert np.isnan(scores.set_index("kind").loc["shuffled", "validation_auc"]), "its own films are no validation"
 
 
+@pytest.mark.slow
 def test_shuffled_labels_are_learned_by_heart_as_far_as_it_goes(whole, tmp_path):
     """The epoch is kept that scores best on the films that trained, not on others."""
     config, cohort = dataclasses.replace(whole.config, epochs=4), load_cohort(whole)
