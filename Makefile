@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PYTHONS := python3.12 python3.13
-TWO := -n 2 --dist loadfile  # two files of tests at once; notebooks are tested one after the other, each reads what the one before wrote
+TWO := -n 2 --dist loadfile --no-loadscope-reorder  # two files of tests at once; notebooks are tested one after the other, each reads what the one before wrote
 
 .PHONY: run test check pythons lab panel notebooks lock clean help
 

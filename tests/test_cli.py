@@ -113,6 +113,7 @@ def send_late(stream, message, *more, **kwargs):
 session.send = send_late"""
 
 
+@pytest.mark.slow
 def test_a_kernel_that_shows_late_is_waited_for(project):
     """nbclient gives up after 4 s, which a small machine that starts many kernels needs to load TensorFlow."""
     nbformat.write(notebook(LATE), project / "notebooks" / "00_start_here.ipynb")

@@ -237,6 +237,7 @@ def test_warnings_are_those_of_a_reviewer():
 # --- a Dask cluster: a real scheduler and workers over loopback ---
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(films, planted, cluster, tmp_path, monkeypatch):
     _, folder = planted
     address, workers = cluster
@@ -261,6 +262,7 @@ def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(films,
     assert record["key"] == json.loads((folder / "run" / "01_curate" / "record.json").read_text())["key"], "where it was done does not key the step"
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_explained(films, tmp_path, free_address):
     with pytest.raises(ValueError, match=r"dask=tcp://127.0.0.1:\d+: no Dask scheduler answers there"):
         curate(run_of(films, tmp_path, dask=free_address))

@@ -174,6 +174,7 @@ def test_a_mask_of_another_size_is_a_fault(h1200):
     assert "a mask is 4 x 5 pixels" in next(f for f in list_films(h_config(h1200)) if f.row["image_id"] == h_stem(2)).read().fault
 
 
+@pytest.mark.slow
 def test_h1200_curates_with_patients_whole(h1200):
     cohort = curate(Run(h_config(h1200)))
     reasons = cohort.excluded.set_index("image_id")["reason"]
@@ -408,6 +409,7 @@ def make_rsna(root: Path, table: str = "train.csv") -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["train.csv", "boneage-training-dataset.csv"])
 def test_rsna_reads_both_tables_and_curates(tmp_path, table):
     root = make_rsna(tmp_path / "rsna-bone-age", table)

@@ -52,6 +52,7 @@ def test_step_04_scores_every_method_beside_every_baseline(tiny_run):
     assert np.isfinite(tables["fall"]["value"].iloc[0]) and tables["fall"]["films"].iloc[0] >= 1
 
 
+@pytest.mark.slow
 def test_step_04_on_films_without_masks(tiny_run):
     """A folder of real films knows no lesions: the network's own scores and the sanity tests that need no mask are left, and nothing is invented."""
 

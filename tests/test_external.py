@@ -24,6 +24,7 @@ def cohort(folder, **more):
     return make_config(**values | {"run_dir": str(folder)} | more)
 
 
+@pytest.mark.slow
 def test_a_run_on_another_cohort(tiny_run, tmp_path):
     own = evaluate(tiny_run)
     report = evaluate_elsewhere(tiny_run.folder, cohort(tmp_path / "out"))
@@ -37,6 +38,7 @@ def test_a_run_on_another_cohort(tiny_run, tmp_path):
     assert "No film was left out" in " ".join(metrics["notes"])
 
 
+@pytest.mark.slow
 def test_a_bundle_alone_says_what_it_could_not_check(tiny_run, tmp_path):
     shutil.copytree(tiny_run.folder / "02_train" / "bundle", tmp_path / "alone")
     bundle, owner = find_bundle(tmp_path / "alone")
@@ -98,6 +100,7 @@ def test_a_damaged_bundle_is_named(tiny_run, tmp_path, spoil, words):
     assert result.exit_code in (1, 2) and isinstance(result.exception, SystemExit), "no traceback"
 
 
+@pytest.mark.slow
 def test_a_hospital_held_out_is_scored_as_a_split_of_its_own(tmp_path):
     """external_centre: its films stand in no other split, and step 03 scores them with their counts."""
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from rahelpers.curation import load_cohort
 from rahelpers.inference import load_bundle, predict_logits
 from rahelpers.metrics import compute_auc
 from rahelpers.strange_films import make_strange
+from rahelpers.training import load_outputs
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,11 @@ def bundle(tiny_run):
 @pytest.fixture(scope="module")
 def known(bundle):
     return familiarity.load(bundle)
+
+
+@pytest.fixture(scope="module")
+def features(tiny_run):
+    return load_outputs(tiny_run)[1]
 
 
 def test_distance_is_mahalanobis_where_films_are_many():
@@ -61,6 +67,9 @@ def test_logits_and_features_come_from_one_pass(bundle, tiny_run):
     assert logits == pytest.approx(predict_logits(bundle.model, images), abs=1e-5)
     weights, bias = bundle.model.get_layer("logit").get_weights()
     assert features @ weights.ravel() + bias == pytest.approx(logits, abs=1e-4), "the features are what the last layer reads"
+    kept_logits, kept_features = load_outputs(tiny_run)
+    assert len(kept_logits) == len(load_cohort(tiny_run).images)
+    assert kept_logits[:20] == pytest.approx(logits, abs=1e-5) and kept_features[:20] == pytest.approx(features, abs=1e-5)
 
 
 def test_a_training_film_is_its_own_neighbour(known, tiny_run):
@@ -94,17 +103,17 @@ def test_few_validation_patients_promise_what_they_can(known, tiny_run):
     assert patients < 19 and known.false_alarm == pytest.approx(1 / (patients + 1)) and known.threshold == known.fitted["held_out"].max()
 
 
-def test_an_ensemble_has_no_held_out_films_and_is_fitted_across_patients(bundle, tiny_run):
+def test_an_ensemble_has_no_held_out_films_and_is_fitted_across_patients(features, tiny_run):
     cohort = load_cohort(tiny_run)
     rows = np.concatenate([cohort.split("train"), cohort.split("validation")])
-    fitted = familiarity.fit_familiarity(bundle.model, cohort.images, cohort.manifest, rows, rows, "phantom", 0)
+    fitted = familiarity.fit_familiarity(features, cohort.images, cohort.manifest, rows, rows, "phantom", 0)
     within = familiarity.Gaussian(fitted["features"]).distance(fitted["features"])
     assert len(fitted["held_out"]) == len(rows) and np.median(fitted["held_out"]) > np.median(within), "a film is not measured against itself"
 
 
-def test_names_of_a_private_source_stay_at_home(bundle, tiny_run):
+def test_names_of_a_private_source_stay_at_home(features, tiny_run):
     cohort = load_cohort(tiny_run)
-    fitted = familiarity.fit_familiarity(bundle.model, cohort.images, cohort.manifest, cohort.split("train"), cohort.split("validation"), "folder", 0)
+    fitted = familiarity.fit_familiarity(features, cohort.images, cohort.manifest, cohort.split("train"), cohort.split("validation"), "folder", 0)
     assert set(fitted["image_id"]) == {f"film {row}" for row in cohort.split("train")}
 
 

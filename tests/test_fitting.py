@@ -45,6 +45,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(spotted_films, tmp_path, 
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_two_phases_learn_the_head_then_the_last_block(spotted_films, tmp_path, vgg16_weights, monkeypatch):
     # on these easy films the fitted head is the best network already; look at the last one
     monkeypatch.setattr("rahelpers.fitting.ValidationWatcher.restore_best", lambda *_: None)
