@@ -155,12 +155,14 @@ def _evaluate(run: Run, step: Step) -> None:
     from rahelpers.curation import load_cohort
     from rahelpers.familiarity import load as load_familiarity
     from rahelpers.inference import load_bundle, predict_logits
+    from rahelpers.training import load_outputs
 
     config, cohort = run.config, load_cohort(run)
     n, seed = config.n_bootstrap, config.seed
     bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
     known = load_familiarity(bundle)
-    table, features = make_predictions(cohort.manifest, cohort.images, bundle, known)
+    logits, features = load_outputs(run)
+    table = make_predictions(cohort.manifest, logits, features, bundle, known)
     held_out = load_held_out(run, cohort.manifest)
     table = answer_held_out(table, held_out, bundle.probability)
     metrics = describe_run(config.title, config.source, bundle.info, table, n, seed, config.prevalence)
@@ -173,7 +175,7 @@ def _evaluate(run: Run, step: Step) -> None:
     tables["calibration"] = pd.concat(parts, ignore_index=True)
     tables["shortcuts_probes"] = compute_probes(lambda x: bundle.probability(predict_logits(bundle.fast, x)), films, labels, patients,
                                                 metrics["operating_point"]["probability"], n, seed)  # fmt: skip
-    tables["strange"] = compute_strange(known, films, features[rows], table["logit"].to_numpy()[rows], patients, n, seed)
+    tables["strange"] = compute_strange(known, films, features[rows], logits[rows], patients, n, seed)
     step.write("predictions.csv", lambda p: table.to_csv(p, index=False))
     for name, part in tables.items():
         step.write(f"{name}.csv", lambda p, t=part: t.to_csv(p, index=False))
@@ -191,32 +193,25 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def make_predictions(manifest: pd.DataFrame, images: np.ndarray, bundle: Any, known: Any) -> tuple[pd.DataFrame, np.ndarray]:
-    """`predictions.csv`, one film a row, with what subgroups are made from; and the network's features.
+def make_predictions(manifest: pd.DataFrame, logits: np.ndarray, features: np.ndarray, bundle: Any, known: Any) -> pd.DataFrame:
+    """`predictions.csv`, one film a row, with what subgroups are made from.
 
     Parameters
     ----------
     manifest : DataFrame, n rows
-    images : uint8 array (n, S, S)
+    logits, features : float arrays (n,) and (n, F)
+        Of the films, as `rahelpers.familiarity.look` gives them.
     bundle : rahelpers.inference.Bundle
         Its calibration turns logits into probabilities.
     known : rahelpers.familiarity.Familiarity or None
         None where the bundle is older than it: then `distance` and `unlike` are left out.
-
-    Returns
-    -------
-    table : DataFrame
-    features : float32 array (n, F)
     """
-    from rahelpers.familiarity import look
-
     columns = ["image_id", "patient_id", "label", "split", "condition", "age", "sex", "laterality", "centre"]
-    logits, features = look(bundle.fast, images)
     table = manifest[columns].assign(logit=logits, probability=bundle.probability(logits))
     if known is not None:
         distance = known.gaussian.distance(features)
         table = table.assign(distance=distance, unlike=distance > known.threshold)
-    return table, features
+    return table
 
 
 def compute_strange(known: Any, films: np.ndarray, features: np.ndarray, logits: np.ndarray, patients: np.ndarray, n: int, seed: int) -> pd.DataFrame:

@@ -66,6 +66,7 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
     """
     from rahelpers.curation import curate
     from rahelpers.familiarity import load as load_familiarity
+    from rahelpers.familiarity import look
     from rahelpers.inference import load_bundle
 
     folder, owner = find_bundle(path)
@@ -77,7 +78,8 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
     cohort = curate(run)
     unseen, notes = drop_seen(cohort.manifest, owner)
     rows = cohort.manifest.index.get_indexer(unseen.index)
-    table, _ = make_predictions(unseen.assign(split="external"), cohort.images[rows], bundle, load_familiarity(bundle))
+    logits, features = look(bundle.fast, cohort.images[rows])
+    table = make_predictions(unseen.assign(split="external"), logits, features, bundle, load_familiarity(bundle))
     title = f"{config.title}, network of {bundle.info['title']}"
     metrics = describe_run(title, config.source, bundle.info, table, config.n_bootstrap, config.seed, config.prevalence)
     metrics |= {"bundle": {"folder": folder.name, "run": owner.folder.name if owner else "", "sha256": bundle.info["files"]["model.keras"],

@@ -18,6 +18,7 @@ from sklearn.model_selection import GroupKFold
 from rahelpers.abstention import rank_threshold
 from rahelpers.inference import Bundle, as_batch
 from rahelpers.normalisation import make_thumbnail
+from rahelpers.progress import show_progress
 from rahelpers.tensorflow_quiet import keras
 
 FILE = "familiarity.npz"
@@ -117,7 +118,7 @@ def look(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray
         What the last layer reads.
     """
     looking, found = _looking(model), []
-    for i in range(0, len(images), BATCH):
+    for i in show_progress(range(0, len(images), BATCH), "films seen by the network"):
         found.append([np.asarray(a, dtype=np.float32) for a in looking.predict_on_batch(as_batch(images[i : i + BATCH]))])
     if not found:
         return np.empty(0), np.empty((0, looking.output[1].shape[-1]), np.float32)
@@ -126,13 +127,14 @@ def look(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def fit_familiarity(
-    model: keras.Model, images: np.ndarray, manifest: pd.DataFrame, learnt: np.ndarray, held_out: np.ndarray, source: str, seed: int
+    features: np.ndarray, images: np.ndarray, manifest: pd.DataFrame, learnt: np.ndarray, held_out: np.ndarray, source: str, seed: int
 ) -> dict[str, np.ndarray]:
     """What a bundle must know to tell films that are unlike its training films.
 
     Parameters
     ----------
-    model : keras.Model
+    features : float32 array (n, F)
+        Of the films, as `look` gives them.
     images : uint8 array (n, S, S)
     manifest : DataFrame, n rows
         image_id, patient_id, label.
@@ -153,17 +155,16 @@ def fit_familiarity(
     """
     rows = np.sort(np.random.default_rng(seed).choice(learnt, min(MOST_FILMS, len(learnt)), replace=False))
     patients = manifest["patient_id"].to_numpy()
-    features = look(model, images[rows])[1]
-    new = np.setdiff1d(held_out, learnt)
+    own, new = features[rows], np.setdiff1d(held_out, learnt)
     if len(new):
-        distances, of = Gaussian(features).distance(look(model, images[new])[1]), patients[new]
+        distances, of = Gaussian(own).distance(features[new]), patients[new]
     else:
-        distances, of = _cross_fitted(features, patients[rows]), patients[rows]
+        distances, of = _cross_fitted(own, patients[rows]), patients[rows]
     # few patients cannot promise so few false alarms: then the furthest of them is the limit, and the rate says what that promises
     false_alarm = max(FALSE_ALARM, 1 / (len(np.unique(of)) + 1))
     names = [f"film {row}" for row in rows] if source == "folder" else manifest["image_id"].iloc[rows].astype(str).tolist()
     return {
-        "features": features,
+        "features": own,
         "image_id": np.array(names, dtype=str),
         "label": manifest["label"].to_numpy()[rows].astype(np.int8),
         "thumbnails": np.stack([make_thumbnail(images[row] / 255.0, THUMBNAIL) for row in rows]),

@@ -19,11 +19,11 @@ from rahelpers.artifacts import STEPS, Run, Step, weights_fingerprint, write_ato
 from rahelpers.config import RunConfig
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.fitting import TRAINING_KEYS
-from rahelpers.inference import calibrate, load_bundle, predict_logits
+from rahelpers.inference import calibrate, predict_logits
 from rahelpers.metrics import auc_interval, compute_auc, count_films, gap_interval
 from rahelpers.splits import FEW_FILMS
 from rahelpers.tensorflow_quiet import keras
-from rahelpers.training import features_folder, fit_calibration, train_on
+from rahelpers.training import features_folder, fit_calibration, load_outputs, train_on
 from rahelpers.vgg import change_precision
 from rahelpers.workers import map_in_order
 
@@ -157,8 +157,8 @@ def do_job(job: Job, config: RunConfig, folder: Path) -> dict[str, Any]:
     seed = config.seed + 1000 * int(job.value - 1) if job.kind == "seed" else config.seed
     if job.kind == "shuffled":
         cohort = dataclasses.replace(cohort, manifest=shuffle_labels(cohort.manifest, config.seed))
-        # it is to learn its films by heart, so that it is kept where it knows them best (Zhang et al. 2017, arXiv 1611.03530)
-        validation, config = train, dataclasses.replace(config, ensemble=1)
+        # it is to learn its films by heart: seen each time as they are, and kept where it knows them best (Zhang et al. 2017, arXiv 1611.03530)
+        validation, config = train, dataclasses.replace(config, ensemble=1, augment=False)
     if job.kind == "resolution":
         cohort = dataclasses.replace(cohort, images=_shrink(cohort.images, int(job.value)))
         config = dataclasses.replace(config, image_size=int(job.value), resolutions="")
@@ -241,8 +241,7 @@ def _score(run: Run, cohort: Cohort, results: list[tuple[Job, dict]]) -> pd.Data
     patients, labels = manifest["patient_id"].to_numpy(), manifest["label"].to_numpy()
     own = np.concatenate([cohort.split("train"), cohort.split("test")])
     history = pd.read_csv(run.file("train", "history.csv"))
-    bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
-    first = {"rows": own, "labels": labels[own], "logits": predict_logits(bundle.fast, cohort.images[own]), "trained": len(cohort.split("train")),
+    first = {"rows": own, "labels": labels[own], "logits": load_outputs(run)[0][own], "trained": len(cohort.split("train")),
              "patients": manifest["patient_id"].iloc[cohort.split("train")].nunique(), "validation_auc": history["validation_auc"].max()}  # fmt: skip
     rows = []
     for job, found in [(Job("run", 0), first), *results]:

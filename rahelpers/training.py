@@ -18,7 +18,7 @@ from rahelpers.artifacts import Run, Step, library_versions, sha256_of, weights_
 from rahelpers.config import RunConfig
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.familiarity import FILE as FAMILIARITY
-from rahelpers.familiarity import write_familiarity
+from rahelpers.familiarity import look, write_familiarity
 from rahelpers.fitting import TRAINING_KEYS, fit_network
 from rahelpers.inference import Bundle, calibrate, load_bundle, predict_logits
 from rahelpers.precision import choose_precision
@@ -26,6 +26,7 @@ from rahelpers.tensorflow_quiet import keras
 from rahelpers.vgg import change_precision, gradcam_layer
 
 CONFIG_KEYS = ("seed", *TRAINING_KEYS, "ensemble", "operating_rule", "target_sensitivity")
+OUTPUTS = "outputs.npz"
 COST_KEYS = ("cost_ratio", "prevalence")  # shape a bundle only where operating_rule=cost: no network is trained again for another PPV
 
 
@@ -192,8 +193,26 @@ def choose_operating_point(
     }  # fmt: skip
 
 
+def load_outputs(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """What the run's network makes of every film of the cohort, in the manifest's order.
+
+    Returns
+    -------
+    logits : float64 array (n,)
+    features : float32 array (n, F)
+        What the last layer reads.
+
+    Raises
+    ------
+    MissingArtefact
+        If step 02 has not been run.
+    """
+    with np.load(run.file("train", OUTPUTS)) as kept:
+        return kept["logits"], kept["features"]
+
+
 def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, rows: np.ndarray, logits: np.ndarray) -> None:
-    """Write `bundle/model.keras` and `bundle/bundle.json`.
+    """Write `bundle/model.keras` and `bundle/bundle.json`, and beside the bundle what its network makes of every film (`load_outputs`).
 
     Parameters
     ----------
@@ -207,8 +226,10 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort, rows:
     fast = change_precision(model, config.precision)
     learnt = cohort.split("train") if config.ensemble == 1 else rows
     train_rows = cohort.manifest.iloc[learnt]
+    every_logit, features = look(fast, cohort.images)
+    step.write(OUTPUTS, lambda p: np.savez(p, logits=every_logit, features=features))
     familiar = step.write(
-        f"bundle/{FAMILIARITY}", lambda p: write_familiarity(p, fast, cohort.images, cohort.manifest, learnt, rows, config.source, config.seed)
+        f"bundle/{FAMILIARITY}", lambda p: write_familiarity(p, features, cohort.images, cohort.manifest, learnt, rows, config.source, config.seed)
     )
     point = choose_operating_point(labels, probability, config.operating_rule, config.target_sensitivity, config.cost_ratio, config.prevalence)
     info = {
