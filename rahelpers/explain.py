@@ -14,6 +14,7 @@ from rahelpers.counterfactual import redraw_film
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.gradcam import METHODS, compute_gradcam
 from rahelpers.inference import Bundle, load_bundle, predict_logits
+from rahelpers.progress import show_progress
 from rahelpers.repeats import load_networks
 from rahelpers.sanity import Explainer, run_cascade, run_changes, run_counterfactuals, run_retrained, summarise_fall, summarise_sanity, targets_of
 from rahelpers.scoreboard import choose_films, explain_each, make_board, mean_interval, score_film, summarise_ranks
@@ -139,14 +140,14 @@ def pixel_spacing(run: Run, cohort: Cohort, row: int) -> float | None:
 def _score_films(run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, heat: list[dict[str, np.ndarray]]) -> dict[str, pd.DataFrame]:
     """The films of the positive class: the heat is evidence for it."""
     scored: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
-    for row, maps in zip(rows, heat, strict=True):
+    for row, maps in show_progress(zip(rows, heat, strict=True), "scoring maps", len(rows)):
         film = cohort.manifest.iloc[row]
         if film["label"] != 1:
             continue
         targets = {name: np.asarray(masks[row]) for name, masks in (("lesions", cohort.lesions), ("signs", cohort.signs)) if masks is not None}
         joints = cohort.joints[cohort.joints["image_id"] == film["image_id"]]
         found = score_film(np.asarray(cohort.images[row]), maps, targets, list_types(run, cohort, row), joints,
-                           lambda images: predict_logits(bundle.model, images), run.config.seed)  # fmt: skip
+                           lambda images: predict_logits(bundle.fast, images), run.config.seed)  # fmt: skip
         for name, table in found.items():
             scored[name].append(table.assign(image_id=film["image_id"], patient_id=film["patient_id"]))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in scored.items()}

@@ -163,7 +163,7 @@ def plot_cascade(cascade: pd.DataFrame, methods: list[str], title: str) -> Figur
         axis.set_ylim(min(-0.1, axis.get_ylim()[0]), 1.05)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7)
     sns.despine(figure)
-    figure.suptitle(f"{title} · {cascade['film'].nunique()} films, {cascade['draw'].nunique()} random networks", fontsize=9)
+    figure.suptitle(f"{title} · {cascade['film'].nunique()} films; at the end {cascade['draw'].nunique()} random networks", fontsize=9)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from skimage.metrics import structural_similarity
 from rahelpers.counterfactual import Redrawn
 from rahelpers.gradcam import flatten_network, scale_maps
 from rahelpers.inference import predict_logits
+from rahelpers.progress import show_progress
 from rahelpers.scoreboard import energy_inside, foreground, interval_text, mean_interval
 from rahelpers.tensorflow_quiet import keras
 
@@ -73,7 +74,8 @@ def run_cascade(model: keras.Model, images: np.ndarray, explainers: Mapping[str,
         Method -> function.
     seed : int
     draws : int
-        Random networks; each goes the whole way.
+        Random networks. The first is looked at after each block, the others where nothing is left of what was learned: that is what the verdict
+        is about.
 
     Returns
     -------
@@ -86,20 +88,28 @@ def run_cascade(model: keras.Model, images: np.ndarray, explainers: Mapping[str,
     Adebayo et al., NeurIPS 2018 (arXiv 1810.03292), sec. 3.1.
     """
     flat = flatten_network(model)
-    copy = keras.models.clone_model(flat)
-    hands, rng, rows = [foreground(image) for image in images], np.random.default_rng(seed), []
+    hands, rows = [foreground(image) for image in images], []
     trained = {name: explain(model, images) for name, explain in explainers.items()}
+    networks = _randomise_block_by_block(flat, seed, draws)
+    for network, draw, block, depth in show_progress(networks, "random networks", len(list_blocks(flat)) + draws - 1):
+        for name, explain in explainers.items():
+            for film, (before, after) in enumerate(zip(trained[name], explain(network, images), strict=True)):
+                ranks, ssim = compare_maps(before, after, hands[film])
+                rows.append({"film": film, "method": name, "draw": draw, "block": block, "depth": depth, "flat": not after.any(),
+                             "rank_correlation": ranks, "ssim": ssim})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _randomise_block_by_block(flat: keras.Model, seed: int, draws: int) -> Iterator[tuple[keras.Model, int, str, int]]:
+    """One copy of the network, as it is at each stage that `run_cascade` looks at: network, draw, last block randomised, blocks randomised so far."""
+    copy, blocks, rng = keras.models.clone_model(flat), list_blocks(flat), np.random.default_rng(seed)
     for draw in range(draws):
         copy.set_weights(flat.get_weights())
-        for depth, (block, layers) in enumerate(list_blocks(flat), start=1):
+        for depth, (block, layers) in enumerate(blocks, start=1):
             for layer in layers:
                 randomise_layer(copy.get_layer(layer), rng)
-            for name, explain in explainers.items():
-                for film, (before, after) in enumerate(zip(trained[name], explain(copy, images), strict=True)):
-                    ranks, ssim = compare_maps(before, after, hands[film])
-                    rows.append({"film": film, "method": name, "draw": draw, "block": block, "depth": depth, "flat": not after.any(),
-                                 "rank_correlation": ranks, "ssim": ssim})  # fmt: skip
-    return pd.DataFrame(rows)
+            if draw == 0 or depth == len(blocks):
+                yield copy, draw, block, depth
 
 
 def run_retrained(model: keras.Model, others: Mapping[Any, keras.Model], images: np.ndarray, explainers: Mapping[str, Explainer]) -> pd.DataFrame:
@@ -125,7 +135,7 @@ def run_retrained(model: keras.Model, others: Mapping[Any, keras.Model], images:
     """
     hands, rows = [foreground(image) for image in images], []
     first = {name: explain(model, images) for name, explain in explainers.items()}
-    for job, other in others.items():
+    for job, other in show_progress(others.items(), "networks trained again", len(others)):
         for name, explain in explainers.items():
             for film, (before, after) in enumerate(zip(first[name], explain(other, images), strict=True)):
                 ranks, ssim = compare_maps(before, after, hands[film])
@@ -170,7 +180,7 @@ def run_changes(model: keras.Model, images: np.ndarray, explainers: Mapping[str,
     }
     hands, logits, rows = [foreground(image) for image in images], predict_logits(model, images), []
     first = {name: explain(model, images) for name, explain in explainers.items()}
-    for change, (changed, (right, down)) in changes.items():
+    for change, (changed, (right, down)) in show_progress(changes.items(), "small changes", len(changes)):
         moved = predict_logits(model, changed) - logits
         for name, explain in explainers.items():
             back = shift_films(explain(model, changed), -right, -down)
