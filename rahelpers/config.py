@@ -92,7 +92,7 @@ class RunConfig:
     seeds: int = _value(1, "train so many times with other seeds on the same patients")
     learning_curve: str = _value("", "shares of the training patients, such as 0.25,0.5: how does the score grow with patients?")
     resolutions: str = _value("", "sides of the network input, such as 64,128, those below image_size count: what does resolution bring?")
-    shuffled_labels: bool = _value(False, "train once on labels dealt out anew among the patients: a score above chance would be a leak")
+    shuffled_labels: bool = _value(False, "train once on labels dealt out anew among the patients: a score above chance, seed after seed, would be a leak")
 
     # evaluation and explanation
     n_bootstrap: int = _value(200, "patient-bootstrap resamples behind each interval")
