@@ -60,7 +60,7 @@ def compute_integrated_gradients(model: keras.Model, images: np.ndarray, steps: 
     """
     places = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
     found = []
-    for film in as_batch(images):
+    for film in as_batch(images, model):
         way = baseline + places[:, None, None, None] * (film - np.float32(baseline))
         found.append((film[..., 0] - np.float32(baseline)) * compute_input_gradient(model, way).mean(axis=0))
     return np.stack(found)
@@ -89,7 +89,7 @@ def compute_smoothgrad(model: keras.Model, images: np.ndarray, samples: int = 16
     ----------
     Smilkov et al., SmoothGrad, 2017 (arXiv 1706.03825), sec. 3.
     """
-    return np.stack([compute_input_gradient(model, copies).mean(axis=0) for copies in add_noise(as_batch(images), samples, noise, seed)])
+    return np.stack([compute_input_gradient(model, copies).mean(axis=0) for copies in add_noise(as_batch(images, model), samples, noise, seed)])
 
 
 def add_noise(films: np.ndarray, samples: int, noise: float, seed: int) -> np.ndarray:
@@ -120,7 +120,7 @@ def compute_occlusion(model: keras.Model, images: np.ndarray, patches: int = 12,
     ----------
     Zeiler & Fergus, Visualizing and understanding convolutional networks, ECCV 2014 (arXiv 1311.2901), sec. 2.1 and 4.2.
     """
-    films = as_batch(images)[..., 0]
+    films = as_batch(images, model)[..., 0]
     side = films.shape[1]
     edges = np.linspace(0, side, patches + 1).round().astype(int)
     maps = np.zeros_like(films)

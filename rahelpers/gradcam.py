@@ -208,7 +208,8 @@ def compute_gradcam(model: keras.Model, images: np.ndarray, layer_name: str, pos
     Raises
     ------
     ValueError
-        If the layer or method does not exist, the network does not end in one logit, or a film or map holds values that are not finite.
+        If the layer or method does not exist, the network does not end in one logit, the films are not what it reads (`as_batch`), or a map holds values
+        that are not finite.
 
     References
     ----------
@@ -221,16 +222,14 @@ def compute_gradcam(model: keras.Model, images: np.ndarray, layer_name: str, pos
     names = list_map_layers(model)
     if layer_name not in names:
         raise ValueError(f"layer_name={layer_name!r} has no spatial map in this network; expected one of {', '.join(names)}")
-    films = as_batch(images)
-    if not np.isfinite(films).all():
-        raise ValueError(f"film {int(np.argmin(np.isfinite(films).all(axis=(1, 2, 3))))} of {len(films)} holds values that are not finite")
+    films = as_batch(images, model)
     function, sign = _traced(model, layer_name, method), tf.constant(1.0 if positive else -1.0)
     found = [function(tf.constant(films[i : i + batch_size]), sign) for i in range(0, len(films), batch_size)]
     raw, size_of_terms = (np.concatenate([f[k].numpy() for f in found]) for k in (0, 1))
     if not np.isfinite(raw).all():
         raise ValueError(f"layer {layer_name} gives a map that is not finite: the network's weights or activations are damaged")
     flat = ~(raw.max(axis=(1, 2)) > NOISE * size_of_terms)
-    maps = scale_maps(raw, images.shape[1])
+    maps = scale_maps(raw, films.shape[1])
     maps[flat] = 0
     return GradCam(maps, flat, raw)
 

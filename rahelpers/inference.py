@@ -21,6 +21,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
+GREY_LEVELS_FROM = 16  # a float film with larger values was not brought to [0, 1]
+
 # What stands in every bundle.json since version 0.1.0, and what it must be.
 NEEDED: dict[str, Callable[[Any], bool]] = {
     "files": lambda v: isinstance(v, dict) and "model.keras" in v and all(isinstance(digest, str) for digest in v.values()),
@@ -112,22 +114,43 @@ def read_info(folder: Path) -> dict[str, Any]:
     return info
 
 
-def as_batch(images: np.ndarray) -> np.ndarray:
+def as_batch(images: np.ndarray, model: keras.Model | None = None) -> np.ndarray:
     """Network inputs as the model takes them.
 
     Parameters
     ----------
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
+        A little outside is let through, as noise may be.
+    model : keras.Model, optional
+        The network that is to read them: its input must have their size.
 
     Returns
     -------
     float32 array (n, S, S, 1) in [0, 1]
+
+    Raises
+    ------
+    ValueError
+        If the films have another shape, size or kind of number, hold values that are not finite, or grey levels up to 255 as float.
     """
     images = np.asarray(images)
-    if images.ndim != 3:
-        raise ValueError(f"images have shape {images.shape}: expected (n, S, S)")
-    scaled = images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32)
-    return scaled[..., None]
+    if images.ndim != 3 or images.shape[1] != images.shape[2] or not images.size:
+        raise ValueError(f"images have shape {images.shape}: expected (n, S, S), square films with at least one of them")
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(f"images are {images.dtype}: expected uint8, or float in [0, 1]")
+    films = (images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32))[..., None]
+    if model is not None and not _reads(model.input_shape[1:], films.shape[1:]):
+        raise ValueError(f"films of {films.shape[1:]} for {model.name}, which reads {tuple(model.input_shape[1:])}: expected films of the network's size")
+    if images.dtype != np.uint8:
+        if not np.isfinite(films).all():
+            raise ValueError(f"film {int(np.argmin(np.isfinite(films).all(axis=(1, 2, 3))))} of {len(films)} holds values that are not finite")
+        if (largest := float(np.abs(films).max())) > GREY_LEVELS_FROM:
+            raise ValueError(f"float images hold {largest:g}: expected [0, 1]; divide grey levels by their largest possible value, or pass uint8")
+    return films
+
+
+def _reads(needed: tuple, got: tuple[int, ...]) -> bool:
+    return len(needed) == len(got) and all(n in (None, g) for n, g in zip(needed, got, strict=True))
 
 
 def predict_logits(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
@@ -145,5 +168,5 @@ def predict_logits(model: keras.Model, images: np.ndarray, batch_size: int = 32)
     """
     parts = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
     # a network that lies on several devices gives the whole batch back once for each
-    batches = [model.predict_on_batch(as_batch(part))[: len(part)] for part in parts]
+    batches = [model.predict_on_batch(as_batch(part, model))[: len(part)] for part in parts]
     return np.concatenate(batches).astype(np.float64).ravel() if batches else np.empty(0)

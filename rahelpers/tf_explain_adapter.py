@@ -87,7 +87,7 @@ def tf_explain_gradcam(model: keras.Model, images: np.ndarray, layer_name: str, 
     """
     from tf_explain.core.grad_cam import GradCAM
 
-    activation, gradient = GradCAM.get_gradients_and_filters(_view(model), tf.constant(as_batch(images)), layer_name, POSITIVE, guided)
+    activation, gradient = GradCAM.get_gradients_and_filters(_view(model), tf.constant(as_batch(images, model)), layer_name, POSITIVE, guided)
     return np.stack([np.asarray(m, np.float32) for m in GradCAM.generate_ponderated_output(activation, gradient)])
 
 
@@ -109,7 +109,7 @@ def tf_explain_integrated_gradients(model: keras.Model, images: np.ndarray, step
     """
     from tf_explain.core.integrated_gradients import IntegratedGradients
 
-    way = IntegratedGradients.generate_interpolations(as_batch(images), steps)
+    way = IntegratedGradients.generate_interpolations(as_batch(images, model), steps)
     found = IntegratedGradients.get_integrated_gradients(tf.constant(way, tf.float32), _view(model), POSITIVE, steps)
     return np.asarray(found)[..., 0]
 
@@ -136,7 +136,7 @@ def tf_explain_smoothgrad(model: keras.Model, images: np.ndarray, samples: int =
     """
     from tf_explain.core.smoothgrad import SmoothGrad
 
-    films = as_batch(images)
+    films = as_batch(images, model)
     noisy = add_noise(films, samples, noise, seed).reshape(-1, *films.shape[1:])
     return np.asarray(SmoothGrad.get_averaged_gradients(tf.constant(noisy), _view(model, probabilities=True), POSITIVE, samples))[..., 0]
 
@@ -160,4 +160,4 @@ def tf_explain_occlusion(model: keras.Model, images: np.ndarray, patch: int) -> 
     from tf_explain.core.occlusion_sensitivity import OcclusionSensitivity
 
     view, occlusion = _view(model, probabilities=True, grey_levels=255.0), OcclusionSensitivity(batch_size=64)
-    return np.stack([occlusion.get_sensitivity_map(view, film * 255, POSITIVE, patch) for film in as_batch(images)]).astype(np.float32)
+    return np.stack([occlusion.get_sensitivity_map(view, film * 255, POSITIVE, patch) for film in as_batch(images, model)]).astype(np.float32)
