@@ -96,7 +96,8 @@ def test_rounding_is_not_heat():
     ("change", "message"),
     [({"layer_name": "logit"}, "expected one of maps"), ({"layer_name": "nothing"}, "expected one of maps"), ({"method": "lrp"}, "gradcam, hirescam"),
      ({"images": np.full((1, 4, 4), np.nan, np.float32)}, "film 0 of 1 .* not finite"), ({"images": FILM[0]}, "expected \\(n, S, S\\)"),
-     ({"images": FILM[:, :3]}, "square films"), ({"images": FILM[:0]}, "at least one"), ({"images": FILM[:, :3, :3]}, "\\(3, 3, 1\\) for .* reads \\(4, 4, 1\\)"),
+     ({"images": FILM[:, :3]}, "square films"), ({"images": FILM[:0]}, "at least one"),
+     ({"images": FILM[:, :3, :3]}, "\\(3, 3, 1\\) for .* reads \\(4, 4, 1\\)"),
      ({"images": (255 * FILM).astype(int)}, "are int64: expected uint8"), ({"images": 255 * FILM}, "hold 255: expected \\[0, 1\\]")],
 )  # fmt: skip
 def test_what_cannot_be_explained_is_refused(change, message):
