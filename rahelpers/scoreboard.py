@@ -88,8 +88,8 @@ def foreground(image: np.ndarray) -> np.ndarray:
 
 
 def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> bool:
-    """Does the hottest point lie in a lesion? (Zhang et al., pointing game, ECCV 2016, arXiv 1608.00507)"""
-    return bool(lesion.ravel()[int(np.argmax(heatmap))])
+    """Does the hottest point lie in a lesion? A flat map points nowhere. (Zhang et al., pointing game, ECCV 2016, arXiv 1608.00507)"""
+    return bool(heatmap.any() and lesion.ravel()[int(np.argmax(heatmap))])
 
 
 def energy_inside(heatmap: np.ndarray, lesion: np.ndarray) -> float:
@@ -124,7 +124,7 @@ def score_map(heatmap: np.ndarray, target: np.ndarray, hand: np.ndarray) -> dict
     hand = hand | target
     inside = np.where(hand, heatmap, 0)
     return {
-        "hit": float(heatmap.any() and pointing_hit(heatmap, target)),
+        "hit": float(pointing_hit(heatmap, target)),
         "energy": energy_inside(inside, target),
         "iou": overlap(inside, target),
         "ap": float(average_precision_score(target[hand], heatmap[hand])),
@@ -247,7 +247,7 @@ def score_film(
     for method, heatmap in heatmaps.items():
         curves = compute_deletion(predict, image, heatmap, seed)
         scored = [("network", name, float(np.trapezoid(curves[name], curves["changed"])), np.nan) for name in ("deletion", "insertion")]
-        scored += [("hand", "hit", float(heatmap.any() and pointing_hit(heatmap, hand)), float(hand.mean())),
+        scored += [("hand", "hit", float(pointing_hit(heatmap, hand)), float(hand.mean())),
                    ("hand", "energy", energy_inside(heatmap, hand), float(hand.mean()))]  # fmt: skip
         for target, mask in targets.items():
             if mask.any():

@@ -177,7 +177,7 @@ def estimate_values(game: Game, tree: np.ndarray, evaluations: int, rng: np.rand
         Deterministic.
     tree : float array (p - 1, 4)
     evaluations : int
-        At most so many distinct coalitions (but for Owen values where all coalitions fit). At least 4.
+        At most so many distinct coalitions (but for Owen values where all coalitions fit).
     rng : numpy.random.Generator
 
     Returns
@@ -185,16 +185,23 @@ def estimate_values(game: Game, tree: np.ndarray, evaluations: int, rng: np.rand
     Values
         The sum of either kind is full_value - base_value.
 
+    Raises
+    ------
+    ValueError
+        Below 4 evaluations: nobody, everybody, and one pair between them.
+
     References
     ----------
     Owen, Multilinear extensions of games, Management Science 1972;18:64. Paired coalitions: Covert & Lee, Improving KernelSHAP, AISTATS 2021
     (arXiv 2012.01536). Sizes alike often: Musco & Witter, Leverage SHAP, ICLR 2025 (arXiv 2410.01917).
     """
+    if evaluations < 4:
+        raise ValueError(f"evaluations={evaluations}: expected at least 4, nobody, everybody, and one coalition with its opposite")
     players = len(tree) + 1
     if players <= MOST_EXACT and 2**players <= evaluations:
         base, full = game(list_coalitions(players)[[0, -1]])
         return Values(compute_exact_shapley(game, players), compute_owen(game, tree), np.zeros(players), float(base), float(full))
-    drawn = draw_coalitions(players, max(1, evaluations // 2 - 1), rng)
+    drawn = draw_coalitions(players, evaluations // 2 - 1, rng)
     asked = np.concatenate([drawn[: len(drawn) // 2], np.ones((1, players), bool)])
     worth, opposite = np.split(game(np.concatenate([asked, ~asked])), 2)
     base, full = float(opposite[-1]), float(worth[-1])

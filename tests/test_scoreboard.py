@@ -32,7 +32,7 @@ BOXES = pd.DataFrame({"site": ["MCP2", "Lunate", "IP1"], "x0": [0.1, 0.3, 0.7], 
 
 
 def test_scores_on_paper():
-    assert pointing_hit(HEAT, TOP) and not pointing_hit(HEAT, ~TOP)
+    assert pointing_hit(HEAT, TOP) and not pointing_hit(HEAT, ~TOP) and not pointing_hit(0 * HEAT, ALL)
     assert energy_inside(HEAT, TOP) == pytest.approx(0.8) and np.isnan(energy_inside(0 * HEAT, TOP))
     # above half of the peak: 1 and 0.6, both in TOP. LEFT shares one of three pixels
     assert overlap(HEAT, TOP) == 1 and overlap(HEAT, LEFT) == pytest.approx(1 / 3) and overlap(HEAT, LEFT, marked=0.3) == pytest.approx(2 / 3)

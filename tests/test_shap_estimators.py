@@ -78,6 +78,11 @@ def test_a_game_too_large_to_enumerate_is_refused():
         list_coalitions(13)
 
 
+def test_too_few_evaluations_are_refused():
+    with pytest.raises(ValueError, match="evaluations=3: expected at least 4"):
+        estimate_values(table_game(6, 1), tree_of(SITES[:6]), 3, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize(("players", "pairs"), [(5, 3), (6, 1000), (24, 60), (9, 40)])
 def test_drawn_coalitions_are_distinct_and_paired(players, pairs):
     drawn = draw_coalitions(players, pairs, np.random.default_rng(0))
