@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,34 @@ METHODS = ("percentile", "bca")
 LEVEL = 0.95  # of every interval in the workbench
 
 
+def _as_films(labels: Any, scores: Any, patients: Any = None, probability: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, scores and patients as arrays of one length; films without patients are a patient each.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a label is neither 0 nor 1, a score is no finite number (or no probability), or a patient is missing.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    patients = np.arange(len(labels)) if patients is None else np.asarray(patients)
+    if not labels.shape == scores.shape == patients.shape or labels.ndim != 1:
+        raise ValueError(f"labels, scores and patients have shapes {labels.shape}, {scores.shape} and {patients.shape}: expected one of each for every film")
+    if not (known := (labels == 0) | (labels == 1)).all():
+        raise ValueError(f"labels hold {', '.join(map(str, pd.unique(labels[~known])[:3]))}: expected 0 (negative) and 1 (positive) alone")
+    if not np.issubdtype(scores.dtype, np.number) and scores.dtype != bool:
+        raise ValueError(f"scores are {scores.dtype}: expected numbers")
+    if not (finite := np.isfinite(scores)).all():
+        raise ValueError(f"the score of film {int(np.argmin(finite))} of {len(scores)} is {scores[~finite][0]}: expected finite numbers")
+    if probability and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+        raise ValueError(f"probabilities from {scores.min():g} to {scores.max():g}: expected 0 to 1; a logit is turned into one by the bundle's calibration")
+    if (missing := pd.isna(patients)).any():
+        raise ValueError(f"the patient of {int(missing.sum())} of {len(patients)} films is missing: expected a name for every film")
+    return labels.astype(int), scores, patients
+
+
 def count_films(labels: np.ndarray, patients: np.ndarray) -> dict[str, int]:
     """Films and patients of both classes; a patient is positive where any film is."""
+    labels, _, patients = _as_films(labels, np.zeros(len(labels)), patients)
     counts = {"films_positive": int((labels == 1).sum()), "films_negative": int((labels == 0).sum()), "patients": len(np.unique(patients))}
     counts["patients_positive"] = len(np.unique(patients[labels == 1]))
     return counts | {"patients_negative": counts["patients"] - counts["patients_positive"]}
@@ -40,7 +67,17 @@ def compute_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     -------
     float
         NaN where one class is missing.
+
+    Raises
+    ------
+    ValueError
+        As every score here: if the lengths differ, a label is neither 0 nor 1, or a score is not finite.
     """
+    return _auc(*_as_films(labels, scores)[:2])
+
+
+def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """`compute_auc` of arrays that were looked at already: a bootstrap asks thousands of times."""
     positive, negative = scores[labels == 1], np.sort(scores[labels == 0])
     if not (len(positive) and len(negative)):
         return float("nan")
@@ -50,12 +87,14 @@ def compute_auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 def compute_average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     """Average precision as scikit-learn computes it; NaN without a positive film. Its chance level is the share of positives, not 0.5."""
-    return float(average_precision_score(labels, scores)) if (labels == 1).any() else float("nan")
+    labels, scores, _ = _as_films(labels, scores)
+    return float(average_precision_score(labels, scores)) if labels.any() else float("nan")
 
 
 def compute_brier(labels: np.ndarray, probability: np.ndarray) -> float:
     """Mean squared difference between probability and label (Brier 1950): 0 is best, 0.25 is always saying 50 %."""
-    return float(np.mean((probability - labels) ** 2))
+    labels, probability, _ = _as_films(labels, probability, probability=True)
+    return float(np.mean((probability - labels) ** 2)) if len(labels) else float("nan")
 
 
 def compute_ece(labels: np.ndarray, probability: np.ndarray, bins: int = 10) -> float:
@@ -72,11 +111,15 @@ def compute_ece(labels: np.ndarray, probability: np.ndarray, bins: int = 10) -> 
     Returns
     -------
     float in [0, 1]
+        NaN without a film.
 
     References
     ----------
     Naeini et al., AAAI 2015; Guo et al. 2017, arXiv 1706.04599, eq. 3.
     """
+    labels, probability, _ = _as_films(labels, probability, probability=True)
+    if not len(labels):
+        return float("nan")
     bin_of = np.minimum((probability * bins).astype(int), bins - 1)
     gaps = np.bincount(bin_of, probability - labels, minlength=bins)
     return float(np.abs(gaps).sum() / len(labels))
@@ -106,7 +149,15 @@ def predictive_values(sensitivity: float, specificity: float, prevalence: float)
     -------
     (ppv, npv)
         NaN where nobody is called, or nobody is left alone.
+
+    Raises
+    ------
+    ValueError
+        If one of the three is outside [0, 1].
     """
+    for name, value in (("sensitivity", sensitivity), ("specificity", specificity), ("prevalence", prevalence)):
+        if value < 0 or value > 1:  # NaN passes: a class without films has no sensitivity, and then no PPV
+            raise ValueError(f"{name}={value:g}: expected 0 to 1")
     called = sensitivity * prevalence + (1 - specificity) * (1 - prevalence)
     left = (1 - sensitivity) * prevalence + specificity * (1 - prevalence)
     ppv = sensitivity * prevalence / called if called > 0 else float("nan")
@@ -207,6 +258,7 @@ def bootstrap_interval(
     Returns
     -------
     (low, high)
+        NaN where a class (or, not by class, the cohort) has fewer than two patients: nothing is known of how patients differ.
 
     References
     ----------
@@ -229,7 +281,10 @@ def bootstrap_intervals(
     """`bootstrap_interval` of several statistics from the same resamples."""
     if method not in METHODS:
         raise ValueError(f"method={method!r}: expected {' or '.join(METHODS)}")
+    labels, scores, patients = (np.asarray(a) for a in (labels, scores, patients))
     groups, rng = group_patients(labels, patients, by_class), np.random.default_rng(seed)
+    if min(map(len, groups.strata)) < 2:
+        return dict.fromkeys(statistics, (np.nan, np.nan))
     values: dict[str, list[float]] = {name: [] for name in statistics}
     for rows in groups.resample(n, rng):
         for name, statistic in statistics.items():
@@ -297,7 +352,9 @@ def rate_interval(hits: np.ndarray, patients: np.ndarray, n: int, seed: int, met
     Clopper & Pearson, Biometrika 1934;26:404, with patients, not films, as the number of trials; Rao & Scott, Biometrics 1992;48:577 (what
     clustered films are worth).
     """
-    hits = np.asarray(hits, dtype=float)
+    _, hits, patients = _as_films(np.zeros(len(hits), int), np.asarray(hits, dtype=float), patients, probability=True)
+    if not len(hits):
+        return dict.fromkeys(("value", "low", "high"), float("nan"))
     value, trials = float(hits.mean()), len(np.unique(patients))
     if value in (0.0, 1.0):
         exact = binomtest(round(value * trials), trials).proportion_ci(LEVEL, method="exact")
@@ -347,12 +404,15 @@ def auc_interval(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, n
     dict
         value, low, high.
     """
-    value = compute_auc(labels, scores)
+    labels, scores, patients = _as_films(labels, scores, patients)
+    value = _auc(labels, scores)
+    if np.isnan(value):
+        return dict.fromkeys(("value", "low", "high"), value)
     if value in (0.0, 1.0):
         k = min(len(np.unique(patients[labels == c])) for c in (0, 1))
         bound = ((1 - LEVEL) / 2) ** (1 / k)
         return {"value": value, "low": bound, "high": 1.0} if value else {"value": value, "low": 0.0, "high": 1 - bound}
-    low, high = bootstrap_interval(compute_auc, labels, scores, patients, n, seed, method)
+    low, high = bootstrap_interval(_auc, labels, scores, patients, n, seed, method)
     return {"value": value, "low": low, "high": high}
 
 
@@ -368,6 +428,7 @@ def ece_interval(labels: np.ndarray, probability: np.ndarray, patients: np.ndarr
     dict
         value, low, high, if_calibrated (mean that a perfectly calibrated network would show on these films).
     """
+    labels, probability, patients = _as_films(labels, probability, patients, probability=True)
     value, chance = compute_ece(labels, probability), ece_if_calibrated(probability, patients, seed)
     _, high = bootstrap_interval(compute_ece, labels, probability, patients, n, seed, by_class=False)
     low = 0.0 if value <= np.quantile(chance, LEVEL) else max(2 * value - high, 0.0)
@@ -387,12 +448,15 @@ def gap_interval(one: tuple[np.ndarray, np.ndarray, np.ndarray], other: tuple[np
     dict
         value, low, high.
     """
-    rng, drawn = np.random.default_rng(seed), []
-    for labels, scores, patients in (one, other):
+    rng, drawn, aucs = np.random.default_rng(seed), [], []
+    for labels, scores, patients in (_as_films(*one), _as_films(*other)):
         groups = group_patients(labels, patients)
-        drawn.append(np.array([compute_auc(labels[rows], scores[rows]) for rows in groups.resample(n, rng)]))
+        drawn.append(np.array([_auc(labels[rows], scores[rows]) for rows in groups.resample(n, rng)]))
+        aucs.append(_auc(labels, scores))
+        if len(groups.strata) < 2 or min(map(len, groups.strata)) < 2:
+            drawn[-1][:] = np.nan
     low, high = np.quantile(drawn[0] - drawn[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {"value": compute_auc(*one[:2]) - compute_auc(*other[:2]), "low": float(low), "high": float(high)}
+    return {"value": aucs[0] - aucs[1], "low": float(low), "high": float(high)}
 
 
 # ---- DeLong, permutation
@@ -450,8 +514,9 @@ def compute_delong(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray 
     scores = np.atleast_2d(np.asarray(scores, dtype=float))
     if scores.shape[1] != len(labels):
         raise ValueError(f"scores have shape {scores.shape}: expected (k, {len(labels)}), one score a film")
-    positive = np.asarray(labels) == 1
-    names = np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
+    for row in scores:
+        checked, _, people = _as_films(labels, row, patients)
+    positive, names = checked == 1, np.unique(people, return_inverse=True)[1]
     m, n = int(positive.sum()), int((~positive).sum())
     clusters = [len(np.unique(names[mask])) for mask in (positive, ~positive)]
     if min(clusters) < 2:
@@ -490,19 +555,23 @@ def permutation_test(labels: np.ndarray, scores: np.ndarray, patients: np.ndarra
     Returns
     -------
     float
+        NaN where one class is missing.
 
     References
     ----------
     Phipson & Smyth, Stat Appl Genet Mol Biol 2010;9:39 (why p counts the cohort itself).
     """
+    labels, scores, patients = _as_films(labels, scores, patients)
     rng, films = np.random.default_rng(seed), group_patients(labels, patients).films
     blocks = [np.stack([f for f in films if len(f) == size]) for size in sorted({len(f) for f in films})]
-    observed, reached = compute_auc(labels, scores), 0
+    observed, reached = _auc(labels, scores), 0
+    if np.isnan(observed):
+        return observed
     shuffled = labels.copy()
     for _ in range(n):
         for block in blocks:
             shuffled[block] = labels[block[rng.permutation(len(block))]]
-        reached += compute_auc(shuffled, scores) >= observed - 1e-12
+        reached += _auc(shuffled, scores) >= observed - 1e-12
     return (reached + 1) / (n + 1)
 
 
@@ -517,6 +586,7 @@ def compute_calibration(labels: np.ndarray, probability: np.ndarray, patients: n
     DataFrame
         One bin a row: predicted, observed, low, high (Wilson, with patients as trials), films, patients.
     """
+    labels, probability, patients = _as_films(labels, probability, patients, probability=True)
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))
     bin_of = np.clip(np.searchsorted(edges, probability, "right") - 1, 0, max(len(edges) - 2, 0))
     rows = []
@@ -556,6 +626,7 @@ def compute_net_benefit(
     ----------
     Vickers & Elkin, Med Decis Making 2006;26:565.
     """
+    labels, probability, patients = _as_films(labels, probability, patients, probability=True)
     t = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, dtype=float)
     if ((t <= 0) | (t >= 1)).any():
         raise ValueError(f"thresholds from {t.min():g} to {t.max():g}: expected more than 0 and less than 1")

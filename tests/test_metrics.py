@@ -1,6 +1,7 @@
 """Scores against scikit-learn, against pROC's published values, against numbers worked by hand, and how often intervals cover."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binomtest, bootstrap, norm
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
@@ -16,6 +17,7 @@ from rahelpers.metrics import (
     compute_delong,
     compute_ece,
     compute_net_benefit,
+    count_films,
     ece_interval,
     gap_interval,
     permutation_test,
@@ -216,3 +218,60 @@ def test_intervals_of_the_auc_cover():
         ):
             inside[i] += low <= truth <= high
     assert (inside / 150 >= 0.895).all()
+
+
+# two films of each of four patients; every function with its films alone, in the order labels, scores, patients
+LABELS, SCORES, PATIENTS = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0.1, 0.3, 0.2, 0.6, 0.4, 0.5, 0.8, 0.9]), np.array(list("aabbccdd"))
+OF_FILMS = {
+    "auc": lambda y, s, p: compute_auc(y, s),
+    "average precision": lambda y, s, p: compute_average_precision(y, s),
+    "brier": lambda y, s, p: compute_brier(y, s),
+    "ece": lambda y, s, p: compute_ece(y, s),
+    "auc interval": lambda y, s, p: tuple(auc_interval(y, s, p, 50, 0).values()),
+    "ece interval": lambda y, s, p: tuple(ece_interval(y, s, p, 50, 0).values()),
+    "gap": lambda y, s, p: tuple(gap_interval((y, s, p), (y, s, p), 50, 0).values()),
+    "delong": lambda y, s, p: compute_delong(y, s, p).interval(),
+    "permutation": lambda y, s, p: permutation_test(y, s, p, 50, 0),
+    "calibration": lambda y, s, p: compute_calibration(y, s, p, 2).to_numpy().ravel(),
+    "net benefit": lambda y, s, p: compute_net_benefit(y, s, p, 50, 0).to_numpy().ravel(),
+}
+
+
+@pytest.mark.parametrize("name", OF_FILMS)
+def test_lists_and_tables_are_taken_as_arrays_are(name):
+    """A column of a table that was filtered has an index of its own: films must not be matched by it."""
+    expected = OF_FILMS[name](LABELS, SCORES, PATIENTS)
+    np.testing.assert_array_equal(OF_FILMS[name](LABELS.tolist(), SCORES.tolist(), PATIENTS.tolist()), expected)
+    table = pd.DataFrame({"y": LABELS, "s": SCORES, "p": PATIENTS}, index=np.arange(8)[::-1])
+    np.testing.assert_array_equal(OF_FILMS[name](table["y"], pd.Series(SCORES), table["p"]), expected)
+    assert count_films(table["y"], PATIENTS.tolist())["patients_positive"] == 2
+
+
+@pytest.mark.parametrize("name", OF_FILMS)
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [(LABELS + 1, SCORES, "labels hold 2: expected 0"), (np.where(LABELS, "RA", "no"), SCORES, "labels hold no, RA"), (LABELS, SCORES[:-1], "\\(.*7"),
+     (LABELS, np.where(SCORES == 0.6, np.nan, SCORES), "score of film 3 of 8 is nan"), (LABELS, SCORES + np.inf, "film 0 of 8 is inf")],
+)  # fmt: skip
+def test_films_that_cannot_be_scored_are_refused(name, labels, scores, message):
+    with pytest.raises(ValueError, match=message):
+        OF_FILMS[name](labels, scores, PATIENTS)
+
+
+def test_what_is_no_probability_or_nobody_s_film_is_refused():
+    for score in (compute_brier, compute_ece):
+        with pytest.raises(ValueError, match="from 1 to 9: expected 0 to 1"):
+            score(LABELS, 10 * SCORES)
+    with pytest.raises(ValueError, match="patient of 1 of 8 films is missing"):
+        auc_interval(LABELS, SCORES, [None, *PATIENTS[1:]], 50, 0)
+    with pytest.raises(ValueError, match="sensitivity=1.2: expected 0 to 1"):
+        predictive_values(1.2, 0.5, 0.1)
+
+
+def test_one_class_or_one_patient_of_it_gives_no_certainty():
+    assert np.isnan(permutation_test(0 * LABELS, SCORES, PATIENTS, 50, 0))
+    assert all(np.isnan(v) for v in auc_interval(0 * LABELS, SCORES, PATIENTS, 50, 0).values())
+    lonely = np.array(list("aabbcccc"))  # one patient with RA: how people with RA differ cannot be known from them
+    found = auc_interval(LABELS, SCORES, lonely, 50, 0)
+    assert found["value"] == compute_auc(LABELS, SCORES) and np.isnan([found["low"], found["high"]]).all()
+    assert np.isnan(gap_interval((LABELS, SCORES, lonely), (LABELS, SCORES, PATIENTS), 50, 0)["low"])
