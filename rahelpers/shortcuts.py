@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
-from rahelpers.metrics import bootstrap_interval
+from rahelpers.metrics import auc_interval
 
 KINDS = 3  # hospitals and file formats that are tried as facts, the most common
 
@@ -52,7 +51,10 @@ def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: 
         known = ~np.isnan(values)
         if len(np.unique(labels[known])) < 2 or np.ptp(values[known]) == 0:
             continue
-        low, high = bootstrap_interval(lambda y, s: float(roc_auc_score(y, s)), labels[known], values[known], patients[known], n, seed)
-        auc = float(roc_auc_score(labels[known], values[known]))
-        rows[name] = {"AUC": f"{auc:.2f} ({low:.2f}–{high:.2f})", "interval contains 0.5": "yes" if low <= 0.5 <= high else "NO", "films": int(known.sum())}
+        auc, low, high = auc_interval(labels[known], values[known], patients[known], n, seed).values()
+        if np.isnan(low):
+            shown, contains = f"{auc:.2f} (one patient of a class: no interval)", "not known"
+        else:
+            shown, contains = f"{auc:.2f} ({low:.2f}–{high:.2f})", "yes" if low <= 0.5 <= high else "NO"
+        rows[name] = {"AUC": shown, "interval contains 0.5": contains, "films": int(known.sum())}
     return pd.DataFrame(rows).T
