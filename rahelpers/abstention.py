@@ -1,6 +1,7 @@
 """Abstention: split-conformal sets by class, and accuracy against the share of films on which the network keeps silent.
 
-By hand, not with MAPIE: the method is ten lines, and MAPIE counts films where films of one patient must count as one.
+By hand, not with MAPIE: the method is ten lines, and MAPIE counts films where films of one patient must count as one. With one film a patient the sets are
+MAPIE's (tests/test_abstention.py).
 """
 
 from __future__ import annotations

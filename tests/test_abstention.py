@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from reference import mapie_values as drawn
 
 from rahelpers.abstention import compute_abstention_curve, fit_conformal, predict_sets, score_sets
 
@@ -14,6 +15,19 @@ def test_thresholds_by_hand():
     assert found["threshold_negative"] == pytest.approx(0.18) and found["threshold_positive"] == pytest.approx(18 / 50)
     assert (found["patients_negative"], found["fitted_on"]) == (19, "validation")
     assert predict_sets(np.array([0.1, 0.18, 0.3, 0.7]), found).tolist() == [[True, False], [True, False], [False, False], [False, True]]
+
+
+# MAPIE 1.6.0 on tests/reference/mapie_values.py, which prints it: alpha -> in how many of 41 new films, the least probable first, class 0 stands in the
+# set; and from which film on class 1 does
+MAPIE = {0.1: (29, 10), 0.25: (28, 14)}
+
+
+@pytest.mark.parametrize("alpha", drawn.ALPHAS)
+def test_sets_are_those_of_mapie_where_each_patient_has_one_film(alpha):
+    labels, probability = drawn.draw()
+    sets = predict_sets(drawn.asked(), fit_conformal(labels, probability, np.arange(len(labels)), alpha))
+    films, (negative, positive) = np.arange(41), MAPIE[alpha]
+    np.testing.assert_array_equal(sets, np.stack([films < negative, films >= positive], axis=1))
 
 
 def test_few_patients_leave_every_class_in_the_set():
