@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rahelpers.metrics import share_interval
+from rahelpers.metrics import as_films, share_interval
 
 ALPHA = 0.1  # of each class, at most this share of patients' films may lie outside its set
 
@@ -44,6 +44,7 @@ def fit_conformal(labels: np.ndarray, probability: np.ndarray, patients: np.ndar
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha}: expected more than 0 and less than 1")
+    labels, probability, patients = as_films(labels, probability, patients, probability=True)
     found: dict[str, Any] = {"alpha": alpha, "fitted_on": "validation"}
     for label, name in ((0, "negative"), (1, "positive")):
         inside = labels == label
@@ -103,6 +104,7 @@ def score_sets(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray
         coverage_negative, coverage_positive, abstained, accuracy_spoken as {value, low, high} (None where there is no such film);
         counts of films by set: negative, positive, both, none; and spoken, films.
     """
+    labels, probability, patients = as_films(labels, probability, patients, probability=True)
     sets = predict_sets(probability, conformal)
     size, right = sets.sum(axis=1), sets[np.arange(len(labels)), labels]
 
@@ -149,6 +151,7 @@ def compute_abstention_curve(
     DataFrame
         by ('certainty' or 'distance'), abstained (measured share), accuracy, low, high, films (left), patients (left).
     """
+    labels, probability, patients = as_films(labels, probability, patients, probability=True)
     shares = np.arange(0, 0.81, 0.1) if shares is None else np.asarray(shares, dtype=float)
     if ((shares < 0) | (shares >= 1)).any():
         raise ValueError(f"shares from {shares.min():g} to {shares.max():g}: expected 0 up to, not including, 1")

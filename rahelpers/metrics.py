@@ -19,7 +19,7 @@ METHODS = ("percentile", "bca")
 LEVEL = 0.95  # of every interval in the workbench
 
 
-def _as_films(labels: Any, scores: Any, patients: Any = None, probability: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def as_films(labels: Any, scores: Any, patients: Any = None, probability: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels, scores and patients as arrays of one length; films without patients are a patient each.
 
     Raises
@@ -46,7 +46,7 @@ def _as_films(labels: Any, scores: Any, patients: Any = None, probability: bool 
 
 def count_films(labels: np.ndarray, patients: np.ndarray) -> dict[str, int]:
     """Films and patients of both classes; a patient is positive where any film is."""
-    labels, _, patients = _as_films(labels, np.zeros(len(labels)), patients)
+    labels, _, patients = as_films(labels, np.zeros(len(labels)), patients)
     counts = {"films_positive": int((labels == 1).sum()), "films_negative": int((labels == 0).sum()), "patients": len(np.unique(patients))}
     counts["patients_positive"] = len(np.unique(patients[labels == 1]))
     return counts | {"patients_negative": counts["patients"] - counts["patients_positive"]}
@@ -73,7 +73,7 @@ def compute_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     ValueError
         As every score here: if the lengths differ, a label is neither 0 nor 1, or a score is not finite.
     """
-    return _auc(*_as_films(labels, scores)[:2])
+    return _auc(*as_films(labels, scores)[:2])
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -87,13 +87,13 @@ def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 def compute_average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     """Average precision as scikit-learn computes it; NaN without a positive film. Its chance level is the share of positives, not 0.5."""
-    labels, scores, _ = _as_films(labels, scores)
+    labels, scores, _ = as_films(labels, scores)
     return float(average_precision_score(labels, scores)) if labels.any() else float("nan")
 
 
 def compute_brier(labels: np.ndarray, probability: np.ndarray) -> float:
     """Mean squared difference between probability and label (Brier 1950): 0 is best, 0.25 is always saying 50 %."""
-    labels, probability, _ = _as_films(labels, probability, probability=True)
+    labels, probability, _ = as_films(labels, probability, probability=True)
     return float(np.mean((probability - labels) ** 2)) if len(labels) else float("nan")
 
 
@@ -117,7 +117,7 @@ def compute_ece(labels: np.ndarray, probability: np.ndarray, bins: int = 10) -> 
     ----------
     Naeini et al., AAAI 2015; Guo et al. 2017, arXiv 1706.04599, eq. 3.
     """
-    labels, probability, _ = _as_films(labels, probability, probability=True)
+    labels, probability, _ = as_films(labels, probability, probability=True)
     if not len(labels):
         return float("nan")
     bin_of = np.minimum((probability * bins).astype(int), bins - 1)
@@ -352,7 +352,7 @@ def rate_interval(hits: np.ndarray, patients: np.ndarray, n: int, seed: int, met
     Clopper & Pearson, Biometrika 1934;26:404, with patients, not films, as the number of trials; Rao & Scott, Biometrics 1992;48:577 (what
     clustered films are worth).
     """
-    _, hits, patients = _as_films(np.zeros(len(hits), int), np.asarray(hits, dtype=float), patients, probability=True)
+    _, hits, patients = as_films(np.zeros(len(hits), int), np.asarray(hits, dtype=float), patients, probability=True)
     if not len(hits):
         return dict.fromkeys(("value", "low", "high"), float("nan"))
     value, trials = float(hits.mean()), len(np.unique(patients))
@@ -404,7 +404,7 @@ def auc_interval(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, n
     dict
         value, low, high.
     """
-    labels, scores, patients = _as_films(labels, scores, patients)
+    labels, scores, patients = as_films(labels, scores, patients)
     value = _auc(labels, scores)
     if np.isnan(value):
         return dict.fromkeys(("value", "low", "high"), value)
@@ -428,7 +428,7 @@ def ece_interval(labels: np.ndarray, probability: np.ndarray, patients: np.ndarr
     dict
         value, low, high, if_calibrated (mean that a perfectly calibrated network would show on these films).
     """
-    labels, probability, patients = _as_films(labels, probability, patients, probability=True)
+    labels, probability, patients = as_films(labels, probability, patients, probability=True)
     value, chance = compute_ece(labels, probability), ece_if_calibrated(probability, patients, seed)
     _, high = bootstrap_interval(compute_ece, labels, probability, patients, n, seed, by_class=False)
     low = 0.0 if value <= np.quantile(chance, LEVEL) else max(2 * value - high, 0.0)
@@ -449,7 +449,7 @@ def gap_interval(one: tuple[np.ndarray, np.ndarray, np.ndarray], other: tuple[np
         value, low, high.
     """
     rng, drawn, aucs = np.random.default_rng(seed), [], []
-    for labels, scores, patients in (_as_films(*one), _as_films(*other)):
+    for labels, scores, patients in (as_films(*one), as_films(*other)):
         groups = group_patients(labels, patients)
         drawn.append(np.array([_auc(labels[rows], scores[rows]) for rows in groups.resample(n, rng)]))
         aucs.append(_auc(labels, scores))
@@ -515,7 +515,7 @@ def compute_delong(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray 
     if scores.shape[1] != len(labels):
         raise ValueError(f"scores have shape {scores.shape}: expected (k, {len(labels)}), one score a film")
     for row in scores:
-        checked, _, people = _as_films(labels, row, patients)
+        checked, _, people = as_films(labels, row, patients)
     positive, names = checked == 1, np.unique(people, return_inverse=True)[1]
     m, n = int(positive.sum()), int((~positive).sum())
     clusters = [len(np.unique(names[mask])) for mask in (positive, ~positive)]
@@ -561,7 +561,7 @@ def permutation_test(labels: np.ndarray, scores: np.ndarray, patients: np.ndarra
     ----------
     Phipson & Smyth, Stat Appl Genet Mol Biol 2010;9:39 (why p counts the cohort itself).
     """
-    labels, scores, patients = _as_films(labels, scores, patients)
+    labels, scores, patients = as_films(labels, scores, patients)
     rng, films = np.random.default_rng(seed), group_patients(labels, patients).films
     blocks = [np.stack([f for f in films if len(f) == size]) for size in sorted({len(f) for f in films})]
     observed, reached = _auc(labels, scores), 0
@@ -586,7 +586,7 @@ def compute_calibration(labels: np.ndarray, probability: np.ndarray, patients: n
     DataFrame
         One bin a row: predicted, observed, low, high (Wilson, with patients as trials), films, patients.
     """
-    labels, probability, patients = _as_films(labels, probability, patients, probability=True)
+    labels, probability, patients = as_films(labels, probability, patients, probability=True)
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))
     bin_of = np.clip(np.searchsorted(edges, probability, "right") - 1, 0, max(len(edges) - 2, 0))
     rows = []
@@ -626,7 +626,7 @@ def compute_net_benefit(
     ----------
     Vickers & Elkin, Med Decis Making 2006;26:565.
     """
-    labels, probability, patients = _as_films(labels, probability, patients, probability=True)
+    labels, probability, patients = as_films(labels, probability, patients, probability=True)
     t = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, dtype=float)
     if ((t <= 0) | (t >= 1)).any():
         raise ValueError(f"thresholds from {t.min():g} to {t.max():g}: expected more than 0 and less than 1")

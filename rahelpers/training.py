@@ -21,6 +21,7 @@ from rahelpers.familiarity import FILE as FAMILIARITY
 from rahelpers.familiarity import look, write_familiarity
 from rahelpers.fitting import TRAINING_KEYS, fit_network
 from rahelpers.inference import Bundle, calibrate, load_bundle, predict_logits
+from rahelpers.metrics import as_films
 from rahelpers.precision import choose_precision
 from rahelpers.tensorflow_quiet import keras
 from rahelpers.vgg import change_precision, gradcam_layer
@@ -131,6 +132,7 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
     ----------
     Platt, Probabilistic outputs for support vector machines, 1999, with its smoothed targets; Guo et al. 2017, arXiv 1706.04599, sec. 4.2.
     """
+    labels, logits, _ = as_films(labels, logits)
     positive = labels == 1
     targets = np.where(positive, (positive.sum() + 1) / (positive.sum() + 2), 1 / ((~positive).sum() + 2))
 
@@ -166,8 +168,14 @@ def choose_operating_point(
     dict
         probability, rule, and on the data given: sensitivity, specificity and the counts of both classes.
     """
+    labels, probability, _ = as_films(labels, probability, probability=True)
     if len(np.unique(labels)) < 2:
         raise ValueError(f"labels hold {np.unique(labels)}: an operating point needs both classes")
+    if not (0 < target_sensitivity <= 1 and cost_ratio > 0 and 0 < prevalence < 1):
+        raise ValueError(
+            f"target_sensitivity={target_sensitivity:g}, cost_ratio={cost_ratio:g}, prevalence={prevalence:g}: expected 0 to 1 (not 0), "
+            "more than 0, and between 0 and 1"
+        )
     false_positive, true_positive, thresholds = roc_curve(labels, probability, drop_intermediate=False)
     if rule == "youden":
         best = int(np.argmax(np.round(true_positive - false_positive, 9)))  # rounded: of equals, the highest threshold

@@ -92,3 +92,15 @@ def test_the_strangest_films_go_first():
     assert found.loc[("distance", 4), "abstained"] == pytest.approx(1 / 3)
     # the least certain are 0.8 and 0.2, called rightly: the two wrong ones stay
     assert found.loc[("certainty", 4), "accuracy"] == pytest.approx(2 / 4)
+
+
+def test_what_is_no_probability_is_refused_and_lists_are_taken():
+    conformal = fit_conformal([0, 1], [0.2, 0.9], ["a", "b"])
+    assert score_sets([0, 1], [0.2, 0.9], ["a", "b"], conformal)["films"] == 2
+    assert len(compute_abstention_curve([0, 1], [0.2, 0.9], ["a", "b"], 0.5, [0.0]))
+    for use in (lambda p: fit_conformal([0, 1], p, ["a", "b"]), lambda p: score_sets([0, 1], p, ["a", "b"], conformal),
+                lambda p: compute_abstention_curve([0, 1], p, ["a", "b"], 0.5)):  # fmt: skip
+        with pytest.raises(ValueError, match="from -3 to 2: expected 0 to 1"):
+            use([-3, 2])
+        with pytest.raises(ValueError, match="film 1 of 2 is nan"):
+            use([0.5, np.nan])

@@ -61,6 +61,10 @@ def test_operating_points_by_hand():
         choose_operating_point(LABELS, SCORES, "best", 0.9)
     with pytest.raises(ValueError, match="both classes"):
         choose_operating_point(np.ones(3), np.ones(3), "youden", 0.9)
+    with pytest.raises(ValueError, match="target_sensitivity=90"):
+        choose_operating_point(LABELS, SCORES, "sensitivity", 90)
+    with pytest.raises(ValueError, match="from -7 to 9: expected 0 to 1"):
+        choose_operating_point([0, 1], [-7, 9], "youden", 0.9)
 
 
 def test_interval_has_about_its_coverage():
