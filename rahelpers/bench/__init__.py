@@ -29,8 +29,10 @@ class Sizes:
     ----------
     matmul_sides : tuple of int
         Of square matrices.
+    large : tuple of str
+        Networks of the paper that are timed in single steps beside vgg_small.
     pixels, batch : int
-        Side and number of films for VGG16 and VGG19, forward and Grad-CAM.
+        Side and number of films for these, forward and Grad-CAM.
     training_pixels, training_batch : int
         The same for whole VGG networks in training, and for all trainings from films to weights.
     small_pixels : int
@@ -50,6 +52,7 @@ class Sizes:
     """
 
     matmul_sides: tuple[int, ...] = (1024, 2048, 4096)
+    large: tuple[str, ...] = ("vgg16", "vgg19")
     pixels: int = 224
     batch: int = 8
     training_pixels: int = 128
@@ -65,7 +68,7 @@ class Sizes:
 
 
 SIZES = {
-    "smoke": Sizes((64,), 32, 2, 32, 4, 32, 16, 1, 1, 1, orders=4),
+    "smoke": Sizes((64,), ("vgg16",), 32, 2, 32, 4, 32, 16, 1, 1, 1, orders=4),
     "quick": Sizes(),
     "full": Sizes(patients=320, epochs=20, rounds=10, fits=3),
 }

@@ -92,9 +92,7 @@ def training_work(model: keras.Model, films: int) -> Callable[[], object]:
 def measure_forward(sizes: Sizes) -> pd.DataFrame:
     """Each network forward, in turn with the fp32 matrix product and with PyTorch."""
     rows = []
-    for architecture, pixels, films in (
-        ("vgg_small", sizes.small_pixels, 2 * sizes.batch), ("vgg16", sizes.pixels, sizes.batch), ("vgg19", sizes.pixels, sizes.batch),
-    ):  # fmt: skip
+    for architecture, pixels, films in (("vgg_small", sizes.small_pixels, 2 * sizes.batch), *((name, sizes.pixels, sizes.batch) for name in sizes.large)):
         rows += _measure(f"{architecture} forward", architecture, pixels, films, sizes, False)
     return as_table(rows + _torch_note())
 
@@ -102,7 +100,7 @@ def measure_forward(sizes: Sizes) -> pd.DataFrame:
 def measure_training(sizes: Sizes) -> pd.DataFrame:
     """A step of each whole network, in turn with the fp32 matrix product and with PyTorch."""
     rows = []
-    for architecture, pixels in (("vgg_small", sizes.small_pixels), ("vgg16", sizes.training_pixels), ("vgg19", sizes.training_pixels)):
+    for architecture, pixels in (("vgg_small", sizes.small_pixels), *((name, sizes.training_pixels) for name in sizes.large)):
         rows += _measure(f"{architecture} training", architecture, pixels, sizes.training_batch, sizes, True)
     return as_table(rows + _torch_note())
 
