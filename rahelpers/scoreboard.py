@@ -87,22 +87,48 @@ def foreground(image: np.ndarray) -> np.ndarray:
     return cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) >= 0.5 if mask.any() else np.ones(image.shape, bool)
 
 
+def _as_map(heatmap: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A heat map and a lesion of one size, the lesion as bool (255 is inside, as 1 is).
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ, or the heat is negative or not finite.
+    """
+    heatmap, lesion = np.asarray(heatmap), np.asarray(lesion).astype(bool)
+    if heatmap.shape != lesion.shape:
+        raise ValueError(f"a heat map of {heatmap.shape} and a mask of {lesion.shape}: expected the same size; enlarge the map first")
+    if not (np.isfinite(heatmap).all() and (heatmap >= 0).all()):
+        raise ValueError(f"heat from {np.min(heatmap):g} to {np.max(heatmap):g}: expected finite numbers of at least 0; cut what speaks against the class")
+    return heatmap, lesion
+
+
 def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> bool:
     """Does the hottest point lie in a lesion? A flat map points nowhere. (Zhang et al., pointing game, ECCV 2016, arXiv 1608.00507)"""
+    heatmap, lesion = _as_map(heatmap, lesion)
     return bool(heatmap.any() and lesion.ravel()[int(np.argmax(heatmap))])
 
 
 def energy_inside(heatmap: np.ndarray, lesion: np.ndarray) -> float:
     """Share of the heat that lies in a lesion (Wang et al., Score-CAM, 2020, arXiv 1910.01279); NaN for a flat map."""
+    heatmap, lesion = _as_map(heatmap, lesion)
     total = float(heatmap.sum())
     return float(heatmap[lesion].sum()) / total if total > 0 else float("nan")
 
 
 def overlap(heatmap: np.ndarray, lesion: np.ndarray, marked: float = MARKED) -> float:
-    """Intersection over union of a lesion and the places hotter than `marked` times the peak; 0 for a flat map."""
+    """Intersection over union of a lesion and the places hotter than `marked` times the peak; 0 for a flat map.
+
+    Raises
+    ------
+    ValueError
+        As every score of a map here: if the sizes differ, or the heat is negative or not finite.
+    """
+    heatmap, lesion = _as_map(heatmap, lesion)
     peak = float(heatmap.max())
     mark = heatmap >= marked * peak if peak > 0 else np.zeros(heatmap.shape, bool)
-    return float((mark & lesion).sum() / (mark | lesion).sum())
+    either = int((mark | lesion).sum())
+    return float((mark & lesion).sum() / either) if either else 0.0
 
 
 def score_map(heatmap: np.ndarray, target: np.ndarray, hand: np.ndarray) -> dict[str, float]:
@@ -121,7 +147,8 @@ def score_map(heatmap: np.ndarray, target: np.ndarray, hand: np.ndarray) -> dict
     dict
         hit, energy, iou, ap; and chance, the target's share of the hand: what hit, energy and ap are for a map that knows nothing.
     """
-    hand = hand | target
+    heatmap, target = _as_map(heatmap, target)
+    hand = np.asarray(hand).astype(bool) | target
     inside = np.where(hand, heatmap, 0)
     return {
         "hit": float(pointing_hit(heatmap, target)),

@@ -31,12 +31,22 @@ ALL = np.ones((2, 2), bool)
 BOXES = pd.DataFrame({"site": ["MCP2", "Lunate", "IP1"], "x0": [0.1, 0.3, 0.7], "y0": [0.1, 0.3, 0.7], "x1": [0.5, 0.7, 1.0], "y1": [0.5, 0.7, 1.0]})
 
 
+def test_masks_of_255_are_masks_and_what_is_no_heat_is_refused():
+    for score in (pointing_hit, energy_inside, overlap):
+        assert score(HEAT, 255 * LEFT.astype(np.uint8)) == score(HEAT, LEFT)
+        with pytest.raises(ValueError, match="map of \\(1, 2\\) and a mask of \\(2, 2\\)"):
+            score(HEAT[:1], LEFT)
+        for wrong in (HEAT - 1, HEAT * np.nan):
+            with pytest.raises(ValueError, match="expected finite numbers of at least 0"):
+                score(wrong, LEFT)
+
+
 def test_scores_on_paper():
     assert pointing_hit(HEAT, TOP) and not pointing_hit(HEAT, ~TOP) and not pointing_hit(0 * HEAT, ALL)
     assert energy_inside(HEAT, TOP) == pytest.approx(0.8) and np.isnan(energy_inside(0 * HEAT, TOP))
     # above half of the peak: 1 and 0.6, both in TOP. LEFT shares one of three pixels
     assert overlap(HEAT, TOP) == 1 and overlap(HEAT, LEFT) == pytest.approx(1 / 3) and overlap(HEAT, LEFT, marked=0.3) == pytest.approx(2 / 3)
-    assert overlap(0 * HEAT, TOP) == 0
+    assert overlap(0 * HEAT, TOP) == 0 and overlap(0 * HEAT, ~ALL) == 0
     # LEFT's pixels come first and third: (1/1 + 2/3) / 2
     assert score_map(HEAT, LEFT, ALL) == pytest.approx({"hit": 1, "energy": 0.7, "iou": 1 / 3, "ap": 5 / 6, "chance": 0.5})
 
