@@ -28,6 +28,7 @@ from rahelpers.metrics import (
     ece_interval,
     gap_interval,
     group_patients,
+    interval_text,
     permutation_test,
     predictive_values,
     share_interval,
@@ -482,7 +483,7 @@ def show_score(score: dict[str, float] | None, few: str = "", digits: int = 2) -
     """A score as text: '0.81 (0.70–0.90)'; the counts instead where there are too few films."""
     if few:
         return f"not shown: {few}"
-    return "not known" if score is None else f"{score['value']:.{digits}f} ({score['low']:.{digits}f}–{score['high']:.{digits}f})"
+    return "not known" if score is None else interval_text(score, digits=digits)
 
 
 def metrics_table(metrics: dict[str, Any]) -> pd.DataFrame:

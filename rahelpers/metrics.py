@@ -5,7 +5,7 @@ Nothing here reads files or starts TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,6 +186,12 @@ def adjust_prevalence(probability: np.ndarray, share: float, prevalence: float) 
             raise ValueError(f"{name}={value:g}: expected more than 0 and less than 1")
     ratio = prevalence / (1 - prevalence) * (1 - share) / share
     return probability * ratio / (probability * ratio + 1 - probability)
+
+
+def interval_text(row: Mapping[str, Any], prefix: str = "", digits: int = 2) -> str:
+    """`0.25 (0.10–0.40)`; the interval is left out where it is not known."""
+    value, low, high = (round(float(row[name]), digits) + 0.0 for name in (prefix.removesuffix("_") or "value", f"{prefix}low", f"{prefix}high"))
+    return f"{value:.{digits}f}" if np.isnan(low) else f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"  # + 0.0: no minus before a zero
 
 
 # ---- patient bootstrap

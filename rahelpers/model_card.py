@@ -11,13 +11,14 @@ import pandas as pd
 
 from rahelpers.config import RunConfig
 from rahelpers.datasheet import OPEN
+from rahelpers.metrics import interval_text
 
 PHANTOM = "**Every figure below comes from drawn films (the phantom). None of them is about patients.**"
 NOT_FOR = "Education and research only. Not for diagnosis or treatment."
 
 
 def _score(score: dict[str, float] | None) -> str:
-    return "not known" if score is None else f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
+    return "not known" if score is None else interval_text(score)
 
 
 def _counts(scores: dict[str, Any]) -> str:

@@ -14,6 +14,8 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
+from rahelpers.metrics import interval_text
+
 SPLIT_STYLE = {"train": ("#7f7f7f", ":"), "validation": ("#b58900", "--"), "test": ("#00204d", "-"),
                "external": ("#005f73", "-.")}  # fmt: skip # shade and dash: never colour alone
 FOR, AGAINST = (240, 150, 40), (70, 150, 235)  # RGB of what speaks for the positive class, and against it; the sign is always written too
@@ -271,7 +273,7 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
         part, scores = predictions[predictions["split"] == split], metrics["splits"][split]
         fpr, tpr, _ = roc_curve(part["label"], part["probability"])
         auc, counts = scores["auc"], scores["counts"]
-        shown = "too few films for an AUC" if scores["few"] else f"AUC {auc['value']:.2f} ({auc['low']:.2f}–{auc['high']:.2f})"
+        shown = "too few films for an AUC" if scores["few"] else f"AUC {interval_text(auc)}"
         label = f"{split}: {shown},\n{counts['films_positive']} positive, {counts['films_negative']} negative films"
         axis.plot(fpr, tpr, color=SPLIT_STYLE[split][0], linestyle=SPLIT_STYLE[split][1], label=label)
     test = metrics["splits"]["test"]

@@ -198,17 +198,19 @@ def choose_films(cohort: Cohort, job: Job, config: RunConfig) -> tuple[np.ndarra
     rarest = min(len(set(patients[everyone][labels[everyone] == c])) for c in (0, 1))
     if rarest < 2 * config.folds:
         raise ValueError(f"folds={config.folds}: the rarer class has {rarest} patients; expected at least {2 * config.folds}, two a fold")
-    rest, held = _divide(everyone, labels, patients, config.folds, int(job.value) - 1, config.seed)
-    inner = max(round((1 - config.test_fraction) / config.validation_fraction), 2)
-    learn, check = _divide(rest, labels, patients, inner, 0, config.seed)
-    return learn, check, held
+    rest, held = _divide(everyone, labels, patients, config.folds, config.seed)[int(job.value) - 1]
+    rarest = min(len(set(patients[rest][labels[rest] == c])) for c in (0, 1))
+    inner = min(max(round((1 - config.test_fraction) / config.validation_fraction), 2), rarest)
+    for learn, check in _divide(rest, labels, patients, inner, config.seed) if inner > 1 else []:
+        if len(set(labels[learn])) == len(set(labels[check])) == 2:  # with few patients a part may lack a class
+            return learn, check, held
+    raise ValueError(f"fold {job.value:g} of {config.folds}: {rarest} patients of the rarer class are left to train and validate on, too few; use fewer folds")
 
 
-def _divide(rows: np.ndarray, labels: np.ndarray, patients: np.ndarray, parts: int, part: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows outside, and inside, one of so many parts with whole patients and both classes alike."""
+def _divide(rows: np.ndarray, labels: np.ndarray, patients: np.ndarray, parts: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each of so many parts with whole patients and both classes alike: the rows outside, and inside."""
     divided = StratifiedGroupKFold(parts, shuffle=True, random_state=seed % 2**32).split(rows, labels[rows], patients[rows])
-    outside, inside = list(divided)[part]
-    return rows[outside], rows[inside]
+    return [(rows[outside], rows[inside]) for outside, inside in divided]
 
 
 def _take_share(rows: np.ndarray, labels: np.ndarray, patients: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from rahelpers.artifacts import NOTEBOOK_OF, STEPS, Run, library_versions, write_text
 from rahelpers.evaluation import load_table, metrics_table, show_score
 from rahelpers.explain import load_tables
+from rahelpers.metrics import interval_text
 from rahelpers.pages import render_page
 from rahelpers.repeats import score_folds
 from rahelpers.sanity import show_sanity
@@ -95,8 +96,8 @@ def _to_html(table: pd.DataFrame) -> Markup:
 
 def _range(row: Any, name: str, low: str, high: str) -> str:
     """A value with its interval; a dash where it is missing."""
-    value = getattr(row, name)
-    return "–" if pd.isna(value) else f"{value:.2f} ({getattr(row, low):.2f}–{getattr(row, high):.2f})"
+    found = {"value": getattr(row, name), "low": getattr(row, low), "high": getattr(row, high)}
+    return "–" if pd.isna(found["value"]) else interval_text(found)
 
 
 def show_trainings(scores: pd.DataFrame) -> pd.DataFrame:
@@ -186,7 +187,7 @@ def _explanations(run: Run) -> Markup:
     def show(value: Any) -> str:
         if value is None:
             return "not known for this source"
-        return f"{value['value']:.2f} ({value['low']:.2f}–{value['high']:.2f})" if isinstance(value, dict) else f"{value:.2g}"
+        return interval_text(value) if isinstance(value, dict) else f"{value:.2g}"
 
     cam = json.loads(run.file("gradcam", "scores.json").read_text())
     shap = json.loads(run.file("shap", "scores.json").read_text())

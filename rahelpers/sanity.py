@@ -13,8 +13,9 @@ from skimage.metrics import structural_similarity
 from rahelpers.counterfactual import Redrawn
 from rahelpers.gradcam import flatten_network, scale_maps
 from rahelpers.inference import predict_logits
+from rahelpers.metrics import interval_text
 from rahelpers.progress import show_progress
-from rahelpers.scoreboard import energy_inside, foreground, interval_text, mean_interval
+from rahelpers.scoreboard import energy_inside, foreground, mean_interval
 from rahelpers.tensorflow_quiet import keras
 
 Explainer = Callable[[keras.Model, np.ndarray], np.ndarray]  # network, uint8 (n, S, S) -> heat, float (n, S, S), at least 0

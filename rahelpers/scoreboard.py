@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 from rahelpers.artifacts import write_atomically
-from rahelpers.metrics import rate_interval
+from rahelpers.metrics import interval_text, rate_interval
 from rahelpers.normalisation import find_hand
 from rahelpers.progress import show_progress
 
@@ -375,12 +374,6 @@ def summarise_ranks(ranks: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
             found = mean_interval(part["rank"].to_numpy(), part["patient_id"].to_numpy(), n, seed)
             rows.append({"method": method, "by": by, "group": group} | found | {"lesions": len(part), "films": films})
     return pd.DataFrame(rows, columns=["method", "by", "group", "lesions", "films", "patients", "value", "low", "high"])
-
-
-def interval_text(row: Mapping[str, Any], prefix: str = "", digits: int = 2) -> str:
-    """`0.25 (0.10–0.40)`; the interval is left out where it is not known."""
-    value, low, high = (round(float(row[name]), digits) + 0.0 for name in (prefix.removesuffix("_") or "value", f"{prefix}low", f"{prefix}high"))
-    return f"{value:.{digits}f}" if np.isnan(low) else f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"  # + 0.0: no minus before a zero
 
 
 def show_board(board: pd.DataFrame, target: str, title: str) -> pd.io.formats.style.Styler:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from rahelpers.metrics import auc_interval
+from rahelpers.metrics import auc_interval, interval_text
 
 KINDS = 3  # hospitals and file formats that are tried as facts, the most common
 
@@ -51,10 +51,7 @@ def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: 
         known = ~np.isnan(values)
         if len(np.unique(labels[known])) < 2 or np.ptp(values[known]) == 0:
             continue
-        auc, low, high = auc_interval(labels[known], values[known], patients[known], n, seed).values()
-        if np.isnan(low):
-            shown, contains = f"{auc:.2f} (one patient of a class: no interval)", "not known"
-        else:
-            shown, contains = f"{auc:.2f} ({low:.2f}–{high:.2f})", "yes" if low <= 0.5 <= high else "NO"
-        rows[name] = {"AUC": shown, "interval contains 0.5": contains, "films": int(known.sum())}
+        found = auc_interval(labels[known], values[known], patients[known], n, seed)
+        contains = "yes" if found["low"] <= 0.5 <= found["high"] else "NO"
+        rows[name] = {"AUC": interval_text(found), "interval contains 0.5": "not known" if np.isnan(found["low"]) else contains, "films": int(known.sum())}
     return pd.DataFrame(rows).T

@@ -54,6 +54,18 @@ def test_folds_hold_every_patient_out_once(tiny_run):
         choose_films(cohort, Job("fold", 1), dataclasses.replace(config, folds=40))
 
 
+def test_folds_of_few_patients_train_and_validate_on_both_classes(tiny_run):
+    """Five patients a class and two folds: a fold leaves two or three of a class, of which one validates."""
+    cohort, config = load_cohort(tiny_run), dataclasses.replace(tiny_run.config, folds=2)
+    labels, patients = (cohort.manifest[c].to_numpy() for c in ("label", "patient_id"))
+    some = np.flatnonzero(np.isin(patients, [p for c in (0, 1) for p in pd.unique(patients[labels == c])[:5]]))
+    for seed in range(20):
+        few = dataclasses.replace(cohort, manifest=cohort.manifest.assign(split=np.where(np.isin(np.arange(len(labels)), some), "train", "external")))
+        for fold in (1, 2):
+            for rows in choose_films(few, Job("fold", fold), dataclasses.replace(config, seed=seed)):
+                assert set(labels[rows]) == {0, 1} and set(rows) <= set(some)
+
+
 def test_a_smaller_share_lies_within_a_larger_one(tiny_run):
     cohort, config = load_cohort(tiny_run), tiny_run.config
     labels, patients = cohort.manifest["label"].to_numpy(), cohort.manifest["patient_id"].to_numpy()

@@ -7,11 +7,11 @@ from reference import quantus_values as drawn
 
 from rahelpers.config import make_config
 from rahelpers.counterfactual import redraw_film
+from rahelpers.metrics import interval_text
 from rahelpers.sanity import compare_maps
 from rahelpers.scoreboard import (
     compute_deletion,
     energy_inside,
-    interval_text,
     make_board,
     mean_interval,
     name_site,
