@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 from rahelpers.artifacts import write_atomically
 from rahelpers.augmentation import augment
@@ -16,6 +15,7 @@ from rahelpers.config import RunConfig
 from rahelpers.frozen import KeptMaps, compute_frozen, find_cut
 from rahelpers.head import STRENGTHS, fit_head
 from rahelpers.inference import predict_logits
+from rahelpers.metrics import compute_auc
 from rahelpers.precision import choose_precision, computing_in
 from rahelpers.tensorflow_quiet import keras, tf
 from rahelpers.vgg import build_network
@@ -106,8 +106,13 @@ def fit_network(
     Raises
     ------
     ValueError
-        If the weights cannot be had.
+        If the weights cannot be had, or train or validation lacks a class.
+    FloatingPointError
+        If an epoch leaves a network whose answers are not finite.
     """
+    for name, rows in (("train", train), ("validation", validation)):
+        if len(np.unique(labels[rows])) < 2:
+            raise ValueError(f"{name} holds {len(rows)} films of one class (label {', '.join(map(str, np.unique(labels[rows])))}): expected films of both")
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     pretrained = config.weights != "none"
@@ -287,8 +292,10 @@ class ValidationWatcher(keras.callbacks.Callback):
     def take(self, model: keras.Model, row: dict) -> None:
         """Add an epoch to the history, with the validation films' scores, and save the state."""
         logits = predict_rows(model, self.arrays, self.rows)
+        if not np.isfinite(logits).all():
+            raise FloatingPointError(f"after epoch {row['epoch']} the network's answers are not finite: the training went astray; lower learning_rate")
         loss = float(np.mean(np.logaddexp(0, np.where(self.labels == 1, -logits, logits))))
-        row |= {"validation_loss": loss, "validation_auc": float(roc_auc_score(self.labels, logits))}
+        row |= {"validation_loss": loss, "validation_auc": compute_auc(self.labels, logits)}
         self.history.append(row)
         if row["validation_auc"] > max((h["validation_auc"] for h in self.history[:-1]), default=-1):
             best = {f"w{i}": w for i, w in enumerate(model.get_weights())}

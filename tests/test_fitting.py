@@ -44,6 +44,15 @@ def test_a_killed_training_goes_on_to_the_same_weights(spotted_films, tmp_path, 
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_training_that_cannot_be_judged_is_refused(spotted_films, tmp_path, monkeypatch):
+    images, labels = spotted_films
+    with pytest.raises(ValueError, match="validation holds 10 films of one class .label 1."):
+        fit((images, np.where(np.arange(40) < 30, labels, 1)), tmp_path)
+    monkeypatch.setattr("rahelpers.fitting.predict_rows", lambda *_: np.full(10, np.nan))
+    with pytest.raises(FloatingPointError, match="after epoch 1 .* lower learning_rate"):
+        fit(spotted_films, tmp_path, epochs=1)
+
+
 @pytest.mark.slow
 def test_two_phases_learn_the_head_then_the_last_block(spotted_films, tmp_path, vgg16_weights, monkeypatch):
     # on these easy films the fitted head is the best network already; look at the last one
