@@ -18,7 +18,7 @@ from rahelpers.scoreboard import choose_films, explain_each
 from rahelpers.shap_estimators import estimate_values
 from rahelpers.tensorflow_quiet import keras
 
-__all__ = ["RegionShap", "Regions", "compute_region_shap", "explain_shap", "make_regions"]
+__all__ = ["RegionShap", "Regions", "compute_region_shap", "explain_shap", "load_values", "make_regions"]
 
 COARSE = 0.02  # of the logit's rise from the hidden film to the whole: a rounding that is larger is no detail
 
@@ -138,6 +138,20 @@ def explain_shap(run: Run) -> dict:
         step.write_json("scores.json", {"title": config.title} | _score(values, films, cohort.joints, config.n_bootstrap, config.seed))
         step.finish()
     return json.loads(run.file("shap", "scores.json").read_text())
+
+
+def load_values(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What step 05 found.
+
+    Returns
+    -------
+    films : DataFrame
+        image_id, patient_id, label, condition, row, base, logit, error.
+    values : DataFrame
+        One region of one film a row: image_id, region, value, standard_error, owen.
+    """
+    names = {"image_id": str, "patient_id": str}  # a name may look like a number
+    return tuple(pd.read_csv(run.file("shap", f"{table}.csv"), dtype=names) for table in ("films", "values"))
 
 
 def _score(values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame, n: int, seed: int) -> dict:

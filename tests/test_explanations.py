@@ -3,17 +3,19 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from rahelpers.artifacts import Run
 from rahelpers.evaluation import evaluate
 from rahelpers.explain import BASELINES, explain_gradcam, load_maps, load_tables
 from rahelpers.repeats import repeat
 from rahelpers.report import show_strange, show_trainings, write_report
 from rahelpers.scoreboard import choose_films
-from rahelpers.shap_regions import explain_shap
+from rahelpers.shap_regions import explain_shap, load_values
 
 
 def test_chosen_films_are_test_films_of_both_classes():
@@ -26,10 +28,24 @@ def test_chosen_films_are_test_films_of_both_classes():
 def test_explaining_resumes_and_is_additive(tiny_run, capsys):
     record = tiny_run.folder / "05_shap" / "record.json"
     assert explain_shap(tiny_run)["largest_additivity_error"] < 1e-4
-    kept = pd.read_csv(tiny_run.file("shap", "values.csv"))
+    kept = load_values(tiny_run)
     record.unlink()
     explain_shap(tiny_run)
-    pd.testing.assert_frame_equal(kept, pd.read_csv(tiny_run.file("shap", "values.csv")))
+    for before, after in zip(kept, load_values(tiny_run), strict=True):
+        pd.testing.assert_frame_equal(before, after)
+
+
+def test_names_that_look_like_numbers_stay_names(tiny_run, tmp_path):
+    """RSNA's films are called 1377 and the like; a hospital's may begin with a zero."""
+    explain_shap(tiny_run)
+    copy = Run(dataclasses.replace(tiny_run.config, run_dir=str(tmp_path / "run")))
+    shutil.copytree(tiny_run.folder, copy.folder)
+    names = {name: f"{k:04d}" for k, name in enumerate(load_values(tiny_run)[0]["image_id"])}
+    for name in ("films", "values"):
+        table = pd.read_csv(copy.folder / "05_shap" / f"{name}.csv")
+        table.assign(image_id=table["image_id"].map(names)).to_csv(copy.folder / "05_shap" / f"{name}.csv", index=False)
+    films, values = load_values(copy)
+    assert set(films["image_id"]) == set(values["image_id"]) == set(names.values())
 
 
 @pytest.mark.slow
