@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PYTHONS := python3.12 python3.13
+TESTS := tests
 TWO := -n 2 --dist loadfile --no-loadscope-reorder  # two files of tests at once; notebooks are tested one after the other, each reads what the one before wrote
 
 .PHONY: run test check pythons lab panel notebooks lock clean help
@@ -17,7 +18,7 @@ test: $(STAMP)  ## every test: unit, command line, notebooks
 	$(BIN)/python -m pytest -q --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider notebooks
 
 check: $(STAMP)  ## the quick unit tests alone, without a browser
-	$(BIN)/python -m pytest -q $(TWO) tests -k "not browser" -m "not slow"
+	$(BIN)/python -m pytest -q $(TWO) $(TESTS) -k "not browser" -m "not slow"
 
 pythons:  ## `make check` on every other supported Python that this machine has, each in an environment of its own
 	@for p in $(PYTHONS); do $$p -c "" 2>/dev/null || { echo "$$p is not on this machine"; continue; }; \
