@@ -11,10 +11,13 @@ from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rahelpers import __version__
 from rahelpers.config import RunConfig, save_config
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Step name -> (folder, steps it reads, modules whose code makes it). One direction: a step reads only earlier ones.
 STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -134,6 +137,13 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """A table that a step wrote. Names stay text: a film may be called 1377, a patient 007."""
+    import pandas as pd
+
+    return pd.read_csv(file, dtype=dict.fromkeys(("image_id", "patient_id", "centre"), str))
 
 
 def weights_fingerprint(config: RunConfig) -> dict[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from rahelpers.artifacts import Run, Step, write_atomically
+from rahelpers.artifacts import Run, Step, read_table, write_atomically
 from rahelpers.curate_film import THUMBNAIL, FilmJob, Hand, curate_film
 from rahelpers.datasheet import describe_cohort
 from rahelpers.duplicates import PAIR_COLUMNS, Index, Pair, find_same_hands, join_patients, read_pairs
@@ -336,11 +336,11 @@ def load_cohort(run: Run) -> Cohort:
     return Cohort(
         manifest,
         np.load(run.file("curate", "images.npy"), mmap_mode="r"),
-        pd.read_csv(run.file("curate", "joints.csv"), dtype={"image_id": str}),
+        read_table(run.file("curate", "joints.csv")),
         masks("lesions"),
         masks("signs"),
-        pd.read_csv(run.file("curate", "excluded.csv"), dtype={"image_id": str}),
-        pd.read_csv(run.file("curate", "quality.csv"), dtype={"image_id": str}),
+        read_table(run.file("curate", "excluded.csv")),
+        read_table(run.file("curate", "quality.csv")),
         read_pairs(run.file("curate", "pairs.csv")),
         np.load(run.file("curate", "gallery.npy"), mmap_mode="r"),
     )

@@ -12,7 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import confusion_matrix
 
 from rahelpers.abstention import compute_abstention_curve, score_sets
-from rahelpers.artifacts import Run, Step
+from rahelpers.artifacts import Run, Step, read_table
 from rahelpers.metrics import (
     LEVEL,
     adjust_prevalence,
@@ -413,7 +413,7 @@ def compute_tables(table: pd.DataFrame, split: str, metrics: dict[str, Any], n: 
 
 def load_predictions(run: Run) -> pd.DataFrame:
     """`predictions.csv` of step 03: one film a row with label, split, logit and probability."""
-    return pd.read_csv(run.file("evaluate", "predictions.csv"), dtype={"image_id": str, "patient_id": str, "centre": str})
+    return read_table(run.file("evaluate", "predictions.csv"))
 
 
 def load_table(run: Run, name: str) -> pd.DataFrame:

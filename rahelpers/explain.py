@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rahelpers.artifacts import Run
+from rahelpers.artifacts import Run, read_table
 from rahelpers.attributions import compute_integrated_gradients, compute_occlusion, compute_smoothgrad, draw_centre, draw_edges, draw_random
 from rahelpers.counterfactual import redraw_film
 from rahelpers.curation import Cohort, load_cohort
@@ -111,7 +111,7 @@ def load_tables(run: Run) -> dict[str, pd.DataFrame]:
     film_maps, film_ranks, film_curves.
     """
     folder = run.file("gradcam", "scores.json").parent
-    return {file.stem: pd.read_csv(file, dtype={"image_id": str, "patient_id": str}) for file in sorted(folder.glob("*.csv"))}
+    return {file.stem: read_table(file) for file in sorted(folder.glob("*.csv"))}
 
 
 def load_maps(run: Run) -> dict[str, np.ndarray]:

@@ -458,9 +458,9 @@ def gap_interval(one: tuple[np.ndarray, np.ndarray, np.ndarray], other: tuple[np
     for labels, scores, patients in (as_films(*one), as_films(*other)):
         groups = group_patients(labels, patients)
         drawn.append(np.array([_auc(labels[rows], scores[rows]) for rows in groups.resample(n, rng)]))
-        aucs.append(_auc(labels, scores))
-        if len(groups.strata) < 2 or min(map(len, groups.strata)) < 2:
+        if min(map(len, groups.strata)) < 2:
             drawn[-1][:] = np.nan
+        aucs.append(_auc(labels, scores))
     low, high = np.quantile(drawn[0] - drawn[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {"value": aucs[0] - aucs[1], "low": float(low), "high": float(high)}
 
@@ -521,8 +521,9 @@ def compute_delong(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray 
     if scores.shape[1] != len(labels):
         raise ValueError(f"scores have shape {scores.shape}: expected (k, {len(labels)}), one score a film")
     for row in scores:
-        checked, _, people = as_films(labels, row, patients)
-    positive, names = checked == 1, np.unique(people, return_inverse=True)[1]
+        as_films(labels, row, patients)
+    positive = np.asarray(labels) == 1
+    names = np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
     m, n = int(positive.sum()), int((~positive).sum())
     clusters = [len(np.unique(names[mask])) for mask in (positive, ~positive)]
     if min(clusters) < 2:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from rahelpers.artifacts import STEPS, Run, Step, weights_fingerprint, write_atomically, write_json
+from rahelpers.artifacts import STEPS, Run, Step, read_table, weights_fingerprint, write_atomically, write_json
 from rahelpers.config import RunConfig
 from rahelpers.curation import Cohort, load_cohort
 from rahelpers.fitting import TRAINING_KEYS
@@ -90,8 +90,7 @@ def repeat(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     step = run.step("repeat", config.subset(*CONFIG_KEYS), weights_fingerprint(config))
     if not step.is_done():
         _repeat(run, step)
-    kinds = {"image_id": str, "patient_id": str}
-    return pd.read_csv(step.folder / "scores.csv"), pd.read_csv(step.folder / "held_out.csv", dtype=kinds)
+    return read_table(step.folder / "scores.csv"), read_table(step.folder / "held_out.csv")
 
 
 def _repeat(run: Run, step: Step) -> None:

@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 from markupsafe import Markup
 
-from rahelpers.artifacts import NOTEBOOK_OF, STEPS, Run, library_versions, write_text
+from rahelpers.artifacts import NOTEBOOK_OF, STEPS, Run, library_versions, read_table, write_text
 from rahelpers.evaluation import load_table, metrics_table, show_score
 from rahelpers.explain import load_tables
 from rahelpers.metrics import interval_text
@@ -127,7 +127,7 @@ def show_trainings(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _say_folds(run: Run) -> str:
     """AUC of the cross-validation in words; '' where there is none."""
-    held_out = pd.read_csv(run.file("repeat", "held_out.csv"), dtype={"image_id": str, "patient_id": str})
+    held_out = read_table(run.file("repeat", "held_out.csv"))
     if held_out.empty:
         return ""
     found = score_folds(held_out, run.config.n_bootstrap, run.config.seed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rahelpers.artifacts import Run
+from rahelpers.artifacts import Run, read_table
 from rahelpers.curation import load_cohort
 from rahelpers.inference import load_bundle, predict_logits
 from rahelpers.metrics import rate_interval
@@ -150,8 +150,7 @@ def load_values(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     values : DataFrame
         One region of one film a row: image_id, region, value, standard_error, owen.
     """
-    names = {"image_id": str, "patient_id": str}  # a name may look like a number
-    return tuple(pd.read_csv(run.file("shap", f"{table}.csv"), dtype=names) for table in ("films", "values"))
+    return read_table(run.file("shap", "films.csv")), read_table(run.file("shap", "values.csv"))
 
 
 def _score(values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame, n: int, seed: int) -> dict:
