@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import click
 
 from rahelpers import __version__
 from rahelpers.artifacts import MissingArtefact, Run, open_run
-from rahelpers.bench import SIZES, run_bench, write_table
 from rahelpers.config import CONFIG_KEYS, PROFILES, SOURCES, make_config, near_match, project_root
 from rahelpers.data_cli import data
 from rahelpers.predict_cli import predict
@@ -116,7 +114,7 @@ def run(profile: str, source: str, start: str, name: str, pairs: tuple[str, ...]
     click.echo(f"  panel      {Path(sys.executable).parent / 'rahelpers'} panel {name}")
 
 
-def _find_run(name: str) -> Run:
+def find_run(name: str) -> Run:
     """The run of that name or folder; the newest one with a bundle where no name is given."""
     root = project_root() / "runs"
     known = sorted((p.parent for p in root.glob("*/config.json")), key=lambda p: p.stat().st_mtime, reverse=True)
@@ -168,7 +166,7 @@ def report(name: str) -> None:
     from rahelpers.report import write_report
 
     try:
-        click.echo(write_report(_find_run(name)))
+        click.echo(write_report(find_run(name)))
     except (MissingArtefact, ValueError) as error:
         _fail(error, 1)
 
@@ -184,27 +182,9 @@ def panel(name: str, port: int, browser: bool, theme: str, base_url: str) -> Non
     from rahelpers.serve import serve_panel
 
     try:
-        sys.exit(serve_panel(_find_run(name), port, browser, theme, base_url))
+        sys.exit(serve_panel(find_run(name), port, browser, theme, base_url))
     except (MissingArtefact, ValueError) as error:
         _fail(error, 1)
-
-
-@main.command()
-@click.option("--only", "only", multiple=True, metavar="SECTION", help="measure this section; repeat it for several. Default: all")
-@click.option("--profile", default="quick", show_default=True, type=click.Choice(list(SIZES)), help="sizes")
-@click.option("--run", "name", metavar="RUN", help="train on the curated films of this run; default: a phantom cohort")
-@click.option("--weights", default="", help="start of VGG16's fine-tuning: a path or imagenet; default: random weights, whose AUC says nothing")
-@click.option("--out", type=click.Path(path_type=Path), help="also write the table: CSV, or Markdown where the name ends in .md")
-def bench(only: tuple[str, ...], profile: str, name: str | None, weights: str, out: Path | None) -> None:
-    """Measure this machine and what the networks make of it, beside plain Keras, PyTorch and other explainers."""
-    try:
-        sizes = replace(SIZES[profile], run=_find_run(name).folder if name else None, weights=weights)
-        table = run_bench(sizes, only, click.echo)
-    except (MissingArtefact, ValueError) as error:
-        _fail(error, 1 if isinstance(error, MissingArtefact) else 2)
-    if out:
-        write_table(table, out)
-        click.echo(f"\nwritten to {out}")
 
 
 @main.command()

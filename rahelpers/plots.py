@@ -518,30 +518,6 @@ def plot_probability_by_condition(predictions: pd.DataFrame, title: str) -> Figu
     return figure
 
 
-def plot_overlay(image: np.ndarray, heatmap: np.ndarray, title: str, lesion: np.ndarray | None = None, alpha: float = 0.45) -> Figure:
-    """The film, and beside it the film under its heat map, with a colour bar and the outline of the lesions where known.
-
-    Parameters
-    ----------
-    image : uint8 array (S, S)
-    heatmap : float array (S, S) in [0, 1]
-    title : str
-    lesion : bool array (S, S), optional
-    alpha : float in [0, 1]
-        Opacity of the hottest place; cold places stay clear.
-    """
-    figure, (left, right) = _axes(2, 2, cell=3.2)
-    for axis in (left, right):
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-    shown = right.imshow(heatmap, cmap="cividis", vmin=0, vmax=1, alpha=np.clip(heatmap, 0, 1) * alpha + 0.05)
-    if lesion is not None and lesion.any():
-        for axis in (left, right):
-            axis.contour(lesion, levels=[0.5], colors="white", linewidths=0.7)
-    figure.colorbar(shown, ax=right, shrink=0.7, label="Grad-CAM, share of its peak")
-    figure.suptitle(title, fontsize=9)
-    return figure
-
-
 def plot_region_shap(names: list[str], values: np.ndarray, title: str, most: int = 12) -> Figure:
     """Bars of the regions with the largest Shapley values; the sign is written beside the bar.
 

@@ -171,12 +171,3 @@ def compute_probes(
 
 def _difference(labels: np.ndarray, both: np.ndarray) -> float:
     return compute_auc(labels, both[:, 0]) - compute_auc(labels, both[:, 1])
-
-
-def find_examples(images: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, list[str]]:
-    """One film and what each edit makes of it, for a look: uint8 (10, S, S), and names."""
-    rows, edited = edit_films(images, labels, seed)
-    if not len(rows):
-        raise ValueError("no film could be taken apart: expected films of both classes with a hand on them")
-    marked = max(range(len(rows)), key=lambda i: np.abs(edited["markers", "hidden"][i].astype(int) - images[rows[i]]).sum())
-    return np.stack([images[rows[marked]], *(films[marked] for films in edited.values())]), ["as it is", *(f"{part} {done}" for part, done in edited)]

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rahelpers.joint_locator import FINGERS, SIDE, find_fingers, load_places, locate_joints, measure_places
+from rahelpers.joint_locator import FINGERS, SIDE, find_fingers, load_places, locate_joints
 from rahelpers.normalisation import to_network_input
 from rahelpers.phantom import make_patient, render
 from rahelpers.radiograph import Radiograph, read_radiograph
 from rahelpers.region_game import LOCATED, MARKED, make_regions
+from tests.benchmarks.joint_places import measure_places
 
 CORNERS = ["x0", "y0", "x1", "y1"]
 

@@ -6,7 +6,7 @@ import pytest
 from rahelpers.artifacts import Run
 from rahelpers.config import make_config
 from rahelpers.curation import curate
-from rahelpers.probes import EDITS, compute_probes, edit_films, find_examples, take_apart
+from rahelpers.probes import EDITS, compute_probes, edit_films, take_apart
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,3 @@ def test_few_films_have_no_auc_and_no_hand_no_probe(films):
     assert take_apart(np.zeros((96, 96), np.uint8)) is None
     none = compute_probes(lambda x: np.full(len(x), 0.5), np.zeros_like(noise), np.arange(30) % 2, np.arange(30), 0.5, 50, 0)
     assert none.empty and "less" in none.columns
-    with pytest.raises(ValueError, match="no film could be taken apart"):
-        find_examples(np.zeros_like(noise), np.arange(30) % 2, 0)
-    pictures, names = find_examples(images[:10], labels[:10], 0)
-    assert len(pictures) == len(names) == 10 and names[0] == "as it is"

@@ -25,7 +25,6 @@ FINGERS = ("5", "4", "3", "2", "1")  # as they stand on an upright left hand, fr
 COLUMNS = ["site", "x0", "y0", "x1", "y1"]
 OUTWARDS = {0: (-1.0, 0.5), 3: (1.0, 0.5), 4: (0.5, 1.0)}  # from a finger with one web, the way to its free side (x to the right, y down)
 TIP_STANDS_OUT = 0.35  # of the palm's radius: less is a dent of the outline
-DEEP = 0.4  # of the way from proximal joint to knuckle: a web that ends before is no skin, the outline has closed the gap between two fingers
 LENGTHS = (0.85, 1.9)  # of the four long fingers, in thumbs: shorter ones have a closed gap beside them, longer ones a cut thumb
 EVEN = 0.55  # least depth of the shallowest of the three webs between long fingers, in depths of the deepest
 
@@ -79,8 +78,8 @@ def locate_joints(image: np.ndarray) -> Located:
         return Located(pd.DataFrame(columns=COLUMNS), fingers)
     places, middles = load_places(), {}
     for row in places[places["frame"] != "hand"].itertuples():
-        middles[row.site] = _finger_frame(fingers, row.frame)[1](np.array([row.u, row.v]))
-    _, to_square, length = _hand_frame(middles)
+        middles[row.site] = finger_frame(fingers, row.frame)[1](np.array([row.u, row.v]))
+    _, to_square, length = hand_frame(middles)
     for row in places[places["frame"] == "hand"].itertuples():
         middles[row.site] = to_square(np.array([row.u, row.v]))
     half = places.set_index("site")["half"] * length
@@ -176,50 +175,11 @@ def _frame(origin: np.ndarray, end: np.ndarray) -> tuple[Move, Move, float]:
     return (lambda point: (point - origin) @ axes.T / length), (lambda point: point @ axes * length + origin), length
 
 
-def _finger_frame(fingers: Fingers, finger: str) -> tuple[Move, Move, float]:
+def finger_frame(fingers: Fingers, finger: str) -> tuple[Move, Move, float]:
     i = FINGERS.index(finger)
     return _frame(fingers.bases[i], fingers.tips[i])
 
 
-def _hand_frame(middles: dict[str, np.ndarray]) -> tuple[Move, Move, float]:
+def hand_frame(middles: dict[str, np.ndarray]) -> tuple[Move, Move, float]:
     """From the middle of the knuckles to the middle of the proximal finger joints, both of fingers 2 to 5."""
     return _frame(*(np.mean([middles[f"{joint}{k}"] for k in range(2, 6)], axis=0) for joint in ("MCP", "PIP")))
-
-
-def measure_places(image: np.ndarray, joints: pd.DataFrame) -> pd.DataFrame:
-    """Where the joints of a marked film lie in the frames that `locate_joints` uses: what the proportions are made from.
-
-    Parameters
-    ----------
-    image : uint8 array (S, S)
-    joints : DataFrame
-        Joint table of this film.
-
-    Returns
-    -------
-    DataFrame
-        site, frame, u, v, half; fingers whose webs the outline does not show are left out. Empty where no fingers are found.
-    """
-    fingers, columns = find_fingers(image), ["site", "frame", "u", "v", "half"]
-    if isinstance(fingers, str):
-        return pd.DataFrame(columns=columns)
-    middles = {row.site: SIDE * np.array([(row.x0 + row.x1) / 2, (row.y0 + row.y1) / 2]) for row in joints.itertuples()}
-    if fingers.mirrored:
-        middles = {site: np.array([SIDE - x, y]) for site, (x, y) in middles.items()}
-    (to_hand, _, length), rows = _hand_frame(middles), []
-    for row in joints.itertuples():
-        finger = row.site[-1] if row.site.startswith(("MCP", "PIP", "IP")) else "hand"
-        if finger == "hand" or _webs_are_deep(fingers, middles, finger):
-            u, v = (to_hand if finger == "hand" else _finger_frame(fingers, finger)[0])(middles[row.site])
-            rows.append((row.site, finger, u, v, SIDE * (row.x1 - row.x0) / 2 / length))
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _webs_are_deep(fingers: Fingers, middles: dict[str, np.ndarray], finger: str) -> bool:
-    """The outline runs down between a finger and its neighbours, well past the proximal joint, as skin does where fingers stand apart."""
-    i = FINGERS.index(finger)
-    for web in (w for w in (i - 1, i) if 0 <= w < 3):
-        tops, ends = (np.mean([middles[f"{joint}{FINGERS[k]}"] for k in (web, web + 1)], axis=0) for joint in ("PIP", "MCP"))
-        if (fingers.webs[web] - tops) @ (ends - tops) < DEEP * (ends - tops) @ (ends - tops):
-            return False
-    return True

@@ -61,10 +61,6 @@ class Film:
         """Every sign of RA on the film, also those without an edge (swelling, osteopenia, slipped and collapsed joints), bool (n, n)."""
         return np.logical_or.reduce(list(self.masks.values()))
 
-    def to_uint16(self) -> np.ndarray:
-        """The film as a 16-bit detector stores it, uint16 (n, n)."""
-        return np.rint(self.image * 65535).astype(np.uint16)
-
 
 def render(
     patient: Patient, side: str, size: int, disease: Findings | None | str = OWN_DISEASE, visit: int = 0, dose_ugy: float | None = None,

@@ -1,6 +1,6 @@
 """Writes rahelpers/joint_locator/places.toml: where joints lie in a hand, as medians over phantom hands. Prints the hit rate on marked real films.
 
-    .venv/bin/python tests/benchmarks/joint_places.py [FOLDER_OF_RSNA_HANDS]
+    .venv/bin/python -m tests.benchmarks.joint_places [FOLDER_OF_RSNA_HANDS]
 
 Takes about a minute. Hands without RA, so that proportions are of joints in their place.
 """
@@ -12,15 +12,55 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rahelpers.joint_locator import locate_joints, measure_places
+from rahelpers.joint_locator import FINGERS, SIDE, Fingers, find_fingers, finger_frame, hand_frame, locate_joints
 from rahelpers.metrics import wilson_interval
 from rahelpers.normalisation import to_network_input
 from rahelpers.phantom import make_patient, render
 from rahelpers.radiograph import Radiograph, read_radiograph
 
-HANDS, SEED, SIDE = 600, 1234, 320
+HANDS, SEED = 600, 1234
+DEEP = 0.4  # of the way from proximal joint to knuckle: a web that ends before is no skin, the outline has closed the gap between two fingers
 KINDS = {"MCP": [f"MCP{k}" for k in range(1, 6)], "PIP": ["IP1", *(f"PIP{k}" for k in range(2, 6))], "Wrist": ["Lunate", "Scaphoid", "CMC3"],
          "Radius": ["Radius"], "Ulna": ["Ulna"]}  # fmt: skip
+
+
+def measure_places(image: np.ndarray, joints: pd.DataFrame) -> pd.DataFrame:
+    """Where the joints of a marked film lie in the frames that `locate_joints` uses: what the proportions are made from.
+
+    Parameters
+    ----------
+    image : uint8 array (S, S)
+    joints : DataFrame
+        Joint table of this film.
+
+    Returns
+    -------
+    DataFrame
+        site, frame, u, v, half; fingers whose webs the outline does not show are left out. Empty where no fingers are found.
+    """
+    fingers, columns = find_fingers(image), ["site", "frame", "u", "v", "half"]
+    if isinstance(fingers, str):
+        return pd.DataFrame(columns=columns)
+    middles = {row.site: SIDE * np.array([(row.x0 + row.x1) / 2, (row.y0 + row.y1) / 2]) for row in joints.itertuples()}
+    if fingers.mirrored:
+        middles = {site: np.array([SIDE - x, y]) for site, (x, y) in middles.items()}
+    (to_hand, _, length), rows = hand_frame(middles), []
+    for row in joints.itertuples():
+        finger = row.site[-1] if row.site.startswith(("MCP", "PIP", "IP")) else "hand"
+        if finger == "hand" or _webs_are_deep(fingers, middles, finger):
+            u, v = (to_hand if finger == "hand" else finger_frame(fingers, finger)[0])(middles[row.site])
+            rows.append((row.site, finger, u, v, SIDE * (row.x1 - row.x0) / 2 / length))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _webs_are_deep(fingers: Fingers, middles: dict[str, np.ndarray], finger: str) -> bool:
+    """The outline runs down between a finger and its neighbours, well past the proximal joint, as skin does where fingers stand apart."""
+    i = FINGERS.index(finger)
+    for web in (w for w in (i - 1, i) if 0 <= w < 3):
+        tops, ends = (np.mean([middles[f"{joint}{FINGERS[k]}"] for k in (web, web + 1)], axis=0) for joint in ("PIP", "MCP"))
+        if (fingers.webs[web] - tops) @ (ends - tops) < DEEP * (ends - tops) @ (ends - tops):
+            return False
+    return True
 
 
 def learn() -> pd.DataFrame:
@@ -77,9 +117,9 @@ def check(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    text = "# Medians over phantom hands; tests/benchmarks/joint_places.py writes this file. What the words mean: load_places in __init__.py\n"
+    text = "# Medians over phantom hands; tests/benchmarks/joint_places.py writes this file. What the words mean: load_places in joints.py\n"
     for row in learn().itertuples():
         text += f'\n[{row.site}]\nframe = "{row.frame}"\nu = {row.u:.4f}\nv = {row.v:.4f}\nhalf = {row.half:.4f}\n'
-    (Path(__file__).resolve().parents[2] / "rahelpers" / "joint_locator" / "places.toml").write_text(text)
+    (Path(__file__).resolve().parents[2] / "rahelpers" / "films" / "places.toml").write_text(text)
     if len(sys.argv) > 1:
         check(Path(sys.argv[1]))

@@ -11,10 +11,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from rahelpers.bench.networks import count_flops, training_work
 from rahelpers.precision import computing_in
 from rahelpers.tensorflow_quiet import keras, tf
 from rahelpers.vgg import build_network
+from tests.benchmarks.speed.networks import count_flops, training_work
 
 STEPS = 5
 KINDS = {"Conv2DBackpropFilter": "gradient of the weights", "Conv2DBackpropInput": "gradient of the input", "Conv2D": "forward"}

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 import numpy as np
 import pandas as pd
 
-from rahelpers.bench import Sizes, as_note, as_row, as_table, time_in_turn
-from rahelpers.bench.networks import forward_work
 from rahelpers.gradcam import compute_gradcam
 from rahelpers.tensorflow_quiet import keras
 from rahelpers.tf_explain_adapter import tf_explain_gradcam
 from rahelpers.vgg import build_network, gradcam_layer
+from tests.benchmarks.speed.networks import forward_work
+from tests.benchmarks.speed.suite import Sizes, as_note, as_row, as_table, time_in_turn
 
 BATCH = 16
 FASTER = {1: 5.0, BATCH: 3.0}  # films -> how many times faster than other packages

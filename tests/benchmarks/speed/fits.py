@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.artifacts import open_run
-from rahelpers.bench import Sizes, as_row, as_table
 from rahelpers.config import RunConfig
 from rahelpers.curation import load_cohort
 from rahelpers.fitting import fit_network
@@ -24,6 +23,7 @@ from rahelpers.metrics import auc_interval
 from rahelpers.phantom import iter_cohort
 from rahelpers.tensorflow_quiet import keras
 from rahelpers.vgg import build_network
+from tests.benchmarks.speed.suite import Sizes, as_row, as_table
 
 SEED = 7
 DRAWN = 256  # pixels of a phantom film

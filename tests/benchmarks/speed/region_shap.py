@@ -14,8 +14,6 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.artifacts import open_run
-from rahelpers.bench import Sizes, as_row, as_table, time_in_turn
-from rahelpers.bench.fits import DRAWN, SEED, find_films
 from rahelpers.config import RunConfig
 from rahelpers.curation import load_cohort
 from rahelpers.fitting import fit_network
@@ -26,6 +24,8 @@ from rahelpers.shap_estimators import Game, estimate_values, explain_with_shap
 from rahelpers.shap_regions import compute_region_shap
 from rahelpers.tensorflow_quiet import keras
 from rahelpers.vgg import build_network, change_precision
+from tests.benchmarks.speed.fits import DRAWN, SEED, find_films
+from tests.benchmarks.speed.suite import Sizes, as_row, as_table, time_in_turn
 
 OURS, THEIRS = 128, (256, 512, 1024)  # evaluations
 DRAWS = 3  # of each estimator

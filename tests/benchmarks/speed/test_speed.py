@@ -1,28 +1,28 @@
-"""`rahelpers bench`: operations counted as by hand, works timed in turn, and a table that says what was measured. Never how fast."""
+"""The speed benchmark: operations counted as by hand, works timed in turn, and a table that says what was measured. Never how fast."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from rahelpers.bench import COLUMNS, SECTIONS, as_note, as_row, as_table, run_bench, show_number, time_in_turn, write_table
-from rahelpers.bench import SIZES as BENCH_SIZES
-from rahelpers.cli import main
 from rahelpers.tensorflow_quiet import keras
 from rahelpers.vgg import build_network
+from tests.benchmarks.speed.__main__ import main
+from tests.benchmarks.speed.suite import COLUMNS, SECTIONS, as_note, as_row, as_table, run_bench, show_number, time_in_turn, write_table
+from tests.benchmarks.speed.suite import SIZES as BENCH_SIZES
 
 
 @pytest.fixture(scope="module")
 def smoke_bench(tmp_path_factory):
     """The command with its smallest sizes: what it printed, and its table."""
     file = tmp_path_factory.mktemp("bench") / "table.csv"
-    result = CliRunner().invoke(main, ["bench", "--profile", "smoke", "--out", str(file)], catch_exceptions=False)
+    result = CliRunner().invoke(main, ["--profile", "smoke", "--out", str(file)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output, pd.read_csv(file, keep_default_na=False)
 
 
 def test_operations_are_counted_as_by_hand():
-    from rahelpers.bench.networks import count_flops, count_training_flops
+    from tests.benchmarks.speed.networks import count_flops, count_training_flops
 
     film = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(4, 3, padding="same", name="first")(film)  # 64 places x 9 x 1 x 4, two operations each: 4,608
@@ -36,7 +36,7 @@ def test_operations_are_counted_as_by_hand():
 
 
 def test_vgg16_has_the_operations_that_its_paper_s_layers_have():
-    from rahelpers.bench.networks import count_flops
+    from tests.benchmarks.speed.networks import count_flops
 
     blocks = ((224, 3, 64), (224, 64, 64), (112, 64, 128), (112, 128, 128), (56, 128, 256), (56, 256, 256), (56, 256, 256), (28, 256, 512),
               (28, 512, 512), (28, 512, 512), (14, 512, 512), (14, 512, 512), (14, 512, 512))  # fmt: skip
@@ -92,7 +92,7 @@ def test_what_was_promised_is_measured(smoke_bench, promised):
 
 
 def test_a_section_that_does_not_exist_is_refused():
-    result = CliRunner().invoke(main, ["bench", "--only", "forwards"])
+    result = CliRunner().invoke(main, ["--only", "forwards"])
     assert result.exit_code == 2 and "did you mean 'forward'?" in result.output
 
 
@@ -103,7 +103,7 @@ def test_only_what_is_asked_for_is_measured():
 
 
 def test_both_trainings_see_the_same_films_and_no_patient_twice():
-    from rahelpers.bench.fits import find_films
+    from tests.benchmarks.speed.fits import find_films
 
     films = find_films(None, 16, 32)
     assert films.images.shape == (32, 32, 32) and films.images.dtype == np.uint8
@@ -116,8 +116,8 @@ def test_both_trainings_see_the_same_films_and_no_patient_twice():
 def test_pytorch_has_the_same_layers(architecture):
     """The comparison is between the same networks: same weights, same logit, forward; where torch is installed."""
     pytest.importorskip("torch")
-    from rahelpers.bench import torch_peer
-    from rahelpers.bench.networks import draw_batch
+    from tests.benchmarks.speed import torch_peer
+    from tests.benchmarks.speed.networks import draw_batch
 
     model, (films, labels) = build_network(architecture, 64, seed=2), draw_batch(64, 3)
     np.testing.assert_allclose(torch_peer.forward_work(model, films, labels, "fp32")(), model.predict_on_batch(films), rtol=1e-4, atol=1e-4)

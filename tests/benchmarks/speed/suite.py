@@ -1,4 +1,4 @@
-"""`rahelpers bench`: how fast this machine is, and what of it this project uses. Importing this is instant.
+"""How fast this machine is, and what of it this project uses. 
 
 A section is a function `Sizes -> DataFrame` of `as_table`, named in `SECTIONS`. What is compared in a section is timed in turn, in one process: A, B, A, B; the
 fastest round of each counts, because a machine is only ever disturbed towards slower.
@@ -161,7 +161,7 @@ def run_bench(sizes: Sizes, only: Sequence[str] = (), echo: Callable[[str], obje
         if only and name not in only:
             continue
         echo(f"\n{name}")
-        measure = getattr(import_module(f"rahelpers.bench.{module}"), function)
+        measure = getattr(import_module(f"tests.benchmarks.speed.{module}"), function)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of many tracings, and here many networks are traced
         table = measure(sizes)
         for row in table.itertuples():

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 import numpy as np
 import pandas as pd
 
-from rahelpers.bench import Sizes, as_note, as_row, as_table, time_in_turn
 from rahelpers.fitting import OnePassAdam
 from rahelpers.precision import computing_in
 from rahelpers.tensorflow_quiet import keras, tf
 from rahelpers.vgg import build_network
+from tests.benchmarks.speed.suite import Sizes, as_note, as_row, as_table, time_in_turn
 
 FORMATS = {"fp32": "float32", "bf16": "bfloat16"}
 FORWARD_TARGETS = {"fp32": 0.95, "bf16": 1.6}  # VGG16, of the fp32 matrix-product peak
@@ -117,7 +117,7 @@ def _measure(name: str, architecture: str, pixels: int, films: int, sizes: Sizes
             model = build_network(architecture, pixels, one_pass=learns or number == "bf16")
         works[number] = (training_work if learns else forward_work)(model, films)
         if find_spec("torch"):
-            from rahelpers.bench import torch_peer
+            from tests.benchmarks.speed import torch_peer
 
             works[f"{number} torch"] = (torch_peer.training_work if learns else torch_peer.forward_work)(model, *draw_batch(pixels, films), number)
     flops = (count_training_flops if learns else count_flops)(model)
