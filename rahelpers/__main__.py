@@ -1,5 +1,5 @@
 """`python -m rahelpers` is the same as `rahelpers`."""
 
-from rahelpers.cli import main
+from rahelpers.cli.main import main
 
 main()

@@ -39,10 +39,10 @@ def vgg16_weights() -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """Steps 01 and 02 on 40 phantom patients, one epoch, 48 px: a few seconds."""
-    from rahelpers.artifacts import Run
-    from rahelpers.config import make_config
-    from rahelpers.curation import curate
-    from rahelpers.training import train
+    from rahelpers.core.config import make_config
+    from rahelpers.core.store import Run
+    from rahelpers.curation.step import curate
+    from rahelpers.training.step import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     run = Run(make_config(n_patients=40, image_size=48, epochs=1, n_bootstrap=50, n_explain=4, shap_evaluations=512, run_dir=str(folder)))

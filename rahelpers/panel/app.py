@@ -6,10 +6,9 @@ from html import escape
 
 import ipywidgets as widgets
 
-from rahelpers.artifacts import Run
+from rahelpers.core.store import Run
 from rahelpers.panel import view
-from rahelpers.panel.boxes import boxed, show_or_hide
-from rahelpers.panel.controls import Root, Tabs
+from rahelpers.panel.controls import Root, Tabs, boxed, show_or_hide
 from rahelpers.panel.diagnosis import Diagnosis
 from rahelpers.panel.reader import Reader
 from rahelpers.panel.session import Session

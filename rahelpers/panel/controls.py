@@ -8,10 +8,11 @@ from typing import Any
 
 import anywidget
 import cv2
+import ipywidgets as widgets
 import numpy as np
 import traitlets as t
 
-from rahelpers.panel.limits import MAX_BYTES, MAX_FILES
+from rahelpers.panel.state import MAX_BYTES, MAX_FILES
 
 STATIC = Path(__file__).parent / "static"
 
@@ -158,3 +159,17 @@ class Downloads(anywidget.AnyWidget):
     def fail(self, words: str) -> None:
         """Say why there is no file."""
         self.send({"kind": "failed", "words": words})
+
+
+def boxed(*children: widgets.Widget, name: str) -> widgets.Box:
+    """A box with a class of the style sheet."""
+    box = widgets.Box(list(children))
+    box.add_class(name)
+    return box
+
+
+def show_or_hide(widget: widgets.DOMWidget, visible: bool) -> None:
+    """Show a widget or take it off the page, so that what means nothing cannot be reached by keyboard."""
+    display = None if visible else "none"
+    if widget.layout.display != display:
+        widget.layout.display = display

@@ -8,8 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from rahelpers.panel import view
-from rahelpers.panel.boxes import boxed, show_or_hide
-from rahelpers.panel.controls import Downloads, DropZone, FilmViewer, Slider
+from rahelpers.panel.controls import Downloads, DropZone, FilmViewer, Slider, boxed, show_or_hide
 from rahelpers.panel.session import Session
 from rahelpers.panel.state import METHOD_NAMES, HandState, StudyState
 from rahelpers.panel.work import Ticket
@@ -66,7 +65,7 @@ class Diagnosis:
 
     def ready(self) -> None:
         """The cohort and the network are there."""
-        from rahelpers.panel.samples import list_patients
+        from rahelpers.panel.session import list_patients
 
         patients = list_patients(self.session.cohort)
         options = [("choose a patient", -1)] + [(f"patient {i + 1} of {len(patients)} ({len(rows)} films)", i) for i, (_, rows) in enumerate(patients)]
@@ -166,7 +165,7 @@ class Diagnosis:
         self.session.worker.start(job)
 
     def _answer_all(self, ticket: Ticket) -> None:
-        from rahelpers.predict import answer_hand
+        from rahelpers.prediction.film import answer_hand
 
         for index, hand in enumerate(self.state.hands):
             if not hand.picture.refusal:
@@ -228,7 +227,7 @@ class Diagnosis:
 
     def _on_download(self, kind: str) -> None:
         def act() -> None:
-            from rahelpers import exports
+            from rahelpers.prediction import exports
 
             if self.state.hand is None or self.state.hand.heat is None:
                 self.downloads.fail("There is no answer to save yet.")

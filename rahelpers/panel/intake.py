@@ -11,15 +11,14 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from rahelpers.curation import Cohort
-from rahelpers.hand_gate import ADVICE, Refusal
-from rahelpers.joint_locator import locate_joints
-from rahelpers.normalisation import Geometry, HandMask, NetworkInput, Placement, to_network_input
-from rahelpers.panel.limits import MAX_BYTES, MAX_FILES, SHOWN_PX, TOP
-from rahelpers.panel.state import Picture
+from rahelpers.curation.cohort import Cohort
+from rahelpers.films.gate import ADVICE, Refusal
+from rahelpers.films.joints import locate_joints
+from rahelpers.films.normalisation import Geometry, HandMask, NetworkInput, Placement, to_network_input
+from rahelpers.films.radiograph import Radiograph, RadiographError, quote_name
+from rahelpers.panel.state import MAX_BYTES, MAX_FILES, SHOWN_PX, TOP, Picture
 from rahelpers.phantom import Film
-from rahelpers.predict import HandFilm, read_hands, take_hand
-from rahelpers.radiograph import Radiograph, RadiographError, quote_name
+from rahelpers.prediction.film import HandFilm, read_hands, take_hand
 
 NO_JOINTS = pd.DataFrame({"image_id": pd.Series(dtype=str), "site": pd.Series(dtype=str)} | {c: pd.Series(dtype=float) for c in ("x0", "y0", "x1", "y1")})
 

@@ -8,8 +8,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from rahelpers.panel import view
-from rahelpers.panel.boxes import boxed, show_or_hide
-from rahelpers.panel.controls import Downloads, FilmViewer, Slider
+from rahelpers.panel.controls import Downloads, FilmViewer, Slider, boxed, show_or_hide
 from rahelpers.panel.reader_study import Study, draw_study, read_again, read_alone, view_scores, write_readings
 from rahelpers.panel.session import Session
 from rahelpers.panel.state import METHOD_NAMES, HandState
@@ -89,7 +88,7 @@ class Reader:
 
         def job(ticket: Ticket) -> None:
             from rahelpers.panel.intake import show_sample
-            from rahelpers.predict import answer_hand
+            from rahelpers.prediction.film import answer_hand
 
             picture = show_sample(self.session.cohort, now.row, f"film {at + 1}")
             hand = HandState(picture, answer_hand(self.session.bundle, self.session.known, picture.hand))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rahelpers.metrics import wilson_interval
 from rahelpers.panel.view import percent, positive_name
+from rahelpers.scores.intervals import wilson_interval
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rahelpers.artifacts import Run
-from rahelpers.familiarity import Familiarity, look
-from rahelpers.familiarity import load as load_familiarity
-from rahelpers.gradcam import compute_gradcam, list_map_layers
-from rahelpers.inference import Bundle, load_bundle
+from rahelpers.core.store import Run
+from rahelpers.explanation.gradcam import compute_gradcam
+from rahelpers.explanation.regions import Regions, make_regions
+from rahelpers.explanation.shap_step import RegionShap, compute_region_shap
+from rahelpers.network.bundle import Bundle, load_bundle
+from rahelpers.network.familiarity import Familiarity, look
+from rahelpers.network.familiarity import load as load_familiarity
+from rahelpers.network.graph import list_map_layers
 from rahelpers.panel.state import Heat, Picture
-from rahelpers.shap_regions import Regions, RegionShap, compute_region_shap, make_regions
 
 
 def load_model(run: Run) -> tuple[Bundle, Familiarity | None]:

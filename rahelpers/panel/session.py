@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rahelpers.artifacts import MissingArtefact, Run
+from rahelpers.core.store import MissingArtefact, Run
+from rahelpers.curation.cohort import Cohort
 from rahelpers.panel.work import Worker
 
 if TYPE_CHECKING:
-    from rahelpers.curation import Cohort
-    from rahelpers.familiarity import Familiarity
-    from rahelpers.inference import Bundle
+    from rahelpers.curation.cohort import Cohort
+    from rahelpers.network.bundle import Bundle
+    from rahelpers.network.familiarity import Familiarity
 
 
 class Session:
@@ -47,7 +48,7 @@ class Session:
         """Load cohort and network in the worker, say when they are there, and trace what explanations will call."""
 
         def job(_: Any) -> None:
-            from rahelpers.curation import load_cohort
+            from rahelpers.curation.cohort import load_cohort
             from rahelpers.panel import reading
 
             self.cohort = load_cohort(self.run)
@@ -83,7 +84,7 @@ def read_performance(run: Run, info: dict[str, Any]) -> dict[str, Any]:
     """
     import json
 
-    from rahelpers.metrics import wilson_interval
+    from rahelpers.scores.intervals import wilson_interval
 
     try:
         test = json.loads(run.file("evaluate", "metrics.json").read_text(encoding="utf-8"))["splits"]["test"]
@@ -97,3 +98,10 @@ def read_performance(run: Run, info: dict[str, Any]) -> dict[str, Any]:
         low, high = wilson_interval(point[score], point[films])
         found[score] = {"value": point[score], "low": low, "high": high}
     return found
+
+
+def list_patients(cohort: Cohort) -> list[tuple[str, tuple[int, ...]]]:
+    """Patients of the test split with the rows of their films, in manifest order."""
+    rows = cohort.split("test")
+    patients = cohort.manifest["patient_id"].iloc[rows].to_numpy()
+    return [(str(name), tuple(int(r) for r in rows[patients == name])) for name in dict.fromkeys(patients)]

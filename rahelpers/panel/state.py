@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rahelpers.hand_gate import Refusal
+from rahelpers.films.gate import Refusal
 
 if TYPE_CHECKING:  # these modules start TensorFlow, the panel's page does not
-    from rahelpers.predict import FilmResult, HandFilm
-    from rahelpers.shap_regions import Regions, RegionShap
+    from rahelpers.explanation.regions import Regions
+    from rahelpers.explanation.shap_step import RegionShap
+    from rahelpers.prediction.film import FilmResult, HandFilm
 
 BANNER = "Education and research only. Not for diagnosis or treatment."
 METHOD_NAMES = {"gradcam": "Grad-CAM", "hirescam": "HiResCAM", "gradcam++": "Grad-CAM++"}
@@ -152,3 +153,9 @@ class StudyState:
     def hand(self) -> HandState | None:
         """The hand that is shown large."""
         return self.hands[self.current] if self.hands else None
+
+
+MAX_BYTES = 50_000_000  # of one file
+MAX_FILES = 8  # of one study
+SHOWN_PX = 1000  # long side of the film in the viewer
+TOP = 4095  # the viewer's brightest grey: 12 bit, as most detectors have

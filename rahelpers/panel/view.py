@@ -9,11 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rahelpers.abstention import predict_sets
-from rahelpers.hand_gate import Refusal
-from rahelpers.metrics import adjust_prevalence, predictive_values
+from rahelpers.display.colours import AGAINST, FOR
+from rahelpers.display.html import picture_html
+from rahelpers.films.gate import Refusal
 from rahelpers.panel.state import METHOD_NAMES, SIDES, HandState, Picture, StudyState
-from rahelpers.plots import AGAINST, FOR, picture_html
+from rahelpers.scores.conformal import predict_sets
+from rahelpers.scores.metrics import adjust_prevalence, predictive_values
 
 STRONGEST = 5  # regions that get a number on the film
 MOST_BARS = 12

@@ -9,8 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from rahelpers.panel import view
-from rahelpers.panel.boxes import boxed, show_or_hide
-from rahelpers.panel.controls import FilmViewer, Slider
+from rahelpers.panel.controls import FilmViewer, Slider, boxed, show_or_hide
 from rahelpers.panel.session import Session
 from rahelpers.panel.state import METHOD_NAMES, HandState
 from rahelpers.panel.work import Ticket
@@ -102,10 +101,10 @@ class WhatIf:
             self.answer.value = "<p class='ra-status' role='status'>Drawing …</p>"
 
         def job(ticket: Ticket) -> None:
-            from rahelpers.knobs import render_knobs
             from rahelpers.panel import reading
             from rahelpers.panel.intake import show_phantom
-            from rahelpers.predict import answer_hand
+            from rahelpers.phantom.knobs import render_knobs
+            from rahelpers.prediction.film import answer_hand
 
             chosen = {k: v for k, v in given.items() if k != "narrowing" and k != "joint"}
             film = render_knobs(seed, **chosen, jsn={} if given["narrowing"] == OWN else {given["joint"]: given["narrowing"]})

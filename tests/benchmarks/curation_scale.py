@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from rahelpers.artifacts import Run
-from rahelpers.config import make_config
-from rahelpers.curation import curate
+from rahelpers.core.config import make_config
+from rahelpers.core.store import Run
+from rahelpers.curation.step import curate
 from rahelpers.phantom import make_patient, render
 
 HANDS = 100

@@ -12,17 +12,9 @@ from collections import Counter
 import numpy as np
 from scipy.stats import norm
 
-from rahelpers.metrics import (
-    bootstrap_interval,
-    bootstrap_intervals,
-    compute_auc,
-    compute_average_precision,
-    compute_brier,
-    compute_delong,
-    ece_interval,
-    gap_interval,
-    rate_interval,
-)
+from rahelpers.scores.comparison import compute_delong
+from rahelpers.scores.intervals import bootstrap_interval, bootstrap_intervals, ece_interval, gap_interval, rate_interval
+from rahelpers.scores.metrics import compute_auc, compute_average_precision, compute_brier
 
 SHARED = 0.6  # of the variance, between the films of one patient
 RESAMPLES = 300

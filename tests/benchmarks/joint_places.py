@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rahelpers.joint_locator import FINGERS, SIDE, Fingers, find_fingers, finger_frame, hand_frame, locate_joints
-from rahelpers.metrics import wilson_interval
-from rahelpers.normalisation import to_network_input
+from rahelpers.films.joints import FINGERS, SIDE, Fingers, find_fingers, finger_frame, hand_frame, locate_joints
+from rahelpers.films.normalisation import to_network_input
+from rahelpers.films.radiograph import Radiograph
+from rahelpers.films.reading import read_radiograph
 from rahelpers.phantom import make_patient, render
-from rahelpers.radiograph import Radiograph, read_radiograph
+from rahelpers.scores.intervals import wilson_interval
 
 HANDS, SEED = 600, 1234
 DEEP = 0.4  # of the way from proximal joint to knuckle: a web that ends before is no skin, the outline has closed the gap between two fingers

@@ -19,11 +19,11 @@ import psutil
 from PIL import Image
 from playwright.async_api import Page, async_playwright
 
-from rahelpers.artifacts import open_run
-from rahelpers.config import project_root
+from rahelpers.core.config import project_root
+from rahelpers.core.kernel import this_python_kernel
+from rahelpers.core.store import open_run
+from rahelpers.panel.serve import voila_command, wait_until_up, write_panel_notebook
 from rahelpers.phantom import make_patient, render
-from rahelpers.run import this_python_kernel
-from rahelpers.serve import voila_command, wait_until_up, write_panel_notebook
 
 PORT, TOKEN, SECONDS = 18870, "a-token-for-a-load-test", 180_000
 

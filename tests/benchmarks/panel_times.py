@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rahelpers.artifacts import open_run
-from rahelpers.config import project_root
-from rahelpers.familiarity import look
+from rahelpers.core.config import project_root
+from rahelpers.core.store import open_run
+from rahelpers.network.familiarity import look
 from rahelpers.panel import Panel
 from rahelpers.phantom import make_patient, render
 

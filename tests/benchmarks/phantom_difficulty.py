@@ -14,16 +14,17 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from rahelpers.artifacts import Run
-from rahelpers.config import make_config
-from rahelpers.curation import Cohort, curate
-from rahelpers.evaluation import evaluate
-from rahelpers.inference import predict_logits
-from rahelpers.metrics import bootstrap_interval
-from rahelpers.normalisation import to_network_input
+from rahelpers.core.config import make_config
+from rahelpers.core.store import Run
+from rahelpers.curation.cohort import Cohort
+from rahelpers.curation.step import curate
+from rahelpers.evaluation.step import evaluate
+from rahelpers.films.normalisation import to_network_input
+from rahelpers.films.radiograph import Radiograph
+from rahelpers.network.bundle import predict_logits
 from rahelpers.phantom import SPECTRA, Patient, count_features, draw_findings, make_patient, render
-from rahelpers.radiograph import Radiograph
-from rahelpers.training import train
+from rahelpers.scores.intervals import bootstrap_interval
+from rahelpers.training.step import train
 
 RESAMPLES = 1000
 

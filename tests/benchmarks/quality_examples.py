@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rahelpers import plots
-from rahelpers.normalisation import make_thumbnail, to_network_input
+from rahelpers.display import html as plots
+from rahelpers.films.normalisation import make_thumbnail, to_network_input
+from rahelpers.films.quality import check_film, two_hands
+from rahelpers.films.radiograph import Radiograph
+from rahelpers.films.two_hands import find_two_hands
 from rahelpers.phantom import make_patient, render
-from rahelpers.quality import check_film, two_hands
-from rahelpers.radiograph import Radiograph
-from rahelpers.two_hands import find_two_hands
 
 PICTURE = 200  # pixels
 

@@ -11,9 +11,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from rahelpers.precision import computing_in
-from rahelpers.tensorflow_quiet import keras, tf
-from rahelpers.vgg import build_network
+from rahelpers.network.backend import keras, tf
+from rahelpers.network.precision import computing_in
+from rahelpers.network.vgg import build_network
 from tests.benchmarks.speed.networks import count_flops, training_work
 
 STEPS = 5

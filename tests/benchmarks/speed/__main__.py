@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from rahelpers.artifacts import MissingArtefact
-from rahelpers.cli import find_run
+from rahelpers.cli.main import find_run
+from rahelpers.core.store import MissingArtefact
 from tests.benchmarks.speed.suite import SIZES, run_bench, write_table
 
 

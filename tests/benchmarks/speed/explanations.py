@@ -8,10 +8,10 @@ from importlib.util import find_spec
 import numpy as np
 import pandas as pd
 
-from rahelpers.gradcam import compute_gradcam
-from rahelpers.tensorflow_quiet import keras
-from rahelpers.tf_explain_adapter import tf_explain_gradcam
-from rahelpers.vgg import build_network, gradcam_layer
+from rahelpers.explanation.gradcam import compute_gradcam
+from rahelpers.explanation.second_opinion import tf_explain_gradcam
+from rahelpers.network.backend import keras
+from rahelpers.network.vgg import build_network, gradcam_layer
 from tests.benchmarks.speed.networks import forward_work
 from tests.benchmarks.speed.suite import Sizes, as_note, as_row, as_table, time_in_turn
 

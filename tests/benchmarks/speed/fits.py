@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from rahelpers.artifacts import open_run
-from rahelpers.config import RunConfig
-from rahelpers.curation import load_cohort
-from rahelpers.fitting import fit_network
-from rahelpers.inference import as_batch, predict_logits
-from rahelpers.metrics import auc_interval
+from rahelpers.core.config import RunConfig
+from rahelpers.core.store import open_run
+from rahelpers.curation.cohort import load_cohort
+from rahelpers.network.backend import keras
+from rahelpers.network.bundle import as_batch, predict_logits
+from rahelpers.network.vgg import build_network
 from rahelpers.phantom import iter_cohort
-from rahelpers.tensorflow_quiet import keras
-from rahelpers.vgg import build_network
+from rahelpers.scores.intervals import auc_interval
+from rahelpers.training.fitting import fit_network
 from tests.benchmarks.speed.suite import Sizes, as_row, as_table
 
 SEED = 7

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 import numpy as np
 import pandas as pd
 
-from rahelpers.fitting import OnePassAdam
-from rahelpers.precision import computing_in
-from rahelpers.tensorflow_quiet import keras, tf
-from rahelpers.vgg import build_network
+from rahelpers.network.backend import keras, tf
+from rahelpers.network.precision import computing_in
+from rahelpers.network.vgg import build_network
+from rahelpers.training.fitting import OnePassAdam
 from tests.benchmarks.speed.suite import Sizes, as_note, as_row, as_table, time_in_turn
 
 FORMATS = {"fp32": "float32", "bf16": "bfloat16"}

@@ -13,17 +13,18 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from rahelpers.artifacts import open_run
-from rahelpers.config import RunConfig
-from rahelpers.curation import load_cohort
-from rahelpers.fitting import fit_network
-from rahelpers.inference import load_bundle, predict_logits
+from rahelpers.core.config import RunConfig
+from rahelpers.core.store import open_run
+from rahelpers.curation.cohort import load_cohort
+from rahelpers.explanation.game import RegionGame, RegionMasker, make_baseline
+from rahelpers.explanation.regions import Regions, make_regions
+from rahelpers.explanation.shap_step import compute_region_shap
+from rahelpers.explanation.shapley import Game, estimate_values, explain_with_shap
+from rahelpers.network.backend import keras
+from rahelpers.network.bundle import load_bundle, predict_logits
+from rahelpers.network.vgg import build_network, change_precision
 from rahelpers.phantom import iter_cohort
-from rahelpers.region_game import RegionGame, RegionMasker, Regions, make_baseline, make_regions
-from rahelpers.shap_estimators import Game, estimate_values, explain_with_shap
-from rahelpers.shap_regions import compute_region_shap
-from rahelpers.tensorflow_quiet import keras
-from rahelpers.vgg import build_network, change_precision
+from rahelpers.training.fitting import fit_network
 from tests.benchmarks.speed.fits import DRAWN, SEED, find_films
 from tests.benchmarks.speed.suite import Sizes, as_row, as_table, time_in_turn
 

@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rahelpers.artifacts import write_text
-from rahelpers.config import near_match
+from rahelpers.core.config import near_match
+from rahelpers.core.store import write_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from rahelpers.tensorflow_quiet import keras
-from rahelpers.vgg import build_network
+from rahelpers.network.backend import keras
+from rahelpers.network.vgg import build_network
 from tests.benchmarks.speed.__main__ import main
 from tests.benchmarks.speed.suite import COLUMNS, SECTIONS, as_note, as_row, as_table, run_bench, show_number, time_in_turn, write_table
 from tests.benchmarks.speed.suite import SIZES as BENCH_SIZES

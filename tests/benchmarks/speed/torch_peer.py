@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rahelpers.tensorflow_quiet import keras
+from rahelpers.network.backend import keras
 
 
 class TorchTwin(nn.Module):

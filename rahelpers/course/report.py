@@ -1,0 +1,207 @@
+"""The report: one HTML page of a run that needs no other file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+from markupsafe import Markup
+
+from rahelpers.core.store import NOTEBOOK_OF, STEPS, Run, library_versions, read_table, write_text
+from rahelpers.display.pages import render_page
+from rahelpers.evaluation.tables import load_table, metrics_table, show_score
+from rahelpers.explanation.gradcam_step import load_tables
+from rahelpers.explanation.sanity import show_sanity
+from rahelpers.explanation.scoreboard import show_board
+from rahelpers.scores.intervals import interval_text
+from rahelpers.training.repeats import score_folds
+
+SETTINGS = ("profile", "source", "seed", "image_size", "architecture", "weights", "train_from", "ensemble", "precision", "epochs", "n_bootstrap")
+# what a heat map is compared with
+TARGETS = {
+    "lesions": "lesions (erosions, narrowed or fused joints)",
+    "signs": "all signs of the disease",
+    "hand": "the hand",
+    "network": "the network's answer",
+}
+
+
+def collect_figures(notebook: Path) -> tuple[str, list[str]]:
+    """Title and figures (HTML with alt text) of an executed notebook."""
+    book = nbformat.read(notebook, as_version=4)
+    title = next(
+        (line.lstrip("# ") for c in book.cells if c.cell_type == "markdown" for line in c.source.splitlines() if line.startswith("# ")),
+        notebook.stem,
+    )
+    figures = [
+        "".join(output["data"]["text/html"])
+        for cell in book.cells
+        for output in cell.get("outputs", [])
+        if "<figure" in "".join(output.get("data", {}).get("text/html", ""))
+    ]
+    return title, figures
+
+
+def write_report(run: Run) -> Path:
+    """Write `report.html` into the run's folder.
+
+    Raises
+    ------
+    MissingArtefact
+        If a step has not been run.
+    """
+    metrics = json.loads(run.file("evaluate", "metrics.json").read_text())
+    records = {step: run.read_record(step) for step in STEPS}
+    files = [(f"{STEPS[s][0]}/{name}", digest) for s, record in records.items() for name, digest in record["files"].items()]
+    notebooks = [run.folder / "notebooks" / f"{name}.ipynb" for name in dict.fromkeys(NOTEBOOK_OF.values())]
+    sections = [collect_figures(notebook) for notebook in notebooks if notebook.exists()]
+    title, tables = metrics["title"], load_tables(run)
+    board = tables["board"]
+    html = render_page(
+        "report.html.j2",
+        title=title,
+        phantom=run.config.source == "phantom",
+        name=run.folder.name,
+        interval=metrics["interval"],
+        operating_point=metrics["operating_point"],
+        ensemble=run.config.ensemble,
+        gap=show_score(metrics["gap"], metrics["gap"]["few"]),
+        few={split: scores["few"] for split, scores in metrics["splits"].items() if scores["few"]},
+        conformal=metrics["conformal"],
+        show=show_score,
+        metrics=Markup(metrics_table(metrics).to_html(border=0)),
+        trainings=_to_html(show_trainings(pd.read_csv(run.file("repeat", "scores.csv")))),
+        folds=_say_folds(run),
+        calibrators=_to_html(show_calibrators(load_table(run, "calibrators"))),
+        probes=_to_html(show_probes(load_table(run, "shortcuts_probes"))),
+        strange=_to_html(show_strange(load_table(run, "strange"))),
+        explanations=_explanations(run),
+        boards=[(TARGETS[t], Markup(show_board(board, t, title).to_html())) for t in TARGETS if t in set(board["target"])],
+        sanity=Markup(show_sanity(tables["sanity"], title).to_html()),
+        sections=[(heading, [Markup(f) for f in figures]) for heading, figures in sections if figures],
+        versions=library_versions(),
+        settings=run.config.subset(*SETTINGS),
+        files=files,
+    )
+    write_text(run.folder / "report.html", html)
+    return run.folder / "report.html"
+
+
+def _to_html(table: pd.DataFrame) -> Markup:
+    return Markup(table.to_html(border=0, index=False))
+
+
+def _range(row: Any, name: str, low: str, high: str) -> str:
+    """A value with its interval; a dash where it is missing."""
+    found = {"value": getattr(row, name), "low": getattr(row, low), "high": getattr(row, high)}
+    return "–" if pd.isna(found["value"]) else interval_text(found)
+
+
+def show_trainings(scores: pd.DataFrame) -> pd.DataFrame:
+    """The run's own training and every other one (`rahelpers.repeats.repeat`), in words: one a row.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        `scores.csv` of step `repeat`.
+    """
+    words = {"run": "this run", "fold": "cross-validation, fold {:g}", "seed": "seed {:g}", "share": "{:.0%} of the training patients",
+             "resolution": "{:g} px", "shuffled": "labels shuffled"}  # fmt: skip
+    rows = [
+        {
+            "training": words[row.kind].format(row.value),
+            "patients that trained": row.patients,
+            "AUC train": "–" if pd.isna(row.train_auc) else f"{row.train_auc:.2f}",
+            "AUC validation": "–" if pd.isna(row.validation_auc) else f"{row.validation_auc:.2f}",
+            "AUC on films held out": _range(row, "test_auc", "test_low", "test_high"),
+            "train less held out": _range(row, "gap", "gap_low", "gap_high"),
+            "positive / negative films held out": f"{row.films_positive} / {row.films_negative}",
+        }
+        for row in scores.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _say_folds(run: Run) -> str:
+    """AUC of the cross-validation in words; '' where there is none."""
+    held_out = read_table(run.file("repeat", "held_out.csv"))
+    if held_out.empty:
+        return ""
+    found = score_folds(held_out, run.config.n_bootstrap, run.config.seed)
+    counts = found["counts"]
+    return (f"Cross-validated by patient, every film scored by a network that saw nobody of its fold: AUC {show_score(found['auc'])}, "
+            f"{counts['films_positive']} positive and {counts['films_negative']} negative films.")  # fmt: skip
+
+
+def show_calibrators(table: pd.DataFrame) -> pd.DataFrame:
+    """`calibrators.csv` in words."""
+    rows = [
+        {
+            "calibration": row.calibrator,
+            "fitted on films": row.fitted_films,
+            "Brier score": _range(row, "brier", "brier_low", "brier_high"),
+            "calibration error": _range(row, "ece", "ece_low", "ece_high"),
+            "error if it were perfect": f"{row.ece_if_calibrated:.2f}",
+            "test films": row.films,
+        }
+        for row in table.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def show_probes(table: pd.DataFrame) -> pd.DataFrame:
+    """`shortcuts_probes.csv` in words."""
+    rows = [
+        {
+            "taken away or swapped": f"{row.part}, {row.done}",
+            "AUC then": f"not shown: {row.few}" if row.few else f"{row.auc:.2f}",
+            "AUC lost": _range(row, "less", "low", "high"),
+            "calls that change": _range(row, "changed", "changed_low", "changed_high"),
+            "test films": row.films,
+        }
+        for row in table.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def show_strange(table: pd.DataFrame) -> pd.DataFrame:
+    """`strange.csv` in words: the score that the bundle uses, one kind of picture a row."""
+    rows = [
+        {
+            "pictures": row.kind,
+            "AUC against test films": _range(row, "auc", "low", "high"),
+            "beyond the bundle's limit": f"{row.warned:.0%}",
+            "pictures / test films": f"{row.pictures} / {row.films}",
+        }
+        for row in table[table["score"] == "distance"].itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _explanations(run: Run) -> Markup:
+    """Scores of the explanations beside chance, as a table; what the source cannot know is said."""
+
+    def show(value: Any) -> str:
+        if value is None:
+            return "not known for this source"
+        return interval_text(value) if isinstance(value, dict) else f"{value:.2g}"
+
+    cam = json.loads(run.file("gradcam", "scores.json").read_text())
+    shap = json.loads(run.file("shap", "scores.json").read_text())
+    rows = []
+    for name, words in (
+        ("lesions", "a lesion (erosion, narrowed or fused joint)"),
+        ("signs", "any sign of the disease (also swelling, bone loss, slipped joints)"),
+    ):
+        score = cam[name] or {"hit_rate": None, "chance": None, "energy": None, "films": 0}
+        counts = f"{score['films']} films that have one"
+        rows.append((f"Grad-CAM: hottest point lies in {words}", show(score["hit_rate"]), show(score["chance"]), counts))
+        rows.append((f"Grad-CAM: share of the hand's heat inside {words}", show(score["energy"]), show(score["chance"]), counts))
+    rows += [
+        ("SHAP: strongest region is a diseased site", show(shap["top_site_diseased"]), show(shap["chance"]), f"{shap['films_with_scores']} films"),
+        ("SHAP: largest additivity error, logits", show(shap["largest_additivity_error"]), "0", f"{shap['films']} films"),
+    ]
+    return Markup(pd.DataFrame(rows, columns=["question", "found", "chance", "counts"]).to_html(border=0, index=False))

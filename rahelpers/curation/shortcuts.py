@@ -1,0 +1,57 @@
+"""Do facts of the file, the person or the picture as a whole give the label away? Asked of a curated cohort, before any network is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from rahelpers.scores.intervals import auc_interval, interval_text
+
+KINDS = 3  # hospitals and file formats that are tried as facts, the most common
+
+
+def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: int) -> pd.DataFrame:
+    """How well facts of the file, the person and the picture as a whole predict the label, each alone.
+
+    Parameters
+    ----------
+    manifest : DataFrame, n rows
+    images : uint8 array (n, S, S)
+    n, seed : int
+        Bootstrap resamples and seed.
+
+    Returns
+    -------
+    DataFrame
+        One fact a row: its AUC with interval (below 0.5: a low value goes with a positive label), and whether the interval
+        contains 0.5, and how many films are known. Facts that are the same in every film, or known in one class only, are left out.
+    """
+    border = np.concatenate([images[:, :4].reshape(len(images), -1), images[:, -4:].reshape(len(images), -1)], axis=1)
+    facts = {
+        "film width": manifest["width"],
+        "film height": manifest["height"],
+        "pixel spacing": manifest["spacing_mm"],
+        "bits stored": manifest["bits_stored"],
+        "stored in colour": manifest["stored_colour"] != "",
+        "area of markers": manifest["marker"],
+        "area of border and empty air": manifest["border"],
+        "right hand": (manifest["laterality"] == "R").where(manifest["laterality"] != ""),
+        "age": manifest["age"],
+        "male": (manifest["sex"] == "M").where(manifest["sex"] != ""),
+        "mean intensity": images.reshape(len(images), -1).mean(axis=1),
+        "intensity above and below the hand": border.mean(axis=1),
+    }
+    for column, what in (("centre", "hospital"), ("file_format", "format")):
+        common = manifest[column].value_counts()
+        facts |= {f"{what} is {value or 'not known'}": manifest[column] == value for value in (common.index[:KINDS] if len(common) > 1 else [])}
+    labels, patients = manifest["label"].to_numpy(), manifest["patient_id"].to_numpy()
+    rows = {}
+    for name, values in facts.items():
+        values = pd.Series(values, dtype=float).to_numpy()
+        known = ~np.isnan(values)
+        if len(np.unique(labels[known])) < 2 or np.ptp(values[known]) == 0:
+            continue
+        found = auc_interval(labels[known], values[known], patients[known], n, seed)
+        contains = "yes" if found["low"] <= 0.5 <= found["high"] else "NO"
+        rows[name] = {"AUC": interval_text(found), "interval contains 0.5": "not known" if np.isnan(found["low"]) else contains, "films": int(known.sum())}
+    return pd.DataFrame(rows).T

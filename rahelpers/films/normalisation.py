@@ -1,0 +1,418 @@
+"""Hand normalisation: find the hand, crop, turn fingers up, bring every hand to one side, fit it into the network's square.
+
+Every step is a whole-pixel move or a scaling, so points and boxes travel both ways: a heat map goes back onto the original film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from rahelpers.films.radiograph import Radiograph
+
+MASK_SIDE = 192  # the hand is looked for on a film whose long side has so many pixels
+LOG_OFFSET = 0.06  # grey value below which the film is noise: skin against air is a step in the logarithm, however dark the fingers
+UNIFORM = (0.10, 0.035)  # a line at the film's edge whose 96 % range and SD are below these is frame or air
+HAND_SHARE = (0.06, 0.75)  # of the field
+FULLEST = 0.75  # of its bounding box: a hand fills at most 0.70 (100 real films); what fills more is an exposed field
+TOUCH = 0.35  # a hand does not lie along more than this share of the field's rim
+HAND_CONTRAST = 0.03  # of 900 real films, those below show an exposed field that is dark against the rest of the detector
+# Below UNSURE a film is looked at inverted too, and taken so where a hand with fingers is clearly better seen there. Of 900 real films as they
+# are, with a wide and with a narrow frame 0, 2 and 2 were inverted wrongly; of the same films stored inverted 860, 852 and 860 were mended.
+UNSURE_CONTRAST = 0.15
+SURE_CONTRAST = 0.1
+CLEARLY = 1.7  # times the evidence
+MOST_FINGERS = 2.0  # finger pieces a row that count as evidence: more are creases
+TURN_CONFIDENCE = 0.5  # pieces a row; of 900 upright real films none was turned
+LEAST_FIELD = 32  # pixels of an exposed field's side
+MARGIN = 0.03  # of the hand's longer side, around the crop
+OPENING = 5  # pixels: cuts strips of frame and marker plates off the hand
+Window = tuple[int, int, int, int]  # top, bottom, left, right in pixels; bottom and right one beyond
+
+
+@dataclass(frozen=True)
+class HandMask:
+    """Where the hand is.
+
+    Attributes
+    ----------
+    mask : bool array (h, w)
+        At MASK_SIDE pixels; all False where no hand was found.
+    contrast : float
+        Median step of the logarithm of the grey value along the outline: the higher, the surer. 0 where no hand was found.
+    """
+
+    mask: np.ndarray
+    contrast: float
+
+
+def find_hand(image: np.ndarray) -> HandMask:
+    """The hand, soft tissue and forearm included, by the threshold whose outline has the strongest edge.
+
+    Parameters
+    ----------
+    image : float32 array (H, W)
+        Grey values in [0, 1], bone bright.
+
+    Returns
+    -------
+    HandMask
+    """
+    scale = MASK_SIDE / max(image.shape)
+    small = cv2.resize(image, (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale))), interpolation=cv2.INTER_AREA)
+    top, bottom, left, right = inside_frame(small)
+    field = cv2.GaussianBlur(np.log(np.float32(LOG_OFFSET) + small[top:bottom, left:right]), (0, 0), 1.0)
+    step = np.hypot(cv2.Sobel(field, cv2.CV_32F, 1, 0), cv2.Sobel(field, cv2.CV_32F, 0, 1)) / 8
+    best, found = 0.0, None
+    for threshold in np.unique(np.quantile(field, np.linspace(0.2, 0.85, 27))):
+        piece = _largest_piece(field > threshold)
+        if piece is None or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1] or _fullness(piece) > FULLEST:
+            continue
+        rim = piece[0].sum() + piece[-1].sum() + piece[:, 0].sum() + piece[:, -1].sum()
+        touch = rim / (2 * sum(piece.shape))
+        outline = piece & ~cv2.erode(piece.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        outline[[0, -1]] = outline[:, [0, -1]] = False
+        if touch > TOUCH or outline.sum() < 40:
+            continue
+        contrast = float(np.median(step[outline])) * (1 - touch)
+        if contrast > best:
+            best, found = contrast, piece
+    mask = np.zeros(small.shape, bool)
+    if found is not None:
+        opened = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (OPENING, OPENING)))
+        piece = _largest_piece(opened > 0)
+        mask[top:bottom, left:right] = found if piece is None else piece
+    return HandMask(mask, best)
+
+
+def inside_frame(film: np.ndarray) -> Window:
+    """Top, bottom, left, right of the field once uniform lines at the film's edges are left out."""
+    top, bottom, left, right = 0, film.shape[0], 0, film.shape[1]
+
+    def is_uniform(line: np.ndarray) -> bool:
+        ordered = np.sort(line)  # for a short line faster than a percentile
+        tail = round(0.02 * (len(line) - 1))
+        return bool(ordered[-1 - tail] - ordered[tail] < UNIFORM[0] and line.std() < UNIFORM[1])
+
+    changed = True
+    while changed and bottom - top > 40 and right - left > 40:
+        before = (top, bottom, left, right)
+        top += is_uniform(film[top, left:right])
+        bottom -= is_uniform(film[bottom - 1, left:right])
+        left += is_uniform(film[top:bottom, left])
+        right -= is_uniform(film[top:bottom, right - 1])
+        changed = before != (top, bottom, left, right)
+    margin = 2  # the frame's own blur
+    return top + margin, bottom - margin, left + margin, right - margin
+
+
+def bounds(mask: np.ndarray) -> Window:
+    """Top, bottom, left, right of what is True; bottom and right one beyond."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _fullness(piece: np.ndarray) -> float:
+    """Share of its bounding box that a piece fills."""
+    top, bottom, left, right = bounds(piece)
+    return float(piece[top:bottom, left:right].mean())
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray | None:
+    """The largest connected piece, its holes filled; None where there is none."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return None
+    largest = (pieces == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
+    outlines, _ = cv2.findContours(largest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(largest, outlines, -1, 1, cv2.FILLED).astype(bool)
+
+
+def find_turn(mask: np.ndarray) -> tuple[int, float]:
+    """How often a film must be turned by 90 degrees counterclockwise so that the fingers point up.
+
+    Fingers are many pieces side by side, a forearm is one: rows of the upper half are cut into more pieces than those of the lower.
+
+    Parameters
+    ----------
+    mask : bool array (h, w)
+
+    Returns
+    -------
+    quarter_turns : int
+        0 to 3.
+    confidence : float
+        By how many pieces a row the best way leads the second best; 0 for an empty mask.
+    """
+    if not mask.any():
+        return 0, 0.0
+    top, bottom, left, right = bounds(mask)
+    hand = mask[top:bottom, left:right]
+    lead = []
+    for turns in range(4):
+        turned = np.rot90(hand, turns)
+        pieces = count_pieces(turned)
+        half = len(pieces) // 2
+        lead.append(pieces[:half].mean() - pieces[half:].mean())
+    order = np.argsort(lead)[::-1]
+    return int(order[0]), float(lead[order[0]] - lead[order[1]])
+
+
+def count_pieces(mask: np.ndarray) -> np.ndarray:
+    """Into how many pieces each row of a mask, bool (h, w), is cut: int (h,)."""
+    return (np.diff(np.pad(mask, ((0, 0), (1, 0))).astype(np.int8), axis=1) == 1).sum(axis=1)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a film lies in the square.
+
+    Attributes
+    ----------
+    matrix : float array (3, 3)
+        Film pixel (x, y, 1) -> square pixel; pixel centres at whole numbers plus one half, so (0, 0) is the film's corner.
+    film_shape : (H, W)
+    size : int
+        Side of the square, pixels.
+    """
+
+    matrix: np.ndarray
+    film_shape: tuple[int, int]
+    size: int
+
+    def to_square(self, points: np.ndarray) -> np.ndarray:
+        """Points (n, 2), x and y in film pixels -> square pixels."""
+        return _apply(self.matrix, points)
+
+    def to_film(self, points: np.ndarray) -> np.ndarray:
+        """Points (n, 2), x and y in square pixels -> film pixels."""
+        return _apply(np.linalg.inv(self.matrix), points)
+
+    def boxes_to_square(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (n, 4) x0, y0, x1, y1 as fractions of the film -> fractions of the square."""
+        height, width = self.film_shape
+        return _boxes(self.to_square, boxes, np.array([width, height]), np.array([self.size, self.size]))
+
+    def boxes_to_film(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (n, 4) x0, y0, x1, y1 as fractions of the square -> fractions of the film."""
+        height, width = self.film_shape
+        return _boxes(self.to_film, boxes, np.array([self.size, self.size]), np.array([width, height]))
+
+    def map_to_film(self, heatmap: np.ndarray) -> np.ndarray:
+        """A map of the square, float (S, S), on the original film, float32 (H, W); 0 where the square did not reach."""
+        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
+        centres = np.linalg.inv(half) @ self.matrix @ half  # cv2 counts from the middle of the first pixel
+        height, width = self.film_shape
+        return cv2.warpAffine(np.asarray(heatmap, np.float32), centres[:2], (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, dtype=float).reshape(-1, 2)
+    return points @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def _boxes(move: Callable[[np.ndarray], np.ndarray], boxes: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    boxes = np.asarray(boxes, dtype=float).reshape(-1, 4)
+    first, second = move(boxes[:, :2] * before) / after, move(boxes[:, 2:] * before) / after
+    return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What is kept of a film, and how it is turned.
+
+    Attributes
+    ----------
+    box : (top, bottom, left, right)
+        Pixels of the film.
+    quarter_turns : int
+        Turns of 90 degrees, counterclockwise.
+    mirror : bool
+        Left and right exchanged, after turning.
+    """
+
+    box: Window
+    quarter_turns: int = 0
+    mirror: bool = False
+
+
+def fit_to_square(image: np.ndarray, size: int, placement: Placement) -> tuple[np.ndarray, Geometry]:
+    """Crop, turn, mirror and letterbox a film.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+    size : int
+        Side of the square, pixels.
+    placement : Placement
+
+    Returns
+    -------
+    square : float32 array (size, size)
+        Aspect kept, centred, 0 beside.
+    geometry : Geometry
+    """
+    top, bottom, left, right = placement.box
+    part = image[top:bottom, left:right]
+    matrix = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
+    for _ in range(placement.quarter_turns % 4):
+        matrix = np.array([[0, 1, 0], [-1, 0, part.shape[1]], [0, 0, 1.0]]) @ matrix
+        part = np.rot90(part)
+    if placement.mirror:
+        matrix = np.array([[-1, 0, part.shape[1]], [0, 1, 0], [0, 0, 1.0]]) @ matrix
+        part = part[:, ::-1]
+    height, width = part.shape
+    scale = size / max(height, width)
+    fitted_h, fitted_w = max(1, round(height * scale)), max(1, round(width * scale))
+    above, beside = (size - fitted_h) // 2, (size - fitted_w) // 2
+    smoothly = cv2.INTER_AREA if fitted_h < height else cv2.INTER_LINEAR
+    square = np.zeros((size, size), np.float32)
+    square[above : above + fitted_h, beside : beside + fitted_w] = cv2.resize(
+        np.ascontiguousarray(part, np.float32), (fitted_w, fitted_h), interpolation=smoothly
+    )
+    matrix = np.array([[fitted_w / width, 0, beside], [0, fitted_h / height, above], [0, 0, 1.0]]) @ matrix
+    return square, Geometry(matrix, (image.shape[0], image.shape[1]), size)
+
+
+def make_thumbnail(image: np.ndarray, size: int) -> np.ndarray:
+    """A whole film, float (H, W) in [0, 1], letterboxed as uint8 (size, size)."""
+    square, _ = fit_to_square(image, size, Placement((0, image.shape[0], 0, image.shape[1])))
+    return np.rint(square * 255).astype(np.uint8)
+
+
+def normalise_intensity(image: np.ndarray) -> np.ndarray:
+    """Stretch the 1st to the 99.5th percentile to [0, 1]: exposure differs from film to film, and is not disease."""
+    low, high = np.percentile(image, [1.0, 99.5])
+    if high <= low:
+        low, high = float(image.min()), max(float(image.max()), float(image.min()) + 1e-6)
+    return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """A film as the network sees it.
+
+    Attributes
+    ----------
+    image : uint8 array (S, S)
+        Bone bright.
+    placement : Placement
+    geometry : Geometry
+        Carries points, boxes and heat maps to the film and back.
+    inverted : bool
+        The film was stored with bone dark; it is bright here.
+    hand : HandMask
+        On the window as it lies; below HAND_CONTRAST the whole window was kept.
+    turn_confidence : float
+        See find_turn; below TURN_CONFIDENCE the film was not turned.
+    window : Window
+        The part of the film where the hand was looked for: all of it, or one half of a film with two hands.
+    """
+
+    image: np.ndarray
+    placement: Placement
+    geometry: Geometry
+    inverted: bool
+    hand: HandMask
+    turn_confidence: float
+    window: Window
+
+    def fit_mask(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of the film, bool (H, W), in the square, bool (S, S): a pixel that is a quarter lesion is lesion, or a thin one would vanish."""
+        return fit_to_square(mask.astype(np.float32), self.image.shape[0], self.placement)[0] >= 0.25
+
+
+def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = True, window: Window | None = None) -> NetworkInput:
+    """Find the hand, make bone bright, crop, turn it upright, mirror right hands, fit, normalise: training, evaluation and panel all come through here.
+
+    Parameters
+    ----------
+    radiograph : Radiograph
+    size : int
+        Side of the square, pixels.
+    mirror_right : bool
+        Mirror a film whose laterality is 'R', so that every hand looks like a left one.
+    window : (top, bottom, left, right), optional
+        Look for the hand in this part of the film alone, pixels: for a film with two hands. Geometry stays that of the whole film.
+
+    Returns
+    -------
+    NetworkInput
+    """
+    height, width = radiograph.image.shape
+    window = window or (0, height, 0, width)
+    seen = _look(radiograph, size, mirror_right, window)
+    if seen.hand.contrast < HAND_CONTRAST:
+        field = _dark_field(radiograph.image, window)
+        inside = _look(radiograph, size, mirror_right, field) if field else seen
+        seen = inside if inside.hand.contrast >= SURE_CONTRAST else seen
+    return seen
+
+
+def _look(radiograph: Radiograph, size: int, mirror_right: bool, window: Window) -> NetworkInput:
+    height, width = radiograph.image.shape
+    part = normalise_intensity(radiograph.image[window[0] : window[1], window[2] : window[3]])
+    hand, inverted, turns, confidence = find_hand(part), False, 0, 0.0
+    if hand.contrast < UNSURE_CONTRAST:
+        other = find_hand(1 - part)
+        has_fingers = other.contrast >= HAND_CONTRAST and find_turn(other.mask)[1] >= TURN_CONFIDENCE
+        if has_fingers and _evidence(other) > CLEARLY * _evidence(hand):
+            part, hand, inverted = 1 - part, other, True
+    box = (0, part.shape[0], 0, part.shape[1])
+    if hand.contrast >= HAND_CONTRAST:
+        box = _crop(hand.mask, part.shape)
+        turns, confidence = find_turn(hand.mask)
+    box_on_film = (box[0] + window[0], box[1] + window[0], box[2] + window[2], box[3] + window[2])
+    placement = Placement(box_on_film, turns if confidence >= TURN_CONFIDENCE else 0, mirror_right and radiograph.laterality == "R")
+    kept = np.zeros((height, width), np.float32)
+    kept[box_on_film[0] : box_on_film[1], box_on_film[2] : box_on_film[3]] = normalise_intensity(part[box[0] : box[1], box[2] : box[3]])
+    square, geometry = fit_to_square(kept, size, placement)
+    return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, inverted, hand, confidence, window)
+
+
+def _evidence(hand: HandMask) -> float:
+    """How much speaks for a hand: a sharp outline, and fingers on one end. The air around a hand has an outline as sharp, and no fingers."""
+    return hand.contrast * (0.2 + min(find_turn(hand.mask)[1], MOST_FINGERS))
+
+
+def _dark_field(image: np.ndarray, window: Window) -> Window | None:
+    """The exposed field of a film whose unexposed rest is bright: the largest dark piece of the window, where it is a rectangle; None where it is none."""
+    part = normalise_intensity(image[window[0] : window[1], window[2] : window[3]])
+    scale = MASK_SIDE / max(part.shape)
+    small = np.rint(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
+    _, dark = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
+    piece = _largest_piece(dark > 0)
+    if piece is None or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1] or _fullness(piece) < FULLEST:
+        return None
+    inset = 1  # the field's edge is brighter than its air
+    top, bottom, left, right = (round((edge + side * inset) / scale) for edge, side in zip(bounds(piece), (1, -1, 1, -1), strict=True))
+    if min(bottom - top, right - left) < LEAST_FIELD:
+        return None
+    return window[0] + top, window[0] + min(bottom, part.shape[0]), window[2] + left, window[2] + min(right, part.shape[1])
+
+
+def _crop(mask: np.ndarray, shape: tuple[int, int]) -> Window:
+    """The hand's bounding box with a margin, in pixels of a picture of that shape."""
+    height, width = shape
+    top, bottom, left, right = (edge * height / mask.shape[0] for edge in bounds(mask))
+    margin = MARGIN * max(bottom - top, right - left)
+    return max(int(top - margin), 0), min(int(bottom + margin), height), max(int(left - margin), 0), min(int(right + margin), width)
+
+
+def foreground(image: np.ndarray) -> np.ndarray:
+    """The hand in a network input; everything where none is found.
+
+    Parameters
+    ----------
+    image : uint8 array (S, S)
+
+    Returns
+    -------
+    bool array (S, S)
+    """
+    mask = find_hand(image.astype(np.float32) / 255).mask
+    side = image.shape[0]
+    return cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) >= 0.5 if mask.any() else np.ones(image.shape, bool)

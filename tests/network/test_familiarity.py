@@ -1,0 +1,129 @@
+"""What is unlike the training films: against hand-worked distances, and on pictures that no hand film is."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from rahelpers.core.store import DamagedArtefact
+from rahelpers.curation.cohort import load_cohort
+from rahelpers.evaluation.strange_films import make_strange
+from rahelpers.network import familiarity
+from rahelpers.network.bundle import load_bundle, predict_logits
+from rahelpers.scores.conformal import rank_threshold
+from rahelpers.scores.metrics import compute_auc
+from rahelpers.training.step import load_outputs
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_run):
+    return load_bundle(tiny_run.file("train", "bundle/bundle.json").parent)
+
+
+@pytest.fixture(scope="module")
+def known(bundle):
+    return familiarity.load(bundle)
+
+
+@pytest.fixture(scope="module")
+def features(tiny_run):
+    return load_outputs(tiny_run)[1]
+
+
+def test_distance_is_mahalanobis_where_films_are_many():
+    """With a thousand times more films than features the shrinkage is nothing: scipy's distance, divided by the root of the features."""
+    from scipy.spatial.distance import mahalanobis
+
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(3, 3))
+    films = rng.normal(size=(3000, 3)) @ mixing + [5, -1, 2]
+    found = familiarity.Gaussian(films).distance(films[:5])
+    inverse = np.linalg.inv(np.cov(films.T))
+    expected = [mahalanobis(f, films.mean(0), inverse) / np.sqrt(3) for f in films[:5]]
+    assert found == pytest.approx(expected, rel=0.01)
+
+
+def test_distance_holds_with_fewer_films_than_features_and_a_feature_that_never_changed():
+    rng = np.random.default_rng(0)
+    films = rng.normal(size=(20, 200))
+    films[:, 7] = 3.0
+    gaussian, new = familiarity.Gaussian(films), rng.normal(size=(5, 200))
+    new[:, 7] = 3.0
+    assert np.isfinite(gaussian.distance(new)).all() and (gaussian.distance(new + 5) > gaussian.distance(new)).all()
+
+
+def test_threshold_by_hand():
+    # 19 patients of one film: the 19th of 20 places at 5 %; with 18 nothing is large enough
+    assert rank_threshold(np.arange(19.0), np.arange(19), 0.05) == 18
+    assert rank_threshold(np.arange(18.0), np.arange(18), 0.05) == np.inf
+    # two films a patient count half each
+    assert rank_threshold(np.arange(38.0), np.repeat(np.arange(19), 2), 0.05) == 37
+
+
+def test_logits_and_features_come_from_one_pass(bundle, tiny_run):
+    images = np.asarray(load_cohort(tiny_run).images[:20])
+    logits, features = familiarity.look(bundle.model, images)
+    assert logits == pytest.approx(predict_logits(bundle.model, images), abs=1e-5)
+    weights, bias = bundle.model.get_layer("logit").get_weights()
+    assert features @ weights.ravel() + bias == pytest.approx(logits, abs=1e-4), "the features are what the last layer reads"
+    kept_logits, kept_features = load_outputs(tiny_run)
+    assert len(kept_logits) == len(load_cohort(tiny_run).images)
+    assert kept_logits[:20] == pytest.approx(logits, abs=1e-5) and kept_features[:20] == pytest.approx(features, abs=1e-5)
+
+
+def test_a_training_film_is_its_own_neighbour(known, tiny_run):
+    cohort = load_cohort(tiny_run)
+    row = int(cohort.split("train")[3])
+    near = known.similar(np.asarray(cohort.images[row]), 3)
+    assert near[0].image_id == cohort.manifest["image_id"].iloc[row] and near[0].distance == pytest.approx(0, abs=1e-6)
+    assert near[0].label == cohort.manifest["label"].iloc[row] and near[0].thumbnail.shape == (64, 64) and near[0].thumbnail.max() > 100
+    assert [f.distance for f in near] == sorted(f.distance for f in near)
+    assert not set(known.fitted["image_id"]) & set(cohort.manifest["image_id"].iloc[cohort.split("test")])
+
+
+def test_strange_pictures_are_unlike_and_test_films_are_not(known, tiny_run):
+    cohort = load_cohort(tiny_run)
+    films = np.asarray(cohort.images[cohort.split("test")])
+    own = known.gaussian.distance(familiarity.look(known.model, films)[1])
+    strange = make_strange(films, 0)
+    assert all(s.dtype == np.uint8 and s.shape[1:] == films.shape[1:] for s in strange.values())
+    for kind in ("photographs", "noise", "chest drawings", "inverted"):
+        other = known.gaussian.distance(familiarity.look(known.model, strange[kind])[1])
+        assert compute_auc(np.repeat([0, 1], [len(own), len(other)]), np.concatenate([own, other])) > 0.95, kind
+    said = known.score(strange["noise"][0])
+    assert said.unlike and said.words.startswith("unlike") and "0 of" in said.words and said.score > said.threshold
+    usual = films[int(np.argmin(own))]
+    assert not known.score(usual).unlike and known.score(usual).score == pytest.approx(own.min(), rel=1e-4)
+
+
+def test_few_validation_patients_promise_what_they_can(known, tiny_run):
+    cohort = load_cohort(tiny_run)
+    patients = cohort.manifest["patient_id"].iloc[cohort.split("validation")].nunique()
+    assert patients < 19 and known.false_alarm == pytest.approx(1 / (patients + 1)) and known.threshold == known.fitted["held_out"].max()
+
+
+def test_an_ensemble_has_no_held_out_films_and_is_fitted_across_patients(features, tiny_run):
+    cohort = load_cohort(tiny_run)
+    rows = np.concatenate([cohort.split("train"), cohort.split("validation")])
+    fitted = familiarity.fit_familiarity(features, cohort.images, cohort.manifest, rows, rows, "phantom", 0)
+    within = familiarity.Gaussian(fitted["features"]).distance(fitted["features"])
+    assert len(fitted["held_out"]) == len(rows) and np.median(fitted["held_out"]) > np.median(within), "a film is not measured against itself"
+
+
+def test_names_of_a_private_source_stay_at_home(features, tiny_run):
+    cohort = load_cohort(tiny_run)
+    fitted = familiarity.fit_familiarity(features, cohort.images, cohort.manifest, cohort.split("train"), cohort.split("validation"), "folder", 0)
+    assert set(fitted["image_id"]) == {f"film {row}" for row in cohort.split("train")}
+
+
+def test_a_damaged_file_is_named_and_an_older_bundle_has_none(bundle, tiny_run, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle.folder, folder)
+    info = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(info | {"files": {"model.keras": info["files"]["model.keras"]}}))
+    assert familiarity.load(load_bundle(folder)) is None
+    (folder / "bundle.json").write_text(json.dumps(info))
+    (folder / familiarity.FILE).write_bytes(b"junk")
+    with pytest.raises(DamagedArtefact, match=familiarity.FILE):
+        load_bundle(folder)
