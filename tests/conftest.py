@@ -10,10 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # files tested side by side share the cores out; said before TensorFlow is imported
+if (
+    "PYTEST_XDIST_WORKER_COUNT" in os.environ
+):  # files tested side by side share the cores out; said before TensorFlow is imported
     threads = str(max(1, os.cpu_count() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "LOKY_MAX_CPU_COUNT"), threads)
+    os.environ |= dict.fromkeys(
+        (
+            "OMP_NUM_THREADS",
+            "OPENBLAS_NUM_THREADS",
+            "TF_NUM_INTRAOP_THREADS",
+            "TF_NUM_INTEROP_THREADS",
+            "LOKY_MAX_CPU_COUNT",
+        ),
+        threads,
+    )
 
+MOST_SECONDS = 5  # that reading one file may take
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -27,7 +39,9 @@ def _shared(name: str) -> Path:
 
 @pytest.fixture
 def real_films() -> Path:
-    """Folder of the real RSNA hands; the test skips where they are absent, and fails where CI demands them."""
+    """Folder of the real RSNA hands; the test skips where they are absent, and fails where CI
+    demands them.
+    """
     return _shared("rsna_hands")
 
 
@@ -45,7 +59,17 @@ def tiny_run(tmp_path_factory):
     from rahelpers.training.step import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    run = Run(make_config(n_patients=40, image_size=48, epochs=1, n_bootstrap=50, n_explain=4, shap_evaluations=512, run_dir=str(folder)))
+    run = Run(
+        make_config(
+            n_patients=40,
+            image_size=48,
+            epochs=1,
+            n_bootstrap=50,
+            n_explain=4,
+            shap_evaluations=512,
+            run_dir=str(folder),
+        )
+    )
     curate(run)
     train(run)
     return run
@@ -73,11 +97,35 @@ def free_address() -> str:
 def cluster(tmp_path, free_address):
     """Address of a scheduler, and its two workers' processes."""
     address, port = free_address, free_address.rsplit(":", 1)[1]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path, "start_new_session": True}
+    quiet = {
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "cwd": tmp_path,
+        "start_new_session": True,
+    }
     dask = [sys.executable, "-m", "dask"]
-    processes = [subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"], **quiet)]
-    processes += [subprocess.Popen([*dask, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"], **quiet)
-                  for _ in range(2)]  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"], **quiet
+        )
+    ]
+    processes += [
+        subprocess.Popen(
+            [
+                *dask,
+                "worker",
+                address,
+                "--nthreads",
+                "1",
+                "--no-nanny",
+                "--no-dashboard",
+                "--host",
+                "127.0.0.1",
+            ],
+            **quiet,
+        )
+        for _ in range(2)
+    ]
     from distributed import Client
 
     with Client(address, timeout="60s", set_as_default=False) as client:
@@ -87,3 +135,20 @@ def cluster(tmp_path, free_address):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.fixture
+def alarm():
+    """Ends a test that would wait for ever, where there are signals to do it."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def ring(*_):
+        raise TimeoutError(f"waited {MOST_SECONDS} s")
+
+    old = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(MOST_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, old)

@@ -1,4 +1,6 @@
-"""`rahelpers data`: which datasets there are, what they can answer, how to get them, and whether they are whole."""
+"""`rahelpers data`: which datasets there are, what they can answer, how to get them, and whether
+they are whole.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +41,14 @@ def list_datasets() -> None:
 
 
 def _state(record: DatasetRecord) -> str:
-    from rahelpers.data.download import FetchFailed, read_source
+    from rahelpers.data.download import FetchError, read_source
 
     if not record.is_remote:
         return "always here" if record.name == "phantom" else "yours"
     folder = data_folder(record.name)
     try:
         source = read_source(folder)
-    except FetchFailed:
+    except FetchError:
         return "damaged"
     if source:
         return "here" if source.complete else "incomplete"
@@ -58,10 +60,23 @@ def _state(record: DatasetRecord) -> str:
 def info(name: str) -> None:
     """Licence, citation, and what a dataset can and cannot answer."""
     record = _record(name)
-    lines = [("address", record.address), ("licence", record.licence), ("cite", record.citation), ("size", record.size)]
-    lines += [("can answer", words) for words in record.can] + [("cannot answer", words) for words in record.cannot]
+    lines = [
+        ("address", record.address),
+        ("licence", record.licence),
+        ("cite", record.citation),
+        ("size", record.size),
+    ]
+    lines += [("can answer", words) for words in record.can] + [
+        ("cannot answer", words) for words in record.cannot
+    ]
     if record.repo:
-        lines.append(("version", record.revision or "none is recorded here: the first fetch pins the current commit in SOURCE.json"))
+        lines.append(
+            (
+                "version",
+                record.revision
+                or "none is recorded here: the first fetch pins the current commit in SOURCE.json",
+            )
+        )
     lines += [("file", f"{one.url}  SHA-256 {one.sha256}") for one in record.files]
     if record.is_remote:
         lines.append(("folder", str(data_folder(name))))
@@ -77,20 +92,26 @@ def info(name: str) -> None:
 
 @data.command()
 @click.argument("name")
-@click.option("--accept-licence", is_flag=True, help="accept the dataset's licence without being asked: for scripts")
+@click.option(
+    "--accept-licence",
+    is_flag=True,
+    help="accept the dataset's licence without being asked: for scripts",
+)
 def fetch(name: str, accept_licence: bool) -> None:
     """Download a dataset into its folder; a download that was stopped goes on."""
-    from rahelpers.data.download import FetchFailed
+    from rahelpers.data.download import FetchError
     from rahelpers.data.download import fetch as fetch_dataset
 
     def accept(text: str) -> bool:
         click.echo(text)
-        return accept_licence or (sys.stdin.isatty() and click.confirm("Do you accept the licence?"))
+        return accept_licence or (
+            sys.stdin.isatty() and click.confirm("Do you accept the licence?")
+        )
 
     record = _record(name)
     try:
         fetch_dataset(record, data_folder(name), accept, click.echo)
-    except FetchFailed as error:
+    except FetchError as error:
         _stop(f"{error}{'; give --accept-licence' if 'not accepted' in str(error) else ''}")
     except KeyboardInterrupt:
         click.echo("\nstopped; the same command goes on from here", err=True)
@@ -100,7 +121,9 @@ def fetch(name: str, accept_licence: bool) -> None:
 @data.command()
 @click.argument("name", metavar="NAME_OR_MANIFEST")
 def check(name: str) -> None:
-    """Check a dataset's files, or a manifest (a path that ends in .csv). Exit code 1 where there are faults."""
+    """Check a dataset's files, or a manifest (a path that ends in .csv). Exit code 1 where there
+    are faults.
+    """
     if name not in DATASETS and (name.endswith(".csv") or Path(name).is_file()):
         from rahelpers.curation.manifest_check import explain_faults
 
@@ -115,7 +138,9 @@ def check(name: str) -> None:
             click.echo(f"{kind}: {line}")
         if len(lines) > MOST_LINES:
             click.echo(f"{kind}: … and {len(lines) - MOST_LINES} more")
-    click.echo(f"{name}: {len(faults)} fault{'s' * (len(faults) > 1)}" if faults else f"{name}: no faults")
+    click.echo(
+        f"{name}: {len(faults)} fault{'s' * (len(faults) > 1)}" if faults else f"{name}: no faults"
+    )
     sys.exit(bool(faults))
 
 
@@ -134,7 +159,7 @@ def check_dataset(record: DatasetRecord, folder: Path) -> tuple[list[str], list[
     notes : list of str
         Films without scores, patients in two official splits, label counts.
     """
-    from rahelpers.data.download import FetchFailed, changed_files, read_source
+    from rahelpers.data.download import FetchError, changed_files, read_source
 
     adapter = import_module(f"rahelpers.data.sources.{record.name.replace('-', '_')}")
     faults, notes = [], []
@@ -146,9 +171,15 @@ def check_dataset(record: DatasetRecord, folder: Path) -> tuple[list[str], list[
     try:
         source = read_source(folder)
         if source is None and folder.is_dir():
-            notes.insert(0, "there is no SOURCE.json: the files were placed by hand, and their SHA-256 is not compared with anything")
+            notes.insert(
+                0,
+                "there is no SOURCE.json: the files were placed by hand, and their SHA-256 is not"
+                " compared with anything",
+            )
         elif source:
-            faults += changed_files(folder, source) + ([] if source.complete else ["SOURCE.json: the fetch has not finished"])
-    except FetchFailed as error:
+            faults += changed_files(folder, source) + (
+                [] if source.complete else ["SOURCE.json: the fetch has not finished"]
+            )
+    except FetchError as error:
         faults.append(str(error))
     return faults, notes

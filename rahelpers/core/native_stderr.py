@@ -12,7 +12,9 @@ _LOCK = threading.Lock()
 
 @contextlib.contextmanager
 def silence_native_stderr() -> Iterator[None]:
-    """File descriptor 2 points at the null device. Python's errors still surface: exceptions do not travel through it."""
+    """File descriptor 2 points at the null device. Python's errors still surface: exceptions do not
+    travel through it.
+    """
     with _LOCK:  # of two threads at once, the second would restore what the first had silenced
         try:
             kept = os.dup(2)

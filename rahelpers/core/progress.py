@@ -26,6 +26,17 @@ def show_progress(items: Iterable[Item], what: str, total: int | None = None) ->
     Returns
     -------
     iterator
-        To stdout, not stderr: `rahelpers run` passes it on to the terminal, and nbval takes any stderr for a fault.
+        To stdout, not stderr: `rahelpers run` passes it on to the terminal, and nbval takes any
+        stderr for a fault.
     """
-    return iter(tqdm(items, desc=what, total=total, delay=QUIET_SECONDS, mininterval=QUIET_SECONDS, file=sys.stdout, ascii=True))
+    return iter(
+        tqdm(
+            items,
+            desc=what,
+            total=total,
+            delay=QUIET_SECONDS,
+            mininterval=QUIET_SECONDS,
+            file=sys.stdout,
+            ascii=True,
+        )
+    )

@@ -19,7 +19,8 @@ from rahelpers.core.config import RunConfig, save_config
 if TYPE_CHECKING:
     import pandas as pd
 
-# Step name -> (folder, steps it reads, packages whose code makes it). One direction: a step reads only earlier ones.
+# Step name -> (folder, steps it reads, packages whose code makes it). One direction: a step reads
+# only earlier ones.
 STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "curate": ("01_curate", (), ("phantom", "films", "data", "curation")),
     "train": ("02_train", ("curate",), ("scores", "network", "training")),
@@ -28,17 +29,33 @@ STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "gradcam": ("04_gradcam", ("curate", "train", "repeat"), ("scores", "network", "explanation")),
     "shap": ("05_shap", ("curate", "train"), ("scores", "network", "explanation")),
 }
-NOTEBOOK_OF = {"curate": "01_curate_data", "train": "02_train_vgg", "repeat": "02_train_vgg", "evaluate": "03_evaluate",
-               "gradcam": "04_explain_gradcam", "shap": "05_explain_shap"}  # fmt: skip
-LIBRARIES = ("numpy", "pandas", "scikit-learn", "scikit-image", "opencv-python-headless", "tensorflow-cpu", "tensorflow",
-             "keras", "shap", "tf-explain")  # fmt: skip
+NOTEBOOK_OF = {
+    "curate": "01_curate_data",
+    "train": "02_train_vgg",
+    "repeat": "02_train_vgg",
+    "evaluate": "03_evaluate",
+    "gradcam": "04_explain_gradcam",
+    "shap": "05_explain_shap",
+}
+LIBRARIES = (
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scikit-image",
+    "opencv-python-headless",
+    "tensorflow-cpu",
+    "tensorflow",
+    "keras",
+    "shap",
+    "tf-explain",
+)
 
 
-class MissingArtefact(FileNotFoundError):
+class MissingArtefactError(FileNotFoundError):
     """An earlier step has not been run; the message says which notebook makes it."""
 
 
-class DamagedArtefact(ValueError):
+class DamagedArtefactError(ValueError):
     """A file of a finished step is missing or does not have its recorded SHA-256."""
 
 
@@ -49,7 +66,8 @@ def sha256_of(path: Path) -> str:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary_path)`, then move the result to `path`: a reader sees the old file or the new, never half.
+    """Call `write(temporary_path)`, then move the result to `path`: a reader sees the old file or
+    the new, never half.
 
     The temporary name keeps the suffix, because Keras and NumPy choose the format by it.
     """
@@ -102,7 +120,8 @@ def library_versions() -> dict[str, str]:
 
 @cache
 def code_hash(places: tuple[str, ...]) -> str:
-    """SHA-256 over the source of the named packages and modules: a changed line makes the step again.
+    """SHA-256 over the source of the named packages and modules: a changed line makes the step
+    again.
 
     Figures do not count: how a result is drawn changes no result.
 
@@ -114,10 +133,14 @@ def code_hash(places: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
     for place in places:
-        files = sorted((root / place).rglob("*")) if (root / place).is_dir() else [root / f"{place}.py"]
+        files = (
+            sorted((root / place).rglob("*")) if (root / place).is_dir() else [root / f"{place}.py"]
+        )
         for file in files:
             if file.suffix in (".py", ".toml") and file.name != "figures.py":
-                digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+                digest.update(
+                    file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes()
+                )
     return digest.hexdigest()
 
 
@@ -132,7 +155,9 @@ class Step:
     ...     step.finish()
     """
 
-    def __init__(self, run: Run, name: str, settings: dict[str, Any], inputs: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, run: Run, name: str, settings: dict[str, Any], inputs: dict[str, str] | None = None
+    ) -> None:
         self.run, self.name = run, name
         folder, needs, modules = STEPS[name]
         self.folder = run.folder / folder
@@ -146,28 +171,34 @@ class Step:
         self.key = hashlib.sha256(json.dumps(self.made_from, sort_keys=True).encode()).hexdigest()
 
     def is_done(self) -> bool:
-        """True where the step was finished from the same inputs and every file is intact; prints what it found.
+        """True where the step was finished from the same inputs and every file is intact; prints
+        what it found.
 
-        A damaged file is named and the step is made again; other inputs make it again without a word of damage.
+        A damaged file is named and the step is made again; other inputs make it again without a
+        word of damage.
         """
         record_file = self.folder / "record.json"
         if not record_file.exists():
             return False
         try:
             record = self.run.read_record(self.name, check_files=True)
-        except DamagedArtefact as error:
+        except DamagedArtefactError as error:
             print(f"{error}. It will be made again.")
             record_file.unlink(missing_ok=True)
             return False
         if record["key"] != self.key:
             changed = [k for k in self.made_from if record["made_from"].get(k) != self.made_from[k]]
-            print(f"{self.folder.name}: made from other {', '.join(changed)}; it will be made again.")
+            print(
+                f"{self.folder.name}: made from other {', '.join(changed)}; it will be made again."
+            )
             return False
         print(f"{self.folder.name}: reused, its inputs have not changed.")
         return True
 
     def partial(self) -> Path:
-        """A folder for work in progress of exactly this key; gone when the step finishes. A killed run resumes from it."""
+        """A folder for work in progress of exactly this key; gone when the step finishes. A killed
+        run resumes from it.
+        """
         folder = self.folder / f"partial-{self.key[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -193,7 +224,10 @@ class Step:
             for p in sorted(self.folder.rglob("*"))
             if p.is_file() and p.name != "record.json" and not p.name.startswith(".")
         }
-        write_json(self.folder / "record.json", {"key": self.key, "made_from": self.made_from, "files": files})
+        write_json(
+            self.folder / "record.json",
+            {"key": self.key, "made_from": self.made_from, "files": files},
+        )
 
 
 class Run:
@@ -212,8 +246,12 @@ class Run:
         """Write `config.json`."""
         write_text(self.folder / "config.json", save_config(self.config))
 
-    def step(self, name: str, settings: dict[str, Any], inputs: dict[str, str] | None = None) -> Step:
-        """The step `name`, keyed by `settings`, what the steps that it reads wrote, and further `inputs` (name -> hash)."""
+    def step(
+        self, name: str, settings: dict[str, Any], inputs: dict[str, str] | None = None
+    ) -> Step:
+        """The step `name`, keyed by `settings`, what the steps that it reads wrote, and further
+        `inputs` (name -> hash).
+        """
         return Step(self, name, settings, inputs)
 
     def file(self, step: str, name: str) -> Path:
@@ -221,45 +259,56 @@ class Run:
 
         Raises
         ------
-        MissingArtefact
+        MissingArtefactError
             Where the step has not been run, naming the notebook that makes it.
         """
         path = self.folder / STEPS[step][0] / name
         self.read_record(step)
         if not path.exists():
-            raise DamagedArtefact(f"{path.relative_to(self.folder)} is missing from run {self.folder.name}")
+            raise DamagedArtefactError(
+                f"{path.relative_to(self.folder)} is missing from run {self.folder.name}"
+            )
         return path
 
     def digest(self, step: str) -> str:
-        """SHA-256 over what a finished step was made from and the files that came out: what later steps are keyed by.
+        """SHA-256 over what a finished step was made from and the files that came out: what later
+        steps are keyed by.
 
-        The files count too, because training again from the same inputs gives another network unless it is deterministic.
+        The files count too, because training again from the same inputs gives another network
+        unless it is deterministic.
         """
         record = self.read_record(step)
-        return hashlib.sha256(json.dumps([record["key"], record["files"]], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([record["key"], record["files"]], sort_keys=True).encode()
+        ).hexdigest()
 
     def read_record(self, step: str, check_files: bool = False) -> dict[str, Any]:
-        """The record of a finished step; with `check_files`, every file is compared with its SHA-256."""
+        """The record of a finished step; with `check_files`, every file is compared with its
+        SHA-256.
+        """
         folder = self.folder / STEPS[step][0]
         record_file = folder / "record.json"
         if not record_file.exists():
             notebook = NOTEBOOK_OF[step]
-            raise MissingArtefact(
-                f"{folder.name}/record.json is missing from run '{self.folder.name}': run notebooks/{notebook}.ipynb first "
-                f"(or: rahelpers run --profile {self.config.profile} --name {self.folder.name})"
+            raise MissingArtefactError(
+                f"{folder.name}/record.json is missing from run '{self.folder.name}': run"
+                f" notebooks/{notebook}.ipynb first (or: rahelpers run --profile"
+                f" {self.config.profile} --name {self.folder.name})"
             )
         try:
             record = json.loads(record_file.read_text(encoding="utf-8"))
             files = record["files"]
         except (ValueError, KeyError):
-            raise DamagedArtefact(f"{folder.name}/record.json is damaged") from None
+            raise DamagedArtefactError(f"{folder.name}/record.json is damaged") from None
         if check_files:
             for name, expected in files.items():
                 path = folder / name
                 if not path.exists():
-                    raise DamagedArtefact(f"{folder.name}/{name} is missing")
+                    raise DamagedArtefactError(f"{folder.name}/{name} is missing")
                 if sha256_of(path) != expected:
-                    raise DamagedArtefact(f"{folder.name}/{name} is damaged (its SHA-256 is not the recorded one)")
+                    raise DamagedArtefactError(
+                        f"{folder.name}/{name} is damaged (its SHA-256 is not the recorded one)"
+                    )
         return record
 
 
@@ -268,12 +317,16 @@ def open_run(folder: Path) -> Run:
 
     Raises
     ------
-    MissingArtefact
+    MissingArtefactError
         If the folder holds no run.
     """
     from rahelpers.core.config import make_config
 
     file = Path(folder) / "config.json"
     if not file.exists():
-        raise MissingArtefact(f"{folder} holds no run (config.json is missing); make one with: rahelpers run")
-    return Run(make_config(**json.loads(file.read_text()) | {"run_dir": str(Path(folder).resolve())}))
+        raise MissingArtefactError(
+            f"{folder} holds no run (config.json is missing); make one with: rahelpers run"
+        )
+    return Run(
+        make_config(**json.loads(file.read_text()) | {"run_dir": str(Path(folder).resolve())})
+    )

@@ -11,7 +11,8 @@ import joblib
 from rahelpers.core.store import code_hash
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
-WINDOW = 64  # jobs in flight on a cluster: enough for its workers, few enough for this machine's memory
+# jobs in flight on a cluster: enough for its workers, few enough for this machine's memory
+WINDOW = 64
 RETRIES = 5  # workers that a job may lose before it counts as failed
 LEAST_ITEMS = 16  # fewer a process, and starting it takes longer than the work
 
@@ -21,17 +22,25 @@ def run_job(job: Callable[[], Result]) -> Result:
     return job()
 
 
-def map_in_order(function: Callable[[Item], Result], items: Sequence[Item], dask: str = "", modules: tuple[str, ...] = ()) -> Iterator[Result]:
-    """`function` of each item, in the items' order, a few at a time: memory does not grow with their number.
+def map_in_order(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    dask: str = "",
+    modules: tuple[str, ...] = (),
+) -> Iterator[Result]:
+    """`function` of each item, in the items' order, a few at a time: memory does not grow with
+    their number.
 
     Parameters
     ----------
     function : callable
-        Of the module level, so that another process can find it. The result must not depend on where it runs.
+        Of the module level, so that another process can find it. The result must not depend on
+        where it runs.
     items : sequence
     dask : str
-        Address of a Dask scheduler, such as 'tcp://10.0.0.5:8786'; empty: the cores of this machine. Workers must see the same files, and
-        have this package in the same version. A worker that is lost loses its jobs alone; they are done again.
+        Address of a Dask scheduler, such as 'tcp://10.0.0.5:8786'; empty: the cores of this
+        machine. Workers must see the same files, and have this package in the same version. A
+        worker that is lost loses its jobs alone; they are done again.
     modules : tuple of str
         Modules of this package whose code the workers must share.
 
@@ -44,16 +53,26 @@ def map_in_order(function: Callable[[Item], Result], items: Sequence[Item], dask
         yield from _on_cluster(function, items, dask, modules)
         return
     processes = max(1, min(joblib.cpu_count(), len(items) // LEAST_ITEMS))
-    yield from joblib.Parallel(n_jobs=processes, return_as="generator", pre_dispatch="4*n_jobs")(joblib.delayed(function)(item) for item in items)
+    yield from joblib.Parallel(n_jobs=processes, return_as="generator", pre_dispatch="4*n_jobs")(
+        joblib.delayed(function)(item) for item in items
+    )
 
 
-def _on_cluster(function: Callable[[Item], Result], items: Sequence[Item], address: str, modules: tuple[str, ...]) -> Iterator[Result]:
+def _on_cluster(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    address: str,
+    modules: tuple[str, ...],
+) -> Iterator[Result]:
     client = _connect(address)
     with client:
         here = code_hash(modules)
         for worker, there in client.run(code_hash, modules).items():
             if there != here:
-                raise ValueError(f"dask={address}: worker {worker} has other code of rahelpers than this machine; install the same version on both")
+                raise ValueError(
+                    f"dask={address}: worker {worker} has other code of rahelpers than this"
+                    " machine; install the same version on both"
+                )
         waiting: deque[Any] = deque()
         for item in items:
             waiting.append(client.submit(function, item, pure=False, retries=RETRIES))
@@ -67,8 +86,13 @@ def _connect(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise ValueError(f"dask={address}: the package 'distributed' is not installed; pip install distributed") from None
+        raise ValueError(
+            f"dask={address}: the package 'distributed' is not installed; pip install distributed"
+        ) from None
     try:
         return Client(address, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
-        raise ValueError(f"dask={address}: no Dask scheduler answers there ({error}); start one with: dask scheduler") from None
+        raise ValueError(
+            f"dask={address}: no Dask scheduler answers there ({error}); start one with: dask"
+            " scheduler"
+        ) from None

@@ -19,18 +19,29 @@ import nbformat
 
 from rahelpers.core.config import RunConfig
 from rahelpers.core.kernel import SHOW_SECONDS, this_python_kernel
-from rahelpers.core.store import NOTEBOOK_OF, DamagedArtefact, Run, library_versions, sha256_of, weights_fingerprint, write_atomically, write_json
+from rahelpers.core.store import (
+    NOTEBOOK_OF,
+    DamagedArtefactError,
+    Run,
+    library_versions,
+    sha256_of,
+    weights_fingerprint,
+    write_atomically,
+    write_json,
+)
 from rahelpers.data.sources.registry import source_fingerprint
 
-STEPS_OF = {notebook: [step for step, of in NOTEBOOK_OF.items() if of == notebook] for notebook in NOTEBOOK_OF.values()}
+STEPS_OF = {
+    notebook: [step for step, of in NOTEBOOK_OF.items() if of == notebook]
+    for notebook in NOTEBOOK_OF.values()
+}
 
 
-
-class NotebookFailed(RuntimeError):
+class NotebookError(RuntimeError):
     """A notebook stopped with an error; the message has three lines: notebook, cell, error."""
 
 
-class RunBusy(RuntimeError):
+class RunBusyError(RuntimeError):
     """Another process is writing into this run."""
 
 
@@ -42,14 +53,17 @@ def _lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunBusy(f"run '{folder.name}' is being written by another process; wait for it, or choose another --name") from None
+            raise RunBusyError(
+                f"run '{folder.name}' is being written by another process; wait for it, or choose"
+                " another --name"
+            ) from None
         yield
 
 
-
-
 def notebook_key(notebook: Path, run: Run) -> str:
-    """Hash of a notebook's source, the config, the files that the run starts from and the records of the steps before it."""
+    """Hash of a notebook's source, the config, the files that the run starts from and the records
+    of the steps before it.
+    """
     cells = [c.source for c in nbformat.read(notebook, as_version=4).cells]
     settings = {k: v for k, v in dataclasses.asdict(run.config).items() if k != "run_dir"}
     before = {step: run.digest(step) for step, name in NOTEBOOK_OF.items() if name < notebook.stem}
@@ -59,7 +73,9 @@ def notebook_key(notebook: Path, run: Run) -> str:
 
 
 def _is_finished(notebook: Path, run: Run) -> bool:
-    """True where the executed notebook and its steps are whole and made from the same inputs. Damage is named."""
+    """True where the executed notebook and its steps are whole and made from the same inputs.
+    Damage is named.
+    """
     record_file = run.folder / "notebooks" / f"{notebook.stem}.json"
     executed = run.folder / "notebooks" / notebook.name
     if not (record_file.exists() and executed.exists()):
@@ -68,12 +84,16 @@ def _is_finished(notebook: Path, run: Run) -> bool:
         record = json.loads(record_file.read_text())
         for step in STEPS_OF.get(notebook.stem, []):
             current = run.read_record(step, check_files=True)
-            if run.digest(step) != record["steps"][step] or current["made_from"]["code"] != _code_now(step):
+            if run.digest(step) != record["steps"][step] or current["made_from"][
+                "code"
+            ] != _code_now(step):
                 return False
         if sha256_of(executed) != record["sha256"]:
-            raise DamagedArtefact(f"notebooks/{notebook.name} is damaged (its SHA-256 is not the recorded one)")
+            raise DamagedArtefactError(
+                f"notebooks/{notebook.name} is damaged (its SHA-256 is not the recorded one)"
+            )
         return record["key"] == notebook_key(notebook, run)
-    except (DamagedArtefact, ValueError, KeyError) as error:
+    except (DamagedArtefactError, ValueError, KeyError) as error:
         print(f"{error}. {notebook.stem} runs again.")
         return False
     except FileNotFoundError:
@@ -101,7 +121,7 @@ def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start:
 
     Raises
     ------
-    NotebookFailed, RunBusy
+    NotebookError, RunBusyError
     ValueError
         If there are no notebooks, or none with that number.
     """
@@ -109,7 +129,10 @@ def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start:
     if not files:
         raise ValueError(f"{notebooks} holds no notebooks; run from a checkout of the project")
     if start and not any(f.name.startswith(start) for f in files):
-        raise ValueError(f"--from {start}: there is no such notebook; known: {', '.join(f.name[:2] for f in files)}")
+        raise ValueError(
+            f"--from {start}: there is no such notebook; known:"
+            f" {', '.join(f.name[:2] for f in files)}"
+        )
     run, started = Run(config), time.monotonic()
     with _lock(run.folder), this_python_kernel(run.folder / "kernels") as kernel:
         run.save_config()
@@ -118,21 +141,36 @@ def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start:
             if start and file.name[:2] >= start:
                 _forget(file, run)
             if _is_finished(file, run):
-                print(f"[{number}/{len(files)}] {file.stem}: reused, its inputs have not changed", flush=True)
+                print(
+                    f"[{number}/{len(files)}] {file.stem}: reused, its inputs have not changed",
+                    flush=True,
+                )
                 continue
             print(f"[{number}/{len(files)}] {file.stem}: running …", flush=True)
             begun = time.monotonic()
             _execute(file, run, given, kernel)
             seconds[file.stem] = round(time.monotonic() - begun, 1)
-            print(f"[{number}/{len(files)}] {file.stem}: done in {seconds[file.stem]:.0f} s", flush=True)
+            print(
+                f"[{number}/{len(files)}] {file.stem}: done in {seconds[file.stem]:.0f} s",
+                flush=True,
+            )
         total = round(time.monotonic() - started, 1)
-        write_json(run.folder / "provenance.json", {"config": dataclasses.asdict(config), "versions": library_versions(),
-                                                    "seconds": seconds, "total_seconds": total})  # fmt: skip
+        write_json(
+            run.folder / "provenance.json",
+            {
+                "config": dataclasses.asdict(config),
+                "versions": library_versions(),
+                "seconds": seconds,
+                "total_seconds": total,
+            },
+        )
     return run
 
 
 class _Echo:
-    """Lines of progress that a notebook prints, passed on to the terminal: epochs, bars of long loops, what is reused."""
+    """Lines of progress that a notebook prints, passed on to the terminal: epochs, bars of long
+    loops, what is reused.
+    """
 
     PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/\d+ - |\d+%\||continues after|reused from")
 
@@ -163,10 +201,16 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    # papermill warns of every value that stands outside the parameters cell; rahelpers checks the names itself
+    # papermill warns of every value that stands outside the parameters cell; rahelpers checks the
+    # names itself
     logging.getLogger("papermill").setLevel(logging.ERROR)
     config = run.config
-    fixed = {"profile": config.profile, "source": config.source, "seed": config.seed, "run_dir": str(run.folder)}
+    fixed = {
+        "profile": config.profile,
+        "source": config.source,
+        "seed": config.seed,
+        "run_dir": str(run.folder),
+    }
     parameters = {k.upper(): v for k, v in (given | fixed).items()}
     folder = run.folder / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,9 +231,16 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
         shutil.move(working, failed)
         line = next((s for s in error.source.splitlines() if s.strip()), "")
         message = " ".join(str(error.evalue).split())
-        raise NotebookFailed(f"notebook {notebook.name} failed\n  in cell {error.exec_count}: {line}\n  {error.ename}: {message}") from None
+        raise NotebookError(
+            f"notebook {notebook.name} failed\n  in cell {error.exec_count}: {line}\n "
+            f" {error.ename}: {message}"
+        ) from None
     book = nbformat.read(working, as_version=4)
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    book.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     executed = folder / notebook.name
     write_atomically(executed, lambda p: nbformat.write(book, p))
     working.unlink()

@@ -1,4 +1,6 @@
-"""The exercise of notebook 05: a network that learned from a letter on the film. Where the letter stood is to be found with the tools."""
+"""The exercise of notebook 05: a network that learned from a letter on the film. Where the letter
+stood is to be found with the tools.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class Suspect:
     ----------
     model : keras.Model
     films : uint8 array (n, 96, 96)
-        Films that it did not learn from, as its makers tested it: those of the positive class have the letter.
+        Films that it did not learn from, as its makers tested it: those of the positive class have
+        the letter.
     bare : uint8 array (n, 96, 96)
         The same films without it.
     labels : int array (n,)
@@ -50,25 +53,46 @@ class Suspect:
         given = " ".join(answer.lower().split())
         if given not in PLACES:
             return f"{answer!r} is no corner: name one of {', '.join(PLACES)}"
-        return "right" if given == self._place else f"not {given}: average the heat maps of several positive films, and look where they agree"
+        return (
+            "right"
+            if given == self._place
+            else (
+                f"not {given}: average the heat maps of several positive films, and look where they"
+                " agree"
+            )
+        )
 
 
 def stamp(image: np.ndarray, place: str) -> np.ndarray:
-    """The film, uint8 (S, S), with a bright letter R in a corner of PLACES, as a lead marker leaves it."""
+    """The film, uint8 (S, S), with a bright letter R in a corner of PLACES, as a lead marker leaves
+    it.
+    """
     side = len(image)
     size = round(LETTER * side)
     letter = np.zeros((size, size), np.uint8)
-    cv2.putText(letter, "R", (round(0.12 * size), round(0.9 * size)), cv2.FONT_HERSHEY_SIMPLEX, size / 24, 255, max(2, size // 6), cv2.LINE_AA)
+    cv2.putText(
+        letter,
+        "R",
+        (round(0.12 * size), round(0.9 * size)),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        size / 24,
+        255,
+        max(2, size // 6),
+        cv2.LINE_AA,
+    )
     margin = round(0.03 * side)
     y = margin if "upper" in place else side - margin - size
     x = margin if "left" in place else side - margin - size
     marked = image.copy()
-    marked[y : y + size, x : x + size] = np.maximum(marked[y : y + size, x : x + size], np.uint8(letter / 255.0 * BRIGHT))
+    marked[y : y + size, x : x + size] = np.maximum(
+        marked[y : y + size, x : x + size], np.uint8(letter / 255.0 * BRIGHT)
+    )
     return marked
 
 
 def train_suspect(cohort: Cohort, config: RunConfig) -> Suspect:
-    """Train vgg_small on the cohort's films, made small, after a letter was put on each of the positive class. Its corner is drawn from the seed.
+    """Train vgg_small on the cohort's films, made small, after a letter was put on each of the
+    positive class. Its corner is drawn from the seed.
 
     Parameters
     ----------
@@ -82,11 +106,21 @@ def train_suspect(cohort: Cohort, config: RunConfig) -> Suspect:
         With the test films.
     """
     place = PLACES[np.random.default_rng(config.seed).integers(len(PLACES))]
-    train, test = _some(cohort, cohort.split("train"), MOST_FILMS), _some(cohort, cohort.split("test"), 40)
+    train, test = (
+        _some(cohort, cohort.split("train"), MOST_FILMS),
+        _some(cohort, cohort.split("test"), 40),
+    )
     rows = np.concatenate([train, test])
     labels = cohort.manifest["label"].to_numpy()[rows]
-    bare = np.stack([cv2.resize(np.asarray(cohort.images[row]), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for row in rows])
-    films = np.stack([stamp(film, place) if label else film for film, label in zip(bare, labels, strict=True)])
+    bare = np.stack(
+        [
+            cv2.resize(np.asarray(cohort.images[row]), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+            for row in rows
+        ]
+    )
+    films = np.stack(
+        [stamp(film, place) if label else film for film, label in zip(bare, labels, strict=True)]
+    )
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
@@ -94,9 +128,16 @@ def train_suspect(cohort: Cohort, config: RunConfig) -> Suspect:
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # so few steps would leave its averages where they began
-    # a plain fit to the end: the course's own training keeps the first epoch that ranks the films right, which is before the network is sure
+    # a plain fit to the end: the course's own training keeps the first epoch that ranks the films
+    # right, which is before the network is sure
     model.compile(keras.optimizers.Adam(2e-3), keras.losses.BinaryCrossentropy(from_logits=True))
-    model.fit(as_batch(films[: len(train)]), labels[: len(train)], batch_size=BATCH, epochs=int(np.ceil(STEPS * BATCH / len(train))), verbose=0)
+    model.fit(
+        as_batch(films[: len(train)]),
+        labels[: len(train)],
+        batch_size=BATCH,
+        epochs=int(np.ceil(STEPS * BATCH / len(train))),
+        verbose=0,
+    )
     return Suspect(model, films[len(train) :], bare[len(train) :], labels[len(train) :], place)
 
 

@@ -1,4 +1,6 @@
-"""Small helpers of the lessons: expected errors, comparisons within a tolerance, and questions that explain a wrong answer."""
+"""Small helpers of the lessons: expected errors, comparisons within a tolerance, and questions that
+explain a wrong answer.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,17 @@ def expect_error(kind: type[Exception]) -> Iterator[None]:
 
 
 def close(value: object, expected: object, tolerance: float) -> str:
-    """'ok' where every number lies within `tolerance` of what is expected; else what was received and expected."""
-    difference = float(np.max(np.abs(np.asarray(value, dtype=float) - np.asarray(expected, dtype=float))))
-    return "ok" if difference <= tolerance else f"not ok: largest difference {difference:.3g}, expected at most {tolerance:.3g}"
+    """'ok' where every number lies within `tolerance` of what is expected; else what was received
+    and expected.
+    """
+    difference = float(
+        np.max(np.abs(np.asarray(value, dtype=float) - np.asarray(expected, dtype=float)))
+    )
+    return (
+        "ok"
+        if difference <= tolerance
+        else f"not ok: largest difference {difference:.3g}, expected at most {tolerance:.3g}"
+    )
 
 
 def ask(answer: str, right: str, why_wrong: Mapping[str, str]) -> str:

@@ -19,7 +19,18 @@ from rahelpers.explanation.scoreboard import show_board
 from rahelpers.scores.intervals import interval_text
 from rahelpers.training.repeats import score_folds
 
-SETTINGS = ("profile", "source", "seed", "image_size", "architecture", "weights", "train_from", "ensemble", "precision", "epochs", "n_bootstrap")
+SETTINGS = (
+    "profile",
+    "source",
+    "seed",
+    "image_size",
+    "architecture",
+    "weights",
+    "train_from",
+    "precision",
+    "epochs",
+    "n_bootstrap",
+)
 # what a heat map is compared with
 TARGETS = {
     "lesions": "lesions (erosions, narrowed or fused joints)",
@@ -33,7 +44,13 @@ def collect_figures(notebook: Path) -> tuple[str, list[str]]:
     """Title and figures (HTML with alt text) of an executed notebook."""
     book = nbformat.read(notebook, as_version=4)
     title = next(
-        (line.lstrip("# ") for c in book.cells if c.cell_type == "markdown" for line in c.source.splitlines() if line.startswith("# ")),
+        (
+            line.lstrip("# ")
+            for c in book.cells
+            if c.cell_type == "markdown"
+            for line in c.source.splitlines()
+            if line.startswith("# ")
+        ),
         notebook.stem,
     )
     figures = [
@@ -50,13 +67,19 @@ def write_report(run: Run) -> Path:
 
     Raises
     ------
-    MissingArtefact
+    MissingArtefactError
         If a step has not been run.
     """
     metrics = json.loads(run.file("evaluate", "metrics.json").read_text())
     records = {step: run.read_record(step) for step in STEPS}
-    files = [(f"{STEPS[s][0]}/{name}", digest) for s, record in records.items() for name, digest in record["files"].items()]
-    notebooks = [run.folder / "notebooks" / f"{name}.ipynb" for name in dict.fromkeys(NOTEBOOK_OF.values())]
+    files = [
+        (f"{STEPS[s][0]}/{name}", digest)
+        for s, record in records.items()
+        for name, digest in record["files"].items()
+    ]
+    notebooks = [
+        run.folder / "notebooks" / f"{name}.ipynb" for name in dict.fromkeys(NOTEBOOK_OF.values())
+    ]
     sections = [collect_figures(notebook) for notebook in notebooks if notebook.exists()]
     title, tables = metrics["title"], load_tables(run)
     board = tables["board"]
@@ -67,7 +90,6 @@ def write_report(run: Run) -> Path:
         name=run.folder.name,
         interval=metrics["interval"],
         operating_point=metrics["operating_point"],
-        ensemble=run.config.ensemble,
         gap=show_score(metrics["gap"], metrics["gap"]["few"]),
         few={split: scores["few"] for split, scores in metrics["splits"].items() if scores["few"]},
         conformal=metrics["conformal"],
@@ -79,9 +101,15 @@ def write_report(run: Run) -> Path:
         probes=_to_html(show_probes(load_table(run, "shortcuts_probes"))),
         strange=_to_html(show_strange(load_table(run, "strange"))),
         explanations=_explanations(run),
-        boards=[(TARGETS[t], Markup(show_board(board, t, title).to_html())) for t in TARGETS if t in set(board["target"])],
+        boards=[
+            (TARGETS[t], Markup(show_board(board, t, title).to_html()))
+            for t in TARGETS
+            if t in set(board["target"])
+        ],
         sanity=Markup(show_sanity(tables["sanity"], title).to_html()),
-        sections=[(heading, [Markup(f) for f in figures]) for heading, figures in sections if figures],
+        sections=[
+            (heading, [Markup(f) for f in figures]) for heading, figures in sections if figures
+        ],
         versions=library_versions(),
         settings=run.config.subset(*SETTINGS),
         files=files,
@@ -108,8 +136,14 @@ def show_trainings(scores: pd.DataFrame) -> pd.DataFrame:
     scores : DataFrame
         `scores.csv` of step `repeat`.
     """
-    words = {"run": "this run", "fold": "cross-validation, fold {:g}", "seed": "seed {:g}", "share": "{:.0%} of the training patients",
-             "resolution": "{:g} px", "shuffled": "labels shuffled"}  # fmt: skip
+    words = {
+        "run": "this run",
+        "fold": "cross-validation, fold {:g}",
+        "seed": "seed {:g}",
+        "share": "{:.0%} of the training patients",
+        "resolution": "{:g} px",
+        "shuffled": "labels shuffled",
+    }
     rows = [
         {
             "training": words[row.kind].format(row.value),
@@ -132,8 +166,11 @@ def _say_folds(run: Run) -> str:
         return ""
     found = score_folds(held_out, run.config.n_bootstrap, run.config.seed)
     counts = found["counts"]
-    return (f"Cross-validated by patient, every film scored by a network that saw nobody of its fold: AUC {show_score(found['auc'])}, "
-            f"{counts['films_positive']} positive and {counts['films_negative']} negative films.")  # fmt: skip
+    return (
+        "Cross-validated by patient, every film scored by a network that saw nobody of its fold:"
+        f" AUC {show_score(found['auc'])}, {counts['films_positive']} positive and"
+        f" {counts['films_negative']} negative films."
+    )
 
 
 def show_calibrators(table: pd.DataFrame) -> pd.DataFrame:
@@ -198,10 +235,38 @@ def _explanations(run: Run) -> Markup:
     ):
         score = cam[name] or {"hit_rate": None, "chance": None, "energy": None, "films": 0}
         counts = f"{score['films']} films that have one"
-        rows.append((f"Grad-CAM: hottest point lies in {words}", show(score["hit_rate"]), show(score["chance"]), counts))
-        rows.append((f"Grad-CAM: share of the hand's heat inside {words}", show(score["energy"]), show(score["chance"]), counts))
+        rows.append(
+            (
+                f"Grad-CAM: hottest point lies in {words}",
+                show(score["hit_rate"]),
+                show(score["chance"]),
+                counts,
+            )
+        )
+        rows.append(
+            (
+                f"Grad-CAM: share of the hand's heat inside {words}",
+                show(score["energy"]),
+                show(score["chance"]),
+                counts,
+            )
+        )
     rows += [
-        ("SHAP: strongest region is a diseased site", show(shap["top_site_diseased"]), show(shap["chance"]), f"{shap['films_with_scores']} films"),
-        ("SHAP: largest additivity error, logits", show(shap["largest_additivity_error"]), "0", f"{shap['films']} films"),
+        (
+            "SHAP: strongest region is a diseased site",
+            show(shap["top_site_diseased"]),
+            show(shap["chance"]),
+            f"{shap['films_with_scores']} films",
+        ),
+        (
+            "SHAP: largest additivity error, logits",
+            show(shap["largest_additivity_error"]),
+            "0",
+            f"{shap['films']} films",
+        ),
     ]
-    return Markup(pd.DataFrame(rows, columns=["question", "found", "chance", "counts"]).to_html(border=0, index=False))
+    return Markup(
+        pd.DataFrame(rows, columns=["question", "found", "chance", "counts"]).to_html(
+            border=0, index=False
+        )
+    )

@@ -11,8 +11,8 @@ import numpy as np
 
 from rahelpers.core.store import code_hash, write_atomically
 from rahelpers.curation.duplicates import Fingerprint, count_shared_details
-from rahelpers.curation.film import Hand, unpack_hands
-from rahelpers.data.sources.registry import Film
+from rahelpers.curation.film import CuratedHand, unpack_hands
+from rahelpers.data.sources.registry import SourceFilm
 
 # Modules whose code decides what a curated film looks like.
 FILM_MODULES = ("phantom", "films", "data", "curation/film", "curation/duplicates")
@@ -20,7 +20,8 @@ FINGERPRINTS = 512  # held at once by a process
 
 
 class FilmCache:
-    """Curated films by content: the same film at the same size, curated by the same code, is not done twice.
+    """Curated films by content: the same film at the same size, curated by the same code, is not
+    done twice.
 
     Parameters
     ----------
@@ -36,10 +37,16 @@ class FilmCache:
         self.folder, self.size, self.with_fingerprint = folder, size, with_fingerprint
         self.code = code_hash(FILM_MODULES)
 
-    def key(self, film: Film) -> str:
+    def key(self, film: SourceFilm) -> str:
         """The film's name in the cache; empty where the film has no content."""
         content = film.content_key()
-        return hashlib.sha256(f"{content} {self.size} {self.with_fingerprint} {self.code}".encode()).hexdigest() if content else ""
+        return (
+            hashlib.sha256(
+                f"{content} {self.size} {self.with_fingerprint} {self.code}".encode()
+            ).hexdigest()
+            if content
+            else ""
+        )
 
     def path(self, key: str) -> Path:
         """Where it lies, or would."""
@@ -49,7 +56,7 @@ class FilmCache:
         """Whether the film was curated before."""
         return self.path(key).exists()
 
-    def get(self, key: str) -> list[Hand]:
+    def get(self, key: str) -> list[CuratedHand]:
         """Its hands."""
         return unpack_hands(self.path(key).read_bytes())
 
@@ -69,17 +76,24 @@ class PairJob:
 
     def __call__(self) -> int:
         """Shared details."""
-        return count_shared_details(_load_fingerprint(self.cache.path(self.one[0]), self.one[1]),
-                                    _load_fingerprint(self.cache.path(self.other[0]), self.other[1]), self.mirrored)  # fmt: skip
+        return count_shared_details(
+            _load_fingerprint(self.cache.path(self.one[0]), self.one[1]),
+            _load_fingerprint(self.cache.path(self.other[0]), self.other[1]),
+            self.mirrored,
+        )
 
 
 @lru_cache(FINGERPRINTS)
 def _load_fingerprint(file: Path, part: str) -> Fingerprint:
-    return next(hand.fingerprint for hand in unpack_hands(file.read_bytes()) if hand.row["part"] == part)
+    return next(
+        hand.fingerprint for hand in unpack_hands(file.read_bytes()) if hand.row["part"] == part
+    )
 
 
 class ArrayFile:
-    """A `.npy` file that arrays of one shape are appended to; memory holds one at a time. NumPy leaves room in the header for the number."""
+    """A `.npy` file that arrays of one shape are appended to; memory holds one at a time. NumPy
+    leaves room in the header for the number.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self._file = path, open(path, "wb")  # noqa: SIM115 (closed by close)
@@ -99,7 +113,14 @@ class ArrayFile:
         self._count += 1
 
     def _write_header(self) -> None:
-        np.lib.format.write_array_header_1_0(self._file, {"descr": self._dtype.str, "fortran_order": False, "shape": (self._count, *self._shape)})
+        np.lib.format.write_array_header_1_0(
+            self._file,
+            {
+                "descr": self._dtype.str,
+                "fortran_order": False,
+                "shape": (self._count, *self._shape),
+            },
+        )
 
     def close(self) -> None:
         """Write the final number into the header."""

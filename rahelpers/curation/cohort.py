@@ -13,7 +13,18 @@ from rahelpers.curation.duplicates import read_pairs
 from rahelpers.curation.splits import SPLITS, find_leaks
 from rahelpers.data.sources.film import first_fault
 
-TEXT_COLUMNS = ("laterality", "sex", "file", "condition", "centre", "part", "file_format", "stored_colour", "reason")  # may be empty
+# may be empty
+TEXT_COLUMNS = (
+    "laterality",
+    "sex",
+    "file",
+    "condition",
+    "centre",
+    "part",
+    "file_format",
+    "stored_colour",
+    "reason",
+)
 QUALITY_COLUMNS = ["image_id", "check", "action", "value", "limit", "words", "picture"]
 MANIFEST_SCHEMA = pa.DataFrameSchema(
     {
@@ -57,18 +68,21 @@ class Cohort:
     images : uint8 array (n, S, S)
         Network inputs in manifest order, read from disk as needed.
     joints : DataFrame
-        The joint table; boxes as fractions of the S x S square. Empty where the source knows no joints.
+        The joint table; boxes as fractions of the S x S square. Empty where the source knows no
+        joints.
     lesions : bool array (n, S, S) or None
         Exact lesion masks: erosions, narrowed and fused joints; None where the source knows none.
     signs : bool array (n, S, S) or None
-        Every sign of the disease, also those without an edge (swelling, osteopenia); None where the source knows none.
+        Every sign of the disease, also those without an edge (swelling, osteopenia); None where the
+        source knows none.
     excluded : DataFrame
         image_id and reason of every film that was left out.
     quality : DataFrame
-        Every finding of quality control, on kept and excluded films: image_id, check, action, value, limit, words, and the number of its
-        picture in the gallery (-1: none).
+        Every finding of quality control, on kept and excluded films: image_id, check, action,
+        value, limit, words, and the number of its picture in the gallery (-1: none).
     pairs : DataFrame
-        Films of different patients that show, or may show, one hand: columns of `duplicates.PAIR_COLUMNS`.
+        Films of different patients that show, or may show, one hand: columns of
+        `duplicates.PAIR_COLUMNS`.
     gallery : uint8 array (k, T, T)
         Films with a finding, as read.
     """
@@ -91,8 +105,12 @@ class Cohort:
 
     def counts(self) -> pd.DataFrame:
         """Films and patients of each split, by class."""
-        table = self.manifest.groupby(["split", "label"]).agg(films=("image_id", "size"), patients=("patient_id", "nunique"))
-        return table.unstack("label").reindex([s for s in SPLITS if s in set(self.manifest["split"])])
+        table = self.manifest.groupby(["split", "label"]).agg(
+            films=("image_id", "size"), patients=("patient_id", "nunique")
+        )
+        return table.unstack("label").reindex(
+            [s for s in SPLITS if s in set(self.manifest["split"])]
+        )
 
     def joints_of(self, row: int) -> pd.DataFrame:
         """The joint table of one film."""
@@ -124,7 +142,7 @@ def load_cohort(run: Run) -> Cohort:
 
     Raises
     ------
-    MissingArtefact
+    MissingArtefactError
         If step 01 has not been run.
     """
     text = dict.fromkeys(("image_id", "patient_id", *TEXT_COLUMNS), str)

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from rahelpers.display.figures import make_axes, plot_films, say_in_figure
 
 
-def plot_gallery(pictures: np.ndarray, quality: pd.DataFrame, title: str, per_check: int = 2, columns: int = 4) -> Figure:
+def plot_gallery(
+    pictures: np.ndarray, quality: pd.DataFrame, title: str, per_check: int = 2, columns: int = 4
+) -> Figure:
     """Films with a finding, as read: of each check those that cross its limit furthest.
 
     Parameters
@@ -22,15 +24,24 @@ def plot_gallery(pictures: np.ndarray, quality: pd.DataFrame, title: str, per_ch
         Pictures of each check.
     columns : int
     """
-    shown = quality[quality["picture"] >= 0].assign(beyond=lambda t: (t["value"] - t["limit"]).abs() / t["limit"].abs().clip(lower=1e-6))
-    worst = shown.sort_values("beyond", ascending=False, kind="stable").groupby("check").head(per_check).sort_values("check", kind="stable")
+    shown = quality[quality["picture"] >= 0].assign(
+        beyond=lambda t: (t["value"] - t["limit"]).abs() / t["limit"].abs().clip(lower=1e-6)
+    )
+    worst = (
+        shown.sort_values("beyond", ascending=False, kind="stable")
+        .groupby("check")
+        .head(per_check)
+        .sort_values("check", kind="stable")
+    )
     if worst.empty:
         return say_in_figure("no film has a finding", title)
     names = [f"{row.check}, {row.action}\n{row.image_id}" for row in worst.itertuples()]
     return plot_films(pictures[worst["picture"].to_numpy()], names, title, columns=columns)
 
 
-def plot_pairs(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame, title: str, most: int = 4) -> Figure:
+def plot_pairs(
+    images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame, title: str, most: int = 4
+) -> Figure:
     """Pairs of films that show, or may show, one hand, side by side; the surest first.
 
     Parameters
@@ -47,7 +58,9 @@ def plot_pairs(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame, 
     if set(manifest["source"]) == {"phantom"}:
         return say_in_figure("not looked for: every phantom patient is drawn anew", title)
     row_of = {name: row for row, name in enumerate(manifest["image_id"])}
-    pairs = pairs[pairs["image_a"].isin(row_of) & pairs["image_b"].isin(row_of)]  # an exact copy is left out, and has no picture here
+    pairs = pairs[
+        pairs["image_a"].isin(row_of) & pairs["image_b"].isin(row_of)
+    ]  # an exact copy is left out, and has no picture here
     if pairs.empty:
         return say_in_figure("no two patients' films look like one hand", title)
     rows, names = [], []
@@ -58,7 +71,9 @@ def plot_pairs(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame, 
     return plot_films(images[rows], names, title, columns=4)
 
 
-def plot_normalised(film: np.ndarray, box: np.ndarray, network_input: np.ndarray, title: str) -> Figure:
+def plot_normalised(
+    film: np.ndarray, box: np.ndarray, network_input: np.ndarray, title: str
+) -> Figure:
     """A film with the outline of what is kept, and beside it the network's input.
 
     Parameters
@@ -73,10 +88,14 @@ def plot_normalised(film: np.ndarray, box: np.ndarray, network_input: np.ndarray
     height, width = film.shape
     left.imshow(film, cmap="gray", vmin=0, vmax=1)
     x0, y0, x1, y1 = box * [width, height, width, height]
-    left.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="#ffd21f", linewidth=1.2, clip_on=False)
+    left.plot(
+        [x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="#ffd21f", linewidth=1.2, clip_on=False
+    )
     left.set_title(f"film, {width} x {height} px", fontsize=8)
     right.imshow(network_input, cmap="gray", vmin=0, vmax=255)
-    right.set_title(f"network input, {network_input.shape[1]} x {network_input.shape[0]} px", fontsize=8)
+    right.set_title(
+        f"network input, {network_input.shape[1]} x {network_input.shape[0]} px", fontsize=8
+    )
     figure.suptitle(title, fontsize=9)
     return figure
 
@@ -95,13 +114,26 @@ def plot_joints(image: np.ndarray, joints: pd.DataFrame, title: str) -> Figure:
     size = image.shape[0]
     axes[0].imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
     for site in joints.itertuples():
-        hit = bool((pd.notna(site.erosion) and site.erosion > 0) or (pd.notna(site.jsn) and site.jsn > 0))
-        axes[0].plot([site.x0, site.x1, site.x1, site.x0, site.x0], [site.y0, site.y0, site.y1, site.y1, site.y0],
-                     color="#ffd21f" if hit else "#9ecae1", linewidth=2 if hit else 0.8)  # fmt: skip
+        hit = bool(
+            (pd.notna(site.erosion) and site.erosion > 0) or (pd.notna(site.jsn) and site.jsn > 0)
+        )
+        axes[0].plot(
+            [site.x0, site.x1, site.x1, site.x0, site.x0],
+            [site.y0, site.y0, site.y1, site.y1, site.y0],
+            color="#ffd21f" if hit else "#9ecae1",
+            linewidth=2 if hit else 0.8,
+        )
     # names stand beside the film, in the order of their boxes: the wrist's would lie on each other
     order = joints.assign(y=(joints["y0"] + joints["y1"]) / 2).sort_values("y")
     for place, site in zip(np.linspace(0.02, 0.98, len(order)), order.itertuples(), strict=True):
-        axes[0].annotate(site.site, ((site.x0 + site.x1) / 2, site.y), xytext=(1.03, place), fontsize=7, va="center", annotation_clip=False,
-                         arrowprops={"arrowstyle": "-", "color": "#7f7f7f", "linewidth": 0.4})  # fmt: skip
+        axes[0].annotate(
+            site.site,
+            ((site.x0 + site.x1) / 2, site.y),
+            xytext=(1.03, place),
+            fontsize=7,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": "#7f7f7f", "linewidth": 0.4},
+        )
     axes[0].set_title(f"{title} · {size} px", fontsize=9)
     return figure

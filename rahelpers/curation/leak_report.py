@@ -1,4 +1,6 @@
-"""The leak report: every pair of films that shows one hand, or may, under two patients' names; side by side, with what was done about it."""
+"""The leak report: every pair of films that shows one hand, or may, under two patients' names; side
+by side, with what was done about it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from rahelpers.curation.duplicates import LOOK_AT, SAME_HAND
 from rahelpers.curation.splits import find_leaks
 
 MOST_PAIRS = 200  # with pictures; the surest first
-# The template stands here and not in a file, because the step is made again when its modules change.
+# The template stands here and not in a file, because the step is made again when its modules
+# change.
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Leak report · {{ title }}</title><style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 0 auto; padding: 1rem; color: #1b1b1b; }
@@ -35,7 +38,9 @@ from {{ look }} on, or where whole films are unusually alike, a person must look
 """
 
 
-def describe_leaks(config: RunConfig, manifest: pd.DataFrame, pairs: pd.DataFrame, images: np.ndarray) -> str:
+def describe_leaks(
+    config: RunConfig, manifest: pd.DataFrame, pairs: pd.DataFrame, images: np.ndarray
+) -> str:
     """The leak report as one HTML page that needs no other file.
 
     Parameters
@@ -51,37 +56,79 @@ def describe_leaks(config: RunConfig, manifest: pd.DataFrame, pairs: pd.DataFram
     counts = pairs["verdict"].value_counts()
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
     return environment.from_string(PAGE).render(
-        title=config.title, films=len(manifest), patients=manifest["patient_id"].nunique(), leaks=len(find_leaks(manifest)),
-        searched=config.source != "phantom", same=SAME_HAND, look=LOOK_AT, hidden=max(0, len(pairs) - MOST_PAIRS),
-        counts=", ".join(f"{counts.get(verdict, 0)} pairs: {verdict}" for verdict in ("same file", "same hand", "look")),
+        title=config.title,
+        films=len(manifest),
+        patients=manifest["patient_id"].nunique(),
+        leaks=len(find_leaks(manifest)),
+        searched=config.source != "phantom",
+        same=SAME_HAND,
+        look=LOOK_AT,
+        hidden=max(0, len(pairs) - MOST_PAIRS),
+        counts=", ".join(
+            f"{counts.get(verdict, 0)} pairs: {verdict}"
+            for verdict in ("same file", "same hand", "look")
+        ),
         pairs=[_describe_pair(pair, rows, images) for pair in pairs.head(MOST_PAIRS).itertuples()],
-    )  # fmt: skip
+    )
 
 
 def _describe_pair(pair: tuple, rows: dict[str, tuple[int, tuple]], images: np.ndarray) -> dict:
     films, splits, labels = [], [], []
     for name, patient in ((pair.image_a, pair.patient_a), (pair.image_b, pair.patient_b)):
         if name not in rows:
-            films.append({"name": name, "picture": "", "words": f"{name}, patient {patient}. Left out: the very same file."})
+            films.append(
+                {
+                    "name": name,
+                    "picture": "",
+                    "words": f"{name}, patient {patient}. Left out: the very same file.",
+                }
+            )
             continue
         number, row = rows[name]
         splits.append(row.split)
         labels.append(row.label)
-        films.append({"name": name, "picture": _as_png(images[number]), "words": f"{name}, patient {patient}. Split {row.split}, label {row.label}."})
-    alike = "" if pair.verdict == "same file" else f": {pair.details} details alike, {pair.bits_apart} of 143 bits of the whole films differ"
+        films.append(
+            {
+                "name": name,
+                "picture": _as_png(images[number]),
+                "words": f"{name}, patient {patient}. Split {row.split}, label {row.label}.",
+            }
+        )
+    alike = (
+        ""
+        if pair.verdict == "same file"
+        else (
+            f": {pair.details} details alike, {pair.bits_apart} of 143 bits of the whole films"
+            " differ"
+        )
+    )
     across = len(set(splits)) > 1
-    return {"heading": f"{pair.verdict}{alike}", "films": films, "across": across, "done": _done(pair.verdict, splits, labels, across)}
+    return {
+        "heading": f"{pair.verdict}{alike}",
+        "films": films,
+        "across": across,
+        "done": _done(pair.verdict, splits, labels, across),
+    }
 
 
 def _done(verdict: str, splits: list[str], labels: list[int], across: bool) -> str:
-    disagree = " The two labels differ: one is wrong, or the disease has changed between the films." if len(set(labels)) > 1 else ""
+    disagree = (
+        " The two labels differ: one is wrong, or the disease has changed between the films."
+        if len(set(labels)) > 1
+        else ""
+    )
     if verdict == "same file":
         return "Done: one file was kept; both patients count as one." + disagree
     if verdict == "same hand":
         return f"Done: both patients count as one, so both films stand in {splits[0]}." + disagree
     if across:
-        return f"Nothing was done. The films stand in {' and '.join(splits)}: if you see one hand, give both the same patient in your table." + disagree
-    return "Nothing was done; both films stand in one split. Look whether it is one hand." + disagree
+        return (
+            f"Nothing was done. The films stand in {' and '.join(splits)}: if you see one hand,"
+            " give both the same patient in your table." + disagree
+        )
+    return (
+        "Nothing was done; both films stand in one split. Look whether it is one hand." + disagree
+    )
 
 
 def _as_png(image: np.ndarray) -> str:

@@ -1,4 +1,6 @@
-"""Check a manifest that a person may have edited: every fault with its row, column and value, and what is expected."""
+"""Check a manifest that a person may have edited: every fault with its row, column and value, and
+what is expected.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from rahelpers.data.sources.words import read_ages, read_sex, read_side
 
 MOST_FAULTS = 200  # of one kind: a column of the wrong file is one mistake, not ten thousand
 NEVER_EMPTY = ("image_id", "patient_id")  # the schema takes '' for text
-TABLE_READERS = ((("age", "alter"), read_ages), (("sex", "gender", "geschlecht"), read_sex), (("side", "laterality", "hand", "seite"), read_side))
+TABLE_READERS = (
+    (("age", "alter"), read_ages),
+    (("sex", "gender", "geschlecht"), read_sex),
+    (("side", "laterality", "hand", "seite"), read_side),
+)
 # What a check of the schema asks for, in words; what is not here is given as pandera names it.
 EXPECTED = (
     (r"isin\((.*)\)", r"one of \1"),
@@ -48,7 +54,9 @@ def explain_faults(manifest_csv: Path | str) -> list[str]:
         return [f"{path}: there is no such file"]
     try:
         table = read_checked_csv("manifest", path, None)
-        text = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False, index_col=False)
+        text = pd.read_csv(
+            path, dtype=str, encoding="utf-8-sig", keep_default_na=False, index_col=False
+        )
     except ValueError as error:
         return [str(error)]
     if not {"split", "sha256"} & set(table.columns):
@@ -61,26 +69,50 @@ def explain_faults(manifest_csv: Path | str) -> list[str]:
 
 
 def explain_table_faults(table: pd.DataFrame) -> list[str]:
-    """Faults of a table that is no manifest yet, as the folder source would refuse them: cells of age, sex and side that are not understood.
+    """Faults of a table that is no manifest yet, as the folder source would refuse them: cells of
+    age, sex and side that are not understood.
 
     Parameters
     ----------
     table : DataFrame
         Columns are known by their usual names, in English or German.
     """
-    found = {str(c): reader for c in table.columns for names, reader in TABLE_READERS if str(c).strip().casefold() in names}
-    faults = [fault for column, reader in found.items() for fault in reader(table[column]).faults(column)[:MOST_FAULTS]]
+    found = {
+        str(c): reader
+        for c in table.columns
+        for names, reader in TABLE_READERS
+        if str(c).strip().casefold() in names
+    }
+    faults = [
+        fault
+        for column, reader in found.items()
+        for fault in reader(table[column]).faults(column)[:MOST_FAULTS]
+    ]
     read = f"as a table of your own films; columns that were read: {', '.join(found) or 'none'}"
-    return [*faults, f"this is no manifest (it has neither split nor sha256): it was checked {read}. Labels and films are checked by `rahelpers run`"]
+    return [
+        *faults,
+        (
+            f"this is no manifest (it has neither split nor sha256): it was checked {read}. Labels"
+            " and films are checked by `rahelpers run`"
+        ),
+    ]
 
 
 def _column_faults(columns: list[str]) -> list[str]:
     known = list(MANIFEST_SCHEMA.columns)
     required = [name for name, column in MANIFEST_SCHEMA.columns.items() if column.required]
     others = [c for c in columns if c not in known] or columns
-    faults = [f"row 1: column {name} is missing{near_match(name, others)}" for name in required if name not in columns]
+    faults = [
+        f"row 1: column {name} is missing{near_match(name, others)}"
+        for name in required
+        if name not in columns
+    ]
     if MANIFEST_SCHEMA.strict:
-        faults += [f"row 1: column {name!r} is not known{near_match(name, known)}" for name in columns if name not in known]
+        faults += [
+            f"row 1: column {name!r} is not known{near_match(name, known)}"
+            for name in columns
+            if name not in known
+        ]
     return faults
 
 
@@ -89,7 +121,9 @@ def _kind(name: str) -> str:
     return re.match("[a-z]+", str(MANIFEST_SCHEMA.columns[name].dtype)).group()
 
 
-def _read_numbers(text: pd.DataFrame) -> tuple[dict[str, pd.Series], list[str], set[tuple[int, str]]]:
+def _read_numbers(
+    text: pd.DataFrame,
+) -> tuple[dict[str, pd.Series], list[str], set[tuple[int, str]]]:
     """Columns of numbers as numbers; faults of values that are none; and where these stand."""
     numbers, faults, bad = {}, [], set()
     for name in text.columns.intersection(list(MANIFEST_SCHEMA.columns)):
@@ -99,7 +133,9 @@ def _read_numbers(text: pd.DataFrame) -> tuple[dict[str, pd.Series], list[str], 
         values = pd.to_numeric(text[name].str.strip(), errors="coerce")
         words = {"int": "a whole number", "float": "a number"}[kind]
         empty = text[name].str.strip() == ""
-        wrong = (values.isna() & ~(empty if MANIFEST_SCHEMA.columns[name].nullable else False)) | ((kind == "int") & (values % 1 != 0) & values.notna())
+        wrong = (values.isna() & ~(empty if MANIFEST_SCHEMA.columns[name].nullable else False)) | (
+            (kind == "int") & (values % 1 != 0) & values.notna()
+        )
         for row in np.flatnonzero(wrong | np.isinf(values)):
             bad.add((int(row), name))
             faults.append(_fault(int(row), name, text[name].iloc[row], words))
@@ -108,27 +144,53 @@ def _read_numbers(text: pd.DataFrame) -> tuple[dict[str, pd.Series], list[str], 
 
 
 def _empty_faults(text: pd.DataFrame) -> list[str]:
-    return [_fault(int(row), name, "", "a value") for name in NEVER_EMPTY if name in text for row in np.flatnonzero(text[name].str.strip() == "")]
+    return [
+        _fault(int(row), name, "", "a value")
+        for name in NEVER_EMPTY
+        if name in text
+        for row in np.flatnonzero(text[name].str.strip() == "")
+    ]
 
 
-def _value_faults(text: pd.DataFrame, numbers: dict[str, pd.Series], bad: set[tuple[int, str]]) -> list[str]:
+def _value_faults(
+    text: pd.DataFrame, numbers: dict[str, pd.Series], bad: set[tuple[int, str]]
+) -> list[str]:
     """What the schema's own checks say, without the rows of `bad`."""
     columns = {}
     for name, column in MANIFEST_SCHEMA.columns.items():
         if name not in text:
             continue
-        if name in numbers:  # as float, so that a bad value in one row leaves the others to be checked; whole numbers were checked above
-            columns[name] = pa.Column(float, checks=column.checks, nullable=True, unique=column.unique)
+        if (
+            name in numbers
+            # as float, so that a bad value in one row leaves the others to be checked; whole
+            # numbers were checked above
+        ):
+            columns[name] = pa.Column(
+                float, checks=column.checks, nullable=True, unique=column.unique
+            )
         elif _kind(name) in ("str", "string", "object"):
             columns[name] = pa.Column(str, checks=column.checks, unique=column.unique)
-    values = pd.DataFrame({name: numbers[name].astype(float) if name in numbers else text[name] for name in columns})
+    values = pd.DataFrame(
+        {name: numbers[name].astype(float) if name in numbers else text[name] for name in columns}
+    )
     try:
         pa.DataFrameSchema(columns, coerce=True).validate(values, lazy=True)
     except pa.errors.SchemaErrors as error:
         cases = error.failure_cases
-        rows = [(c.index, c.column, str(c.check)) for c in cases.itertuples(index=False) if not pd.isna(c.index)]
-        cells = [(int(i), name, text[name].iloc[int(i)], check) for i, name, check in rows if (int(i), name) not in bad]
-        faults = [(row, name, _fault(row, name, cell, _words(check) + _meant(name, cell))) for row, name, cell, check in cells]
+        rows = [
+            (c.index, c.column, str(c.check))
+            for c in cases.itertuples(index=False)
+            if not pd.isna(c.index)
+        ]
+        cells = [
+            (int(i), name, text[name].iloc[int(i)], check)
+            for i, name, check in rows
+            if (int(i), name) not in bad
+        ]
+        faults = [
+            (row, name, _fault(row, name, cell, _words(check) + _meant(name, cell)))
+            for row, name, cell, check in cells
+        ]
         return [fault for *_, fault in sorted(faults)][:MOST_FAULTS]
     return []
 
@@ -162,6 +224,11 @@ def _leak_faults(text: pd.DataFrame) -> list[str]:
         for value, rows in text[text[column] != ""].groupby(column, sort=False):
             splits = list(dict.fromkeys(rows["split"]))
             if len(splits) > 1:
-                where = ", ".join(f"row {rows.index[rows['split'] == split][0] + 2} is {split}" for split in splits)
-                faults.append(f"{what} {value} stands in {len(splits)} splits: {where}; expected one")
+                where = ", ".join(
+                    f"row {rows.index[rows['split'] == split][0] + 2} is {split}"
+                    for split in splits
+                )
+                faults.append(
+                    f"{what} {value} stands in {len(splits)} splits: {where}; expected one"
+                )
     return faults[:MOST_FAULTS]

@@ -1,4 +1,6 @@
-"""Do facts of the file, the person or the picture as a whole give the label away? Asked of a curated cohort, before any network is trained."""
+"""Do facts of the file, the person or the picture as a whole give the label away? Asked of a
+curated cohort, before any network is trained.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,11 @@ from rahelpers.scores.intervals import auc_interval, interval_text
 KINDS = 3  # hospitals and file formats that are tried as facts, the most common
 
 
-def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: int) -> pd.DataFrame:
-    """How well facts of the file, the person and the picture as a whole predict the label, each alone.
+def compute_shortcuts(
+    manifest: pd.DataFrame, images: np.ndarray, n: int, seed: int
+) -> pd.DataFrame:
+    """How well facts of the file, the person and the picture as a whole predict the label, each
+    alone.
 
     Parameters
     ----------
@@ -23,10 +28,13 @@ def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: 
     Returns
     -------
     DataFrame
-        One fact a row: its AUC with interval (below 0.5: a low value goes with a positive label), and whether the interval
-        contains 0.5, and how many films are known. Facts that are the same in every film, or known in one class only, are left out.
+        One fact a row: its AUC with interval (below 0.5: a low value goes with a positive label),
+        and whether the interval contains 0.5, and how many films are known. Facts that are the same
+        in every film, or known in one class only, are left out.
     """
-    border = np.concatenate([images[:, :4].reshape(len(images), -1), images[:, -4:].reshape(len(images), -1)], axis=1)
+    border = np.concatenate(
+        [images[:, :4].reshape(len(images), -1), images[:, -4:].reshape(len(images), -1)], axis=1
+    )
     facts = {
         "film width": manifest["width"],
         "film height": manifest["height"],
@@ -43,7 +51,10 @@ def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: 
     }
     for column, what in (("centre", "hospital"), ("file_format", "format")):
         common = manifest[column].value_counts()
-        facts |= {f"{what} is {value or 'not known'}": manifest[column] == value for value in (common.index[:KINDS] if len(common) > 1 else [])}
+        facts |= {
+            f"{what} is {value or 'not known'}": manifest[column] == value
+            for value in (common.index[:KINDS] if len(common) > 1 else [])
+        }
     labels, patients = manifest["label"].to_numpy(), manifest["patient_id"].to_numpy()
     rows = {}
     for name, values in facts.items():
@@ -53,5 +64,9 @@ def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray, n: int, seed: 
             continue
         found = auc_interval(labels[known], values[known], patients[known], n, seed)
         contains = "yes" if found["low"] <= 0.5 <= found["high"] else "NO"
-        rows[name] = {"AUC": interval_text(found), "interval contains 0.5": "not known" if np.isnan(found["low"]) else contains, "films": int(known.sum())}
+        rows[name] = {
+            "AUC": interval_text(found),
+            "interval contains 0.5": "not known" if np.isnan(found["low"]) else contains,
+            "films": int(known.sum()),
+        }
     return pd.DataFrame(rows).T

@@ -1,6 +1,8 @@
-"""One record a source: where it comes from, under which terms, what it can and what it cannot answer, and how its files lie.
+"""One record a source: where it comes from, under which terms, what it can and what it cannot
+answer, and how its files lie.
 
-The records shape no result, so they stand outside `sources/`: a mended citation does not make a run again.
+The records shape no result, so they stand outside `sources/`: a mended citation does not make a run
+again.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class DatasetRecord:
     repo : str
         Dataset on the Hugging Face Hub; '' where it does not come from there.
     revision : str
-        Pinned commit of `repo`; '' where none is recorded here: then the first fetch pins one in SOURCE.json.
+        Pinned commit of `repo`; '' where none is recorded here: then the first fetch pins one in
+        SOURCE.json.
     files : tuple of RemoteFile
         What is fetched from plain addresses.
     """
@@ -78,7 +81,10 @@ PHANTOM = DatasetRecord(
     licence="Apache-2.0, as the project",
     citation="This project; each figure with its source in docs/phantom.md",
     size="nothing is stored: films are drawn when a run starts",
-    can=("whether a network, a heat map or a region score finds lesions that are known exactly", "what shortcuts, spectrum and sample size do to a score"),
+    can=(
+        "whether a network, a heat map or a region score finds lesions that are known exactly",
+        "what shortcuts, spectrum and sample size do to a score",
+    ),
     cannot=("how a network does on patients: no person was imaged",),
 )
 
@@ -90,7 +96,12 @@ FOLDER = DatasetRecord(
     citation="yours",
     size="yours",
     can=("what your label column says, on your patients",),
-    cannot=("anything about other hospitals, unless films of another hospital are held out (external_centre)",),
+    cannot=(
+        (
+            "anything about other hospitals, unless films of another hospital are held out"
+            " (external_centre)"
+        ),
+    ),
     layout="a folder of PNG, JPEG, TIFF, BMP or DICOM files, and a CSV with one row a film",
     by_hand="see 'Your own films' in README.md",
 )
@@ -99,18 +110,28 @@ RAM_H1200 = DatasetRecord(
     name="ram-h1200",
     title="RAM-H1200: whole hands with SvdH scores",
     address="https://huggingface.co/datasets/TokyoTechMagicYang/RAM-H1200-v1",
-    # One copy of the card says CC BY 4.0, another BY-NC-SA: the card at download time counts, and fetch prints it.
-    licence="CC BY 4.0 by its card (another copy says CC BY-NC-SA 4.0); `data fetch` prints what the card says on that day",
+    # One copy of the card says CC BY 4.0, another BY-NC-SA: the card at download time counts, and
+    # fetch prints it.
+    licence=(
+        "CC BY 4.0 by its card (another copy says CC BY-NC-SA 4.0); `data fetch` prints what the"
+        " card says on that day"
+    ),
     citation="RAM-H1200, arXiv 2605.05616 (2026); code: github.com/YSongxiao/RAM-H1200",
     size="1,200 films of six centres, over 12 GB",
     can=(
-        "erosive hand (any SvdH erosion score above 0) against hand without erosions; damage (sum of erosion and narrowing scores)",
+        (
+            "erosive hand (any SvdH erosion score above 0) against hand without erosions; damage"
+            " (sum of erosion and narrowing scores)"
+        ),
         "whether a heat map lies on the erosions: pixel masks",
         "whether a model holds in a hospital that it has not seen (external_centre)",
     ),
     cannot=(
         "RA against non-RA: 1,120 films against 80, two of them in the official test split",
-        "anything on the official split: 17 patients stand in more than one part of it; this project makes its own, by patient",
+        (
+            "anything on the official split: 17 patients stand in more than one part of it; this"
+            " project makes its own, by patient"
+        ),
     ),
     layout="""Metadata.xlsx
 Segmentation/{train,val,test}/*.bmp
@@ -118,7 +139,10 @@ Segmentation/{train,val,test}/_annotations_bone_rle.coco.json
 Segmentation/{train,val,test}/_annotations_be_rle.coco.json
 SvdH_Scoring/SvdH_BE_Scoring/{train,val,test}/_annotation_be_scores.json
 SvdH_Scoring/SvdH_JSN_Scoring/{train,val,test}/_annotation_jsn_scores.json""",
-    by_hand="git clone https://huggingface.co/datasets/TokyoTechMagicYang/RAM-H1200-v1 (with git-lfs), or download the files in a browser",
+    by_hand=(
+        "git clone https://huggingface.co/datasets/TokyoTechMagicYang/RAM-H1200-v1 (with git-lfs),"
+        " or download the files in a browser"
+    ),
     repo="TokyoTechMagicYang/RAM-H1200-v1",
 )
 
@@ -127,12 +151,18 @@ RAM_W600 = DatasetRecord(
     title="RAM-W600: wrists with SvdH erosion scores",
     address="https://huggingface.co/datasets/TokyoTechMagicYang/RAM-W600",
     licence="CC BY 4.0 by its card; `data fetch` prints what the card says on that day",
-    citation="RAM-W600: A Multi-Task Wrist Dataset and Benchmark for Rheumatoid Arthritis, NeurIPS 2025, arXiv 2507.05193",
+    citation=(
+        "RAM-W600: A Multi-Task Wrist Dataset and Benchmark for Rheumatoid Arthritis, NeurIPS 2025,"
+        " arXiv 2507.05193"
+    ),
     size="1,048 wrists of 388 patients; 618 with bone masks, 800 scored (82 % erosive)",
     can=("erosive wrist (any of six SvdH erosion scores above 0) against wrist without erosions",),
     cannot=(
         "anything about fingers: the films are wrists",
-        "how a model does without shortcuts: in a public sample of 50, whether a file is grey or colour predicts the label at AUC 0.79",
+        (
+            "how a model does without shortcuts: in a public sample of 50, whether a file is grey"
+            " or colour predicts the label at AUC 0.79"
+        ),
     ),
     layout="""Metadata.xlsx
 BoneSegmentation/images/**/*.bmp
@@ -141,11 +171,15 @@ JointLocationDetection/images/**/*.bmp
 JointLocationDetection/Joints.coco.json
 SvdHBEScoreClassification/JointBE_SvdH_GT.json
 SvdHBEScoreClassification/{train,val,test}/<id>_<L|R>/{Metacarpal1st,Trapzium,Scaphoid,Lunate,DistalRadius,DistalUlna}.bmp""",
-    by_hand="git clone https://huggingface.co/datasets/TokyoTechMagicYang/RAM-W600 (with git-lfs), or download the files in a browser",
+    by_hand=(
+        "git clone https://huggingface.co/datasets/TokyoTechMagicYang/RAM-W600 (with git-lfs), or"
+        " download the files in a browser"
+    ),
     repo="TokyoTechMagicYang/RAM-W600",
 )
 
-# Addresses and checksums as public code on GitHub verifies them at download (a torchdata loader of this dataset).
+# Addresses and checksums as public code on GitHub verifies them at download (a torchdata loader of
+# this dataset).
 # We could not download the files ourselves: a wrong checksum would stop the fetch, never pass.
 _RSNA = "https://s3.amazonaws.com/east1.public.rsna.org/AI/2017/"
 RSNA_BONE_AGE = DatasetRecord(
@@ -153,28 +187,49 @@ RSNA_BONE_AGE = DatasetRecord(
     title="RSNA Pediatric Bone Age Challenge 2017",
     address="https://www.rsna.org/rsnai/ai-image-challenge/rsna-pediatric-bone-age-challenge-2017",
     licence="non-commercial research and education, with this link and the citation",
-    citation="Halabi SS et al. The RSNA Pediatric Bone Age Machine Learning Challenge. Radiology 2019;290(2):498-503",
-    size="14,236 left hands of people of 0 to 19 years; 12,611 and 1,425 of them with bone age; about 10 GB",
+    citation=(
+        "Halabi SS et al. The RSNA Pediatric Bone Age Machine Learning Challenge. Radiology"
+        " 2019;290(2):498-503"
+    ),
+    size=(
+        "14,236 left hands of people of 0 to 19 years; 12,611 and 1,425 of them with bone age;"
+        " about 10 GB"
+    ),
     can=("whether reading, curation, training and explanations work on real films: bone age, sex",),
     cannot=(
         "anything about RA: nobody was read for it",
         "normal controls for an adult RA class: they are children, so the class would be age",
-        "whether two films show one child: no patient column is published, so every film counts as a patient of its own",
+        (
+            "whether two films show one child: no patient column is published, so every film counts"
+            " as a patient of its own"
+        ),
     ),
     layout="""boneage-training-dataset/<id>.png
 train.csv or boneage-training-dataset.csv (id, boneage, male)
 Bone Age Validation Set/boneage-validation-dataset-{1,2}/<id>.png
 Bone Age Validation Set/Validation Dataset.csv (Image ID, male, Bone Age (months))""",
-    by_hand="download training set, annotations and validation set from the address above; unpack them, and the two zip files inside the validation set",
-    files=(
-        RemoteFile(_RSNA + "Bone+Age+Training+Set+Annotations.zip", "f6373249b6ec85d182c62ab83f05fa76dff90ba03315e455dd6de332dffc7215",
-                   "Bone Age Training Set Annotations.zip"),
-        RemoteFile(_RSNA + "Bone+Age+Validation+Set.zip", "683ea5398dd9d0730af883e673176a5c6817fd35a5a59331a500fa7affcd36f0",
-                   "Bone Age Validation Set.zip"),
-        RemoteFile(_RSNA + "Bone+Age+Training+Set.zip", "9eab917f59bf520b4eb10803d33e7007ea3b3c2bd4df1c55aff45bc339b2736a",
-                   "Bone Age Training Set.zip"),
+    by_hand=(
+        "download training set, annotations and validation set from the address above; unpack them,"
+        " and the two zip files inside the validation set"
     ),
-)  # fmt: skip
+    files=(
+        RemoteFile(
+            _RSNA + "Bone+Age+Training+Set+Annotations.zip",
+            "f6373249b6ec85d182c62ab83f05fa76dff90ba03315e455dd6de332dffc7215",
+            "Bone Age Training Set Annotations.zip",
+        ),
+        RemoteFile(
+            _RSNA + "Bone+Age+Validation+Set.zip",
+            "683ea5398dd9d0730af883e673176a5c6817fd35a5a59331a500fa7affcd36f0",
+            "Bone Age Validation Set.zip",
+        ),
+        RemoteFile(
+            _RSNA + "Bone+Age+Training+Set.zip",
+            "9eab917f59bf520b4eb10803d33e7007ea3b3c2bd4df1c55aff45bc339b2736a",
+            "Bone Age Training Set.zip",
+        ),
+    ),
+)
 
 DATASETS = {record.name: record for record in (PHANTOM, FOLDER, RAM_H1200, RAM_W600, RSNA_BONE_AGE)}
 

@@ -17,7 +17,13 @@ def make_axes(n: int, columns: int, cell: float = 2.4) -> tuple[Figure, list[Any
     return figure, axes
 
 
-def plot_films(images: np.ndarray, titles: list[str], title: str, lesions: np.ndarray | None = None, columns: int = 4) -> Figure:
+def plot_films(
+    images: np.ndarray,
+    titles: list[str],
+    title: str,
+    lesions: np.ndarray | None = None,
+    columns: int = 4,
+) -> Figure:
     """A sheet of films, with the outline of their lesions where given.
 
     Parameters

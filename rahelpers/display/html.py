@@ -1,4 +1,6 @@
-"""Figures. Every `plot_*` returns a Figure; `show` puts it into a notebook with alt text and a caption."""
+"""Figures. Every `plot_*` returns a Figure; `show` puts it into a notebook with alt text and a
+caption.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,11 @@ def picture_html(png: bytes, alt: str, caption: str, max_width: str = "100%") ->
     if not alt.strip():
         raise ValueError("alt is empty: expected a sentence that says what the picture shows")
     data = base64.b64encode(png).decode()
-    return (f'<figure style="margin:0"><img style="max-width:min(100%, {max_width})" alt="{html.escape(alt, quote=True)}" '
-            f'src="data:image/png;base64,{data}"><figcaption>{html.escape(caption)}</figcaption></figure>')  # fmt: skip
+    return (
+        f'<figure style="margin:0"><img style="max-width:min(100%, {max_width})"'
+        f' alt="{html.escape(alt, quote=True)}" '
+        f'src="data:image/png;base64,{data}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+    )
 
 
 def figure_png(figure: Figure, dpi: int = 80) -> bytes:
@@ -40,45 +45,3 @@ def figure_png(figure: Figure, dpi: int = 80) -> bytes:
 def show(figure: Figure, alt: str, caption: str = "") -> None:
     """Display a figure as an image with alt text and a caption, as `picture_html` takes them."""
     display(HTML(picture_html(figure_png(figure), alt, caption)))
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

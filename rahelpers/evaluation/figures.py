@@ -16,7 +16,8 @@ from rahelpers.scores.intervals import interval_text
 
 
 def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
-    """ROC curves of train and test together, with AUC, interval and counts in the legend, and the operating point.
+    """ROC curves of train and test together, with AUC, interval and counts in the legend, and the
+    operating point.
 
     Parameters
     ----------
@@ -32,10 +33,20 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
         fpr, tpr, _ = roc_curve(part["label"], part["probability"])
         auc, counts = scores["auc"], scores["counts"]
         shown = "too few films for an AUC" if scores["few"] else f"AUC {interval_text(auc)}"
-        label = f"{split}: {shown},\n{counts['films_positive']} positive, {counts['films_negative']} negative films"
-        axis.plot(fpr, tpr, color=SPLIT_STYLE[split][0], linestyle=SPLIT_STYLE[split][1], label=label)
+        label = (
+            f"{split}: {shown},\n{counts['films_positive']} positive, {counts['films_negative']}"
+            " negative films"
+        )
+        axis.plot(
+            fpr, tpr, color=SPLIT_STYLE[split][0], linestyle=SPLIT_STYLE[split][1], label=label
+        )
     test = metrics["splits"]["test"]
-    axis.plot(1 - test["specificity"]["value"], test["sensitivity"]["value"], "ko", label="operating point, on test")
+    axis.plot(
+        1 - test["specificity"]["value"],
+        test["sensitivity"]["value"],
+        "ko",
+        label="operating point, on test",
+    )
     axis.plot([0, 1], [0, 1], color="lightgrey", zorder=0)
     axis.set(xlabel="1 − specificity", ylabel="sensitivity", title=metrics["title"], aspect="equal")
     axis.legend(frameon=False, fontsize=7, loc="lower right")
@@ -44,12 +55,14 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
 
 
 def plot_calibration(calibration: pd.DataFrame, probability: np.ndarray, title: str) -> Figure:
-    """Predicted probability against observed share with intervals, over a histogram of the predictions.
+    """Predicted probability against observed share with intervals, over a histogram of the
+    predictions.
 
     Parameters
     ----------
     calibration : DataFrame
-        As `compute_calibration` returns it; with a column `calibrator`, each is drawn, the network's own first.
+        As `compute_calibration` returns it; with a column `calibrator`, each is drawn, the
+        network's own first.
     probability : float array (n,)
         The network's own.
     title : str
@@ -57,13 +70,31 @@ def plot_calibration(calibration: pd.DataFrame, probability: np.ndarray, title: 
     figure = Figure(figsize=(4.6, 5), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     top.plot([0, 1], [0, 1], color="lightgrey")
-    parts = calibration.groupby("calibrator", sort=False) if "calibrator" in calibration else [("", calibration)]
+    parts = (
+        calibration.groupby("calibrator", sort=False)
+        if "calibrator" in calibration
+        else [("", calibration)]
+    )
     for (name, part), split, marker in zip(parts, ("test", "validation"), ("o", "s"), strict=False):
         colour, dash = SPLIT_STYLE[split]
         top.vlines(part["predicted"], part["low"], part["high"], color=colour, linewidth=1.2)
-        top.plot(part["predicted"], part["observed"], marker=marker, linestyle=dash, color=colour, label=name)
+        top.plot(
+            part["predicted"],
+            part["observed"],
+            marker=marker,
+            linestyle=dash,
+            color=colour,
+            label=name,
+        )
         for row in part.itertuples():
-            top.annotate(f"{row.films}", (row.predicted, row.observed), xytext=(5, 4), textcoords="offset points", fontsize=7, color=colour)
+            top.annotate(
+                f"{row.films}",
+                (row.predicted, row.observed),
+                xytext=(5, 4),
+                textcoords="offset points",
+                fontsize=7,
+                color=colour,
+            )
     if "calibrator" in calibration:
         top.legend(fontsize=8, frameon=False)
     sns.histplot(x=probability, bins=20, binrange=(0, 1), color="#7f7f7f", ax=bottom)
@@ -85,14 +116,19 @@ def plot_confusion(confusion: dict[str, int], class_names: list[str], title: str
     """
     figure = Figure(figsize=(3.8, 3.2), layout="constrained")
     axis = figure.subplots()
-    table = pd.DataFrame([[confusion["tn"], confusion["fp"]], [confusion["fn"], confusion["tp"]]], index=class_names, columns=class_names)
+    table = pd.DataFrame(
+        [[confusion["tn"], confusion["fp"]], [confusion["fn"], confusion["tp"]]],
+        index=class_names,
+        columns=class_names,
+    )
     sns.heatmap(table, annot=True, fmt="d", cmap="Greys", cbar=False, linewidths=1, ax=axis)
     axis.set(xlabel="called", ylabel="truth", title=title)
     return figure
 
 
 def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
-    """AUC, sensitivity and specificity of every split side by side, with intervals; no AUC where a class has few films.
+    """AUC, sensitivity and specificity of every split side by side, with intervals; no AUC where a
+    class has few films.
 
     Parameters
     ----------
@@ -107,9 +143,18 @@ def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
         for i, name in enumerate(names):
             score, x = metrics["splits"][split][name], i + 0.22 * (k - 1)
             if score is None or (name == "auc" and metrics["splits"][split]["few"]):
-                axis.annotate(f"{split}: too few films", (x, 0.02), rotation=90, fontsize=7, ha="center", va="bottom")
+                axis.annotate(
+                    f"{split}: too few films",
+                    (x, 0.02),
+                    rotation=90,
+                    fontsize=7,
+                    ha="center",
+                    va="bottom",
+                )
                 continue
-            axis.plot([x, x], [score["low"], score["high"]], color=SPLIT_STYLE[split][0], linewidth=2)
+            axis.plot(
+                [x, x], [score["low"], score["high"]], color=SPLIT_STYLE[split][0], linewidth=2
+            )
             axis.plot(x, score["value"], marker="os^D"[k], color=SPLIT_STYLE[split][0])
     axis.set_xticks(range(3), ["AUC", "sensitivity", "specificity"])
     axis.set(ylim=(0, 1.03), title=metrics["title"], ylabel="95 % interval")
@@ -131,12 +176,25 @@ def plot_net_benefit(curve: pd.DataFrame, prevalence: float, title: str) -> Figu
     figure = Figure(figsize=(5.4, 3.4), layout="constrained")
     axis = figure.subplots()
     shown = curve[curve["threshold"] <= min(max(3 * prevalence, 0.5), 0.99)]
-    axis.fill_between(shown["threshold"], shown["low"], shown["high"], color=SPLIT_STYLE["test"][0], alpha=0.15, linewidth=0)
-    for name, words, dash, colour in (("network", "act on the network (band: 95 %)", "-", SPLIT_STYLE["test"][0]),
-                                      ("treat_all", "treat everybody", "--", "#b58900"), ("treat_none", "treat nobody", ":", "black")):  # fmt: skip
+    axis.fill_between(
+        shown["threshold"],
+        shown["low"],
+        shown["high"],
+        color=SPLIT_STYLE["test"][0],
+        alpha=0.15,
+        linewidth=0,
+    )
+    for name, words, dash, colour in (
+        ("network", "act on the network (band: 95 %)", "-", SPLIT_STYLE["test"][0]),
+        ("treat_all", "treat everybody", "--", "#b58900"),
+        ("treat_none", "treat nobody", ":", "black"),
+    ):
         axis.plot(shown["threshold"], shown[name], color=colour, linestyle=dash, label=words)
-    axis.set(xlabel="threshold: probability from which one would act", ylabel="net benefit, true positives a person",
-             ylim=(-0.5 * prevalence, 1.1 * prevalence))  # fmt: skip
+    axis.set(
+        xlabel="threshold: probability from which one would act",
+        ylabel="net benefit, true positives a person",
+        ylim=(-0.5 * prevalence, 1.1 * prevalence),
+    )
     axis.set_title(f"{title}, prevalence {prevalence:g}", fontsize=10)
     axis.legend(frameon=False, fontsize=8, loc="upper right")
     sns.despine(figure)
@@ -144,7 +202,8 @@ def plot_net_benefit(curve: pd.DataFrame, prevalence: float, title: str) -> Figu
 
 
 def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity") -> Figure:
-    """One score of every subgroup with interval and counts; hollow where films are few, a cross of words where nothing is known.
+    """One score of every subgroup with interval and counts; hollow where films are few, a cross of
+    words where nothing is known.
 
     Parameters
     ----------
@@ -159,25 +218,64 @@ def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity")
     for y, row in enumerate(rows.to_dict("records")):
         value = pd.to_numeric(row[score], errors="coerce")
         if pd.isna(value):
-            axis.annotate(row["warning"] or "no film of the class", (0.5, y), fontsize=7, ha="center", va="center")
+            axis.annotate(
+                row["warning"] or "no film of the class",
+                (0.5, y),
+                fontsize=7,
+                ha="center",
+                va="center",
+            )
         else:
             few = bool(row["warning"])
-            axis.plot([float(row[f"{score}_low"]), float(row[f"{score}_high"])], [y, y], color=SPLIT_STYLE["test"][0], linestyle=":" if few else "-")
-            axis.plot(value, y, "o", color=SPLIT_STYLE["test"][0], markerfacecolor="white" if few else SPLIT_STYLE["test"][0])
-        axis.annotate(f"{row['films_positive']} / {row['films_negative']}", (1.04, y), fontsize=8, va="center", annotation_clip=False)
-    axis.annotate("positive /\nnegative films", (1.04, len(rows) - 0.3), fontsize=7, va="bottom", annotation_clip=False)
-    names = [r["value"] if r["group"] == "all" else f"{r['group']}: {r['value']}" for r in rows.to_dict("records")]
+            axis.plot(
+                [float(row[f"{score}_low"]), float(row[f"{score}_high"])],
+                [y, y],
+                color=SPLIT_STYLE["test"][0],
+                linestyle=":" if few else "-",
+            )
+            axis.plot(
+                value,
+                y,
+                "o",
+                color=SPLIT_STYLE["test"][0],
+                markerfacecolor="white" if few else SPLIT_STYLE["test"][0],
+            )
+        axis.annotate(
+            f"{row['films_positive']} / {row['films_negative']}",
+            (1.04, y),
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+        )
+    axis.annotate(
+        "positive /\nnegative films",
+        (1.04, len(rows) - 0.3),
+        fontsize=7,
+        va="bottom",
+        annotation_clip=False,
+    )
+    names = [
+        r["value"] if r["group"] == "all" else f"{r['group']}: {r['value']}"
+        for r in rows.to_dict("records")
+    ]
     axis.set_yticks(range(len(rows)), names)
-    axis.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4), xlabel={"auc": "AUC"}.get(score, score) + ", 95 % interval (hollow: few films)")
+    axis.set(
+        xlim=(-0.02, 1.02),
+        ylim=(-0.6, len(rows) - 0.4),
+        xlabel={"auc": "AUC"}.get(score, score) + ", 95 % interval (hollow: few films)",
+    )
     axis.set_title(title, fontsize=10)
-    if not rows.empty and not pd.isna(overall := pd.to_numeric(rows[score].iloc[-1], errors="coerce")):
+    if not rows.empty and not pd.isna(
+        overall := pd.to_numeric(rows[score].iloc[-1], errors="coerce")
+    ):
         axis.axvline(overall, color="lightgrey", zorder=0)
     sns.despine(figure, left=True)
     return figure
 
 
 def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
-    """Accuracy on the films that are left, against the share that goes to a person: the least certain first, or the strangest first.
+    """Accuracy on the films that are left, against the share that goes to a person: the least
+    certain first, or the strangest first.
 
     Parameters
     ----------
@@ -187,15 +285,37 @@ def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
     """
     figure = Figure(figsize=(5.4, 3.2), layout="constrained")
     axis = figure.subplots()
-    styles = {"certainty": (*SPLIT_STYLE["test"], "o", "least certain first (band: 95 %)"), "distance": (*SPLIT_STYLE["validation"], "s", "strangest first")}
+    styles = {
+        "certainty": (*SPLIT_STYLE["test"], "o", "least certain first (band: 95 %)"),
+        "distance": (*SPLIT_STYLE["validation"], "s", "strangest first"),
+    }
     for by, part in curve.groupby("by", sort=False):
         colour, dash, marker, words = styles[by]
-        axis.plot(part["abstained"], part["accuracy"], color=colour, linestyle=dash, marker=marker, markersize=4, label=words)
+        axis.plot(
+            part["abstained"],
+            part["accuracy"],
+            color=colour,
+            linestyle=dash,
+            marker=marker,
+            markersize=4,
+            label=words,
+        )
         if by == "certainty":
-            axis.fill_between(part["abstained"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
+            axis.fill_between(
+                part["abstained"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0
+            )
             for row in part.itertuples():
-                axis.annotate(f"{row.films}", (row.abstained, row.accuracy), xytext=(0, 6), textcoords="offset points", fontsize=7, ha="center")
-    axis.set(xlabel="share of films that go to a person", ylabel="accuracy on the rest", ylim=(0, 1.08))
+                axis.annotate(
+                    f"{row.films}",
+                    (row.abstained, row.accuracy),
+                    xytext=(0, 6),
+                    textcoords="offset points",
+                    fontsize=7,
+                    ha="center",
+                )
+    axis.set(
+        xlabel="share of films that go to a person", ylabel="accuracy on the rest", ylim=(0, 1.08)
+    )
     axis.legend(frameon=False, fontsize=8, loc="lower left")
     axis.set_title(f"{title}; small numbers: films left", fontsize=9)
     sns.despine(figure)
@@ -203,7 +323,8 @@ def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_probes(probes: pd.DataFrame, title: str) -> Figure:
-    """What each edit costs: AUC before less after with its interval, or the share of changed calls where films are too few for an AUC.
+    """What each edit costs: AUC before less after with its interval, or the share of changed calls
+    where films are too few for an AUC.
 
     Parameters
     ----------
@@ -222,8 +343,14 @@ def plot_probes(probes: pd.DataFrame, title: str) -> Figure:
         axis.plot([low, high], [y, y], color=SPLIT_STYLE["test"][0])
         axis.plot(value, y, "o", color=SPLIT_STYLE["test"][0])
     axis.axvline(0, color="lightgrey", zorder=0)
-    axis.set_yticks(range(len(probes)), [f"{row.part} {row.done}" for row in probes.iloc[::-1].itertuples()])
-    axis.set_xlabel(f"share of calls that change ({probes['few'].iloc[0]}: no AUC)" if few else "AUC as it is, less AUC after; 95 % interval")
+    axis.set_yticks(
+        range(len(probes)), [f"{row.part} {row.done}" for row in probes.iloc[::-1].itertuples()]
+    )
+    axis.set_xlabel(
+        f"share of calls that change ({probes['few'].iloc[0]}: no AUC)"
+        if few
+        else "AUC as it is, less AUC after; 95 % interval"
+    )
     axis.set_title(f"{title}, {probes['films'].iloc[0]} films", fontsize=10)
     sns.despine(figure, left=True)
     return figure
@@ -241,8 +368,11 @@ def plot_strange(strange: pd.DataFrame, title: str) -> Figure:
     kinds = list(dict.fromkeys(strange["kind"]))
     figure = Figure(figsize=(6.6, 0.36 * len(kinds) + 1.4), layout="constrained")
     axis = figure.subplots()
-    styles = {"distance": ("#00204d", "o", "distance (used)"), "neighbours": ("#b58900", "s", "nearest neighbours"),
-              "certainty": ("#7f7f7f", "x", "lack of certainty")}  # fmt: skip
+    styles = {
+        "distance": ("#00204d", "o", "distance (used)"),
+        "neighbours": ("#b58900", "s", "nearest neighbours"),
+        "certainty": ("#7f7f7f", "x", "lack of certainty"),
+    }
     for k, (score, (colour, marker, words)) in enumerate(styles.items()):
         part = strange[strange["score"] == score].set_index("kind").loc[kinds[::-1]]
         y = np.arange(len(kinds)) + 0.22 * (1 - k)
@@ -250,7 +380,13 @@ def plot_strange(strange: pd.DataFrame, title: str) -> Figure:
         axis.plot(part["auc"], y, marker, color=colour, label=words, markersize=5)
     axis.axvline(0.5, color="lightgrey", zorder=0)
     axis.set_yticks(range(len(kinds)), kinds[::-1])
-    axis.set(xlim=(-0.02, 1.02), xlabel="AUC against test films, 95 % interval; below 0.5: the picture seems to belong better than a film")
+    axis.set(
+        xlim=(-0.02, 1.02),
+        xlabel=(
+            "AUC against test films, 95 % interval; below 0.5: the picture seems to belong better"
+            " than a film"
+        ),
+    )
     axis.set_title(title, fontsize=10)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     sns.despine(figure, left=True)
@@ -267,10 +403,14 @@ def plot_probability_by_condition(predictions: pd.DataFrame, title: str) -> Figu
     title : str
     """
     test = predictions[predictions["split"] == "test"]
-    by = test["condition"].where(test["condition"].notna() & (test["condition"] != ""), "label " + test["label"].astype(str))
+    by = test["condition"].where(
+        test["condition"].notna() & (test["condition"] != ""), "label " + test["label"].astype(str)
+    )
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axis = figure.subplots()
-    sns.stripplot(x=test["probability"], y=by, color=SPLIT_STYLE["test"][0], alpha=0.6, size=4, ax=axis)
+    sns.stripplot(
+        x=test["probability"], y=by, color=SPLIT_STYLE["test"][0], alpha=0.6, size=4, ax=axis
+    )
     axis.set(xlabel="predicted probability", ylabel="", xlim=(-0.02, 1.02), title=title)
     sns.despine(figure)
     return figure

@@ -1,6 +1,8 @@
-"""Shortcut probes of a trained network: does its answer hold when what is not the hand is hidden, or changed for that of the other class?
+"""Shortcut probes of a trained network: does its answer hold when what is not the hand is hidden,
+or changed for that of the other class?
 
-A fact that gives the label away (`rahelpers.shortcuts`) harms only if the network uses it. Here it is taken away, and the AUC says what it was worth.
+A fact that gives the label away (`rahelpers.shortcuts`) harms only if the network uses it. Here it
+is taken away, and the AUC says what it was worth.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from rahelpers.films.marks import find_marks
 from rahelpers.films.normalisation import HAND_CONTRAST, bounds, find_hand
-from rahelpers.films.quality import MARK_CONTRAST
 from rahelpers.scores.intervals import bootstrap_interval, share_interval
 from rahelpers.scores.metrics import compute_auc, say_few
 
@@ -32,7 +34,8 @@ class Parts:
     hand : bool array (S, S)
         With a narrow margin.
     rim : bool array (S, S)
-        The film's border without the hand; the black beside the film, which makes it square, is not the film.
+        The film's border without the hand; the black beside the film, which makes it square, is not
+        the film.
     marks : bool array (S, S)
         Bright things beside the hand.
     air : float
@@ -50,7 +53,9 @@ class Parts:
 
 
 def take_apart(image: np.ndarray) -> Parts | None:
-    """The parts of a network input, uint8 (S, S); None where no hand is found, or nothing lies beside it."""
+    """The parts of a network input, uint8 (S, S); None where no hand is found, or nothing lies
+    beside it.
+    """
     film, side = image.astype(np.float32) / 255, image.shape[0]
     found = find_hand(film)
     if found.contrast < HAND_CONTRAST:
@@ -65,7 +70,12 @@ def take_apart(image: np.ndarray) -> Parts | None:
     if not (beside := field & ~hand).any():
         return None
     air = float(np.median(film[beside]))
-    marks = cv2.dilate((beside & (film > air + MARK_CONTRAST)).astype(np.uint8), np.ones((reach + 1, reach + 1), np.uint8)) > 0  # with their soft edge
+    marks = (
+        cv2.dilate(
+            find_marks(film, beside).astype(np.uint8), np.ones((reach + 1, reach + 1), np.uint8)
+        )
+        > 0
+    )  # with their soft edge
     return Parts(film, hand, beside & ~inside, marks & beside, air, float(film[hand].mean()))
 
 
@@ -75,7 +85,9 @@ def _background(other: Parts) -> np.ndarray:
 
 
 def _expose(own: Parts, level: float) -> np.ndarray:
-    """The film as if exposed otherwise: the power of its grey values that brings the hand to a level. Black stays black, and white white."""
+    """The film as if exposed otherwise: the power of its grey values that brings the hand to a
+    level. Black stays black, and white white.
+    """
     return own.film ** (np.log(np.clip(level, 0.01, 0.99)) / np.log(np.clip(own.level, 0.01, 0.99)))
 
 
@@ -83,18 +95,24 @@ def _expose(own: Parts, level: float) -> np.ndarray:
 Edit = Callable[[Parts, Parts, float], np.ndarray]
 EDITS: dict[tuple[str, str], Edit] = {
     ("markers", "hidden"): lambda own, *_: np.where(own.marks, own.air, own.film),
-    ("markers", "swapped"): lambda own, other, _: np.where(other.marks & ~own.hand, other.film, np.where(own.marks, own.air, own.film)),
+    ("markers", "swapped"): lambda own, other, _: np.where(
+        other.marks & ~own.hand, other.film, np.where(own.marks, own.air, own.film)
+    ),
     ("border", "hidden"): lambda own, *_: np.where(own.rim, own.air, own.film),
     ("border", "swapped"): lambda own, other, _: np.where(own.rim, _background(other), own.film),
     ("background", "hidden"): lambda own, *_: np.where(own.hand, own.film, 0.0),
-    ("background", "swapped"): lambda own, other, _: np.where(own.hand, own.film, _background(other)),
+    ("background", "swapped"): lambda own, other, _: np.where(
+        own.hand, own.film, _background(other)
+    ),
     ("exposure", "hidden"): lambda own, _, usual: _expose(own, usual),
     ("exposure", "swapped"): lambda own, other, _: _expose(own, other.level),
     ("hand", "hidden"): lambda own, *_: _background(own),
 }
 
 
-def edit_films(images: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
+def edit_films(
+    images: np.ndarray, labels: np.ndarray, seed: int
+) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
     """Every edit of every film.
 
     Parameters
@@ -107,7 +125,8 @@ def edit_films(images: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.nd
     Returns
     -------
     rows : int array (m,)
-        Films that could be taken apart, in classes that both have one; fewer than two classes: none.
+        Films that could be taken apart, in classes that both have one; fewer than two classes:
+        none.
     edited : dict of uint8 array (m, S, S)
         By (part, what was done).
     """
@@ -120,15 +139,29 @@ def edit_films(images: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.nd
     usual = float(np.median([parts[row].level for row in rows]))
 
     def make(edit: Edit) -> np.ndarray:
-        return np.stack([np.rint(255 * np.clip(edit(parts[row], parts[partner[row]], usual), 0, 1)).astype(np.uint8) for row in rows])
+        return np.stack(
+            [
+                np.rint(255 * np.clip(edit(parts[row], parts[partner[row]], usual), 0, 1)).astype(
+                    np.uint8
+                )
+                for row in rows
+            ]
+        )
 
     return rows, {name: make(edit) for name, edit in EDITS.items()}
 
 
 def compute_probes(
-    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, labels: np.ndarray, patients: np.ndarray, threshold: float, n: int, seed: int
+    predict: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    labels: np.ndarray,
+    patients: np.ndarray,
+    threshold: float,
+    n: int,
+    seed: int,
 ) -> pd.DataFrame:
-    """AUC of the films as they are less AUC after each edit, on the same films, and how many calls change.
+    """AUC of the films as they are less AUC after each edit, on the same films, and how many calls
+    change.
 
     Parameters
     ----------
@@ -145,9 +178,11 @@ def compute_probes(
     Returns
     -------
     DataFrame
-        One edit a row: part, done (hidden or swapped), auc (after it), less, low, high (AUC before less after: patients drawn, both from the same
-        resample), changed, changed_low, changed_high (share of films whose call changes), films, few (which class has too few films for an AUC;
-        then auc to high are NaN). Hiding the hand itself leaves what is no hand: there the AUC should be near 0.5.
+        One edit a row: part, done (hidden or swapped), auc (after it), less, low, high (AUC before
+        less after: patients drawn, both from the same resample), changed, changed_low, changed_high
+        (share of films whose call changes), films, few (which class has too few films for an AUC;
+        then auc to high are NaN). Hiding the hand itself leaves what is no hand: there the AUC
+        should be near 0.5.
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_FILMS])
     rows, edited = edit_films(np.asarray(images[chosen]), labels[chosen], seed)
@@ -158,15 +193,48 @@ def compute_probes(
     found = []
     for (part, done), films in edited.items():
         after = predict(films)
-        row = {"part": part, "done": done, "auc": np.nan, "less": np.nan, "low": np.nan, "high": np.nan}
+        row = {
+            "part": part,
+            "done": done,
+            "auc": np.nan,
+            "less": np.nan,
+            "low": np.nan,
+            "high": np.nan,
+        }
         if not few:
             both = np.stack([before, after], axis=1)
             low, high = bootstrap_interval(_difference, labels, both, patients, n, seed)
-            row |= {"auc": compute_auc(labels, after), "less": _difference(labels, both), "low": low, "high": high}
+            row |= {
+                "auc": compute_auc(labels, after),
+                "less": _difference(labels, both),
+                "low": low,
+                "high": high,
+            }
         changed = share_interval((before >= threshold) != (after >= threshold), patients)
-        row |= {"changed": changed["value"], "changed_low": changed["low"], "changed_high": changed["high"], "films": len(labels), "few": few}
+        row |= {
+            "changed": changed["value"],
+            "changed_low": changed["low"],
+            "changed_high": changed["high"],
+            "films": len(labels),
+            "few": few,
+        }
         found.append(row)
-    return pd.DataFrame(found, columns=["part", "done", "auc", "less", "low", "high", "changed", "changed_low", "changed_high", "films", "few"])
+    return pd.DataFrame(
+        found,
+        columns=[
+            "part",
+            "done",
+            "auc",
+            "less",
+            "low",
+            "high",
+            "changed",
+            "changed_low",
+            "changed_high",
+            "films",
+            "few",
+        ],
+    )
 
 
 def _difference(labels: np.ndarray, both: np.ndarray) -> float:

@@ -1,4 +1,6 @@
-"""Evaluation: scores of each split with intervals and the counts of both classes, and what they rest on."""
+"""Evaluation: scores of each split with intervals and the counts of both classes, and what they
+rest on.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +14,21 @@ from rahelpers.core.store import Run, Step
 from rahelpers.evaluation.model_card import describe_model, fill_checklist
 from rahelpers.evaluation.probes import compute_probes
 from rahelpers.evaluation.tables import (
-    RAW,
-    answer_held_out,
     as_arrays,
     as_records,
-    calibrate_each,
-    compare_calibrators,
     compute_strange,
     compute_tables,
     describe_run,
-    load_held_out,
     make_predictions,
 )
-from rahelpers.scores.curves import compute_calibration
+from rahelpers.scores.calibration import (
+    RAW,
+    calibrate_each,
+    compare_calibrators,
+    compute_calibration,
+)
 
-CONFIG_KEYS = ("seed", "n_bootstrap", "prevalence")
-
-
-
-
+EVALUATE_KEYS = ("seed", "n_bootstrap", "prevalence")
 
 
 def evaluate(run: Run) -> dict[str, Any]:
@@ -38,11 +36,11 @@ def evaluate(run: Run) -> dict[str, Any]:
 
     Raises
     ------
-    MissingArtefact
+    MissingArtefactError
         If step 01 or 02 has not been run.
     """
     config = run.config
-    step = run.step("evaluate", config.subset(*CONFIG_KEYS))
+    step = run.step("evaluate", config.subset(*EVALUATE_KEYS))
     if not step.is_done():
         _evaluate(run, step)
     return json.loads(run.file("evaluate", "metrics.json").read_text())
@@ -52,7 +50,7 @@ def _evaluate(run: Run, step: Step) -> None:
     # imported here, so that bootstrap and tables work without starting TensorFlow
     from rahelpers.curation.cohort import load_cohort
     from rahelpers.network.bundle import load_bundle, predict_logits
-    from rahelpers.network.familiarity import load as load_familiarity
+    from rahelpers.network.familiarity import load_familiarity
     from rahelpers.training.step import load_outputs
 
     config, cohort = run.config, load_cohort(run)
@@ -61,58 +59,48 @@ def _evaluate(run: Run, step: Step) -> None:
     known = load_familiarity(bundle)
     logits, features = load_outputs(run)
     table = make_predictions(cohort.manifest, logits, features, bundle, known)
-    held_out = load_held_out(run, cohort.manifest)
-    table = answer_held_out(table, held_out, bundle.probability)
-    metrics = describe_run(config.title, config.source, bundle.info, table, n, seed, config.prevalence)
+    metrics = describe_run(
+        config.title, config.source, bundle.info, table, n, seed, config.prevalence
+    )
     rows = cohort.split("test")
     films, (labels, _, patients) = np.asarray(cohort.images[rows]), as_arrays(table.iloc[rows])
     tables = compute_tables(table, "test", metrics, n, seed)
-    calibrated = calibrate_each(table[table["split"] == "test"], held_out)
-    tables["calibrators"] = compare_calibrators(calibrated, labels, patients, len(held_out), n, seed)
-    parts = [compute_calibration(labels, p, patients).assign(calibrator=name) for name, p in calibrated.items() if name != RAW]
+    validation = table[table["split"] == "validation"]
+    calibrated = calibrate_each(table[table["split"] == "test"], validation)
+    tables["calibrators"] = compare_calibrators(
+        calibrated, labels, patients, len(validation), n, seed
+    )
+    parts = [
+        compute_calibration(labels, p, patients).assign(calibrator=name)
+        for name, p in calibrated.items()
+        if name != RAW
+    ]
     tables["calibration"] = pd.concat(parts, ignore_index=True)
-    tables["shortcuts_probes"] = compute_probes(lambda x: bundle.probability(predict_logits(bundle.fast, x)), films, labels, patients,
-                                                metrics["operating_point"]["probability"], n, seed)  # fmt: skip
-    tables["strange"] = compute_strange(known, films, features[rows], logits[rows], patients, n, seed)
+    tables["shortcuts_probes"] = compute_probes(
+        lambda x: bundle.probability(predict_logits(bundle.fast, x)),
+        films,
+        labels,
+        patients,
+        metrics["operating_point"]["probability"],
+        n,
+        seed,
+    )
+    tables["strange"] = compute_strange(
+        known, films, features[rows], logits[rows], patients, n, seed
+    )
     step.write("predictions.csv", lambda p: table.to_csv(p, index=False))
     for name, part in tables.items():
         step.write(f"{name}.csv", lambda p, t=part: t.to_csv(p, index=False))
-    metrics |= {"probes": as_records(tables["shortcuts_probes"]), "strange": as_records(tables["strange"]), "calibrators": as_records(tables["calibrators"])}
+    metrics |= {
+        "probes": as_records(tables["shortcuts_probes"]),
+        "strange": as_records(tables["strange"]),
+        "calibrators": as_records(tables["calibrators"]),
+    }
     subgroups = pd.read_csv(step.folder / "subgroups.csv", keep_default_na=False)
-    for name, text in (("model_card.md", describe_model(config, bundle.info, metrics, subgroups)),
-                       ("checklist.md", fill_checklist(config, bundle.info, metrics, cohort.manifest))):  # fmt: skip
+    for name, text in (
+        ("model_card.md", describe_model(config, bundle.info, metrics, subgroups)),
+        ("checklist.md", fill_checklist(config, bundle.info, metrics, cohort.manifest)),
+    ):
         step.write(name, lambda p, t=text: p.write_text(t, encoding="utf-8"))
     step.write_json("metrics.json", metrics)
     step.finish()
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

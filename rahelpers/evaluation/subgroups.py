@@ -1,4 +1,6 @@
-"""Scores by sex, age band, side, hospital and condition: where a network fails that looks good on the whole."""
+"""Scores by sex, age band, side, hospital and condition: where a network fails that looks good on
+the whole.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,13 @@ AGE_EDGES = (0, 45, 65, 200)
 AGE_BANDS = ("under 45", "45 to 64", "65 and over")
 
 
-
-
-def compute_subgroups(predictions: pd.DataFrame, threshold: float, n: int, seed: int) -> pd.DataFrame:
+def compute_subgroups(
+    predictions: pd.DataFrame, threshold: float, n: int, seed: int
+) -> pd.DataFrame:
     """AUC, sensitivity and specificity of each subgroup of one split, with intervals and counts.
 
-    A condition stands on one side of the label only, so its films are scored against all films of the other class.
+    A condition stands on one side of the label only, so its films are scored against all films of
+    the other class.
 
     Parameters
     ----------
@@ -33,36 +36,59 @@ def compute_subgroups(predictions: pd.DataFrame, threshold: float, n: int, seed:
     Returns
     -------
     DataFrame
-        One subgroup a row, 'all' first: group, value, films_positive, films_negative, patients, then auc, sensitivity and specificity, each
-        with _low and _high (NaN where not known), and `warning`: which class has fewer films than `FEW_FILMS` ('' where none has).
-        A subgroup with too few films has no AUC.
+        One subgroup a row, 'all' first: group, value, films_positive, films_negative, patients,
+        then auc, sensitivity and specificity, each with _low and _high (NaN where not known), and
+        `warning`: which class has fewer films than `FEW_FILMS` ('' where none has). A subgroup with
+        too few films has no AUC.
     """
     groups = {
         "sex": predictions["sex"].fillna("").replace({"F": "women", "M": "men"}),
-        "age band": pd.cut(predictions["age"], AGE_EDGES, labels=AGE_BANDS, right=False).astype(object).where(predictions["age"].notna(), ""),
+        "age band": (
+            pd.cut(predictions["age"], AGE_EDGES, labels=AGE_BANDS, right=False)
+            .astype(object)
+            .where(predictions["age"].notna(), "")
+        ),
         "side": predictions["laterality"].fillna("").replace({"L": "left", "R": "right"}),
         "hospital": predictions["centre"].fillna(""),
         "condition": predictions["condition"].fillna(""),
     }
     rows = [_score("all", "all", predictions, threshold, n, seed)]
     for group, values in groups.items():
-        known = sorted(set(values) - {""}, key=lambda v: (AGE_BANDS.index(v) if v in AGE_BANDS else 0, v))
+        known = sorted(
+            set(values) - {""}, key=lambda v: (AGE_BANDS.index(v) if v in AGE_BANDS else 0, v)
+        )
         for value in known:
             part = predictions[values == value]
             if group == "condition" and part["label"].nunique() == 1:
-                part = predictions[(values == value) | (predictions["label"] != part["label"].iloc[0])]
+                part = predictions[
+                    (values == value) | (predictions["label"] != part["label"].iloc[0])
+                ]
             if len(part) < len(predictions):
                 rows.append(_score(group, value, part, threshold, n, seed))
     return pd.DataFrame(rows)
 
 
-def _score(group: str, value: str, part: pd.DataFrame, threshold: float, n: int, seed: int) -> dict[str, Any]:
-    labels, probability, patients = part["label"].to_numpy(), part["probability"].to_numpy(), part["patient_id"].to_numpy()
+def _score(
+    group: str, value: str, part: pd.DataFrame, threshold: float, n: int, seed: int
+) -> dict[str, Any]:
+    labels, probability, patients = (
+        part["label"].to_numpy(),
+        part["probability"].to_numpy(),
+        part["patient_id"].to_numpy(),
+    )
     few = say_few(labels)
-    row = {"group": group, "value": value, "films_positive": int((labels == 1).sum()), "films_negative": int((labels == 0).sum()),
-           "patients": len(np.unique(patients))}  # fmt: skip
+    row = {
+        "group": group,
+        "value": value,
+        "films_positive": int((labels == 1).sum()),
+        "films_negative": int((labels == 0).sum()),
+        "patients": len(np.unique(patients)),
+    }
     found = {"auc": None if few else auc_interval(labels, probability, patients, n, seed)}
-    for name, hits, films in (("sensitivity", probability >= threshold, labels == 1), ("specificity", probability < threshold, labels == 0)):
+    for name, hits, films in (
+        ("sensitivity", probability >= threshold, labels == 1),
+        ("specificity", probability < threshold, labels == 0),
+    ):
         found[name] = share_interval(hits[films], patients[films]) if films.any() else None
     for name, score in found.items():
         score = score or {"value": np.nan, "low": np.nan, "high": np.nan}

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import confusion_matrix
 
 from rahelpers.core.store import Run, read_table
 from rahelpers.curation.splits import SPLITS
 from rahelpers.evaluation.strange_films import make_strange
 from rahelpers.evaluation.subgroups import compute_subgroups
+from rahelpers.scores.calibration import adjust_prevalence, compute_calibration
 from rahelpers.scores.comparison import compute_delong, permutation_test
 from rahelpers.scores.conformal import compute_abstention_curve, score_sets
-from rahelpers.scores.curves import compute_calibration, compute_net_benefit
 from rahelpers.scores.intervals import (
     LEVEL,
     auc_interval,
-    bootstrap_interval,
     bootstrap_intervals,
     ece_interval,
     gap_interval,
@@ -28,16 +25,36 @@ from rahelpers.scores.intervals import (
     interval_text,
     share_interval,
 )
-from rahelpers.scores.metrics import adjust_prevalence, compute_average_precision, compute_brier, count_films, predictive_values, say_few
+from rahelpers.scores.metrics import (
+    compute_average_precision,
+    compute_brier,
+    count_films,
+    predictive_values,
+    say_few,
+)
+from rahelpers.scores.net_benefit import compute_net_benefit
 
-SCORE_NAMES = {"auc": "AUC", "average_precision": "average precision", "sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV",
-               "npv": "NPV", "brier": "Brier score", "ece": "calibration error"}  # fmt: skip
-RAW = "none (sigmoid of the logit)"  # calibrator that there is without one
+SCORE_NAMES = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "brier": "Brier score",
+    "ece": "calibration error",
+}
 RANKING = ("auc", "average_precision")  # scores that mean nothing where a class has few films
 
 
 def compute_scores(
-    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, threshold: float, n: int, seed: int, prevalence: float = 0.1
+    labels: np.ndarray,
+    probability: np.ndarray,
+    patients: np.ndarray,
+    threshold: float,
+    n: int,
+    seed: int,
+    prevalence: float = 0.1,
 ) -> dict[str, Any]:
     """Every score of one split with its interval, the confusion matrix, and the counts.
 
@@ -56,22 +73,30 @@ def compute_scores(
     Returns
     -------
     dict
-        auc, average_precision, sensitivity, specificity, ppv, npv, brier, ece, each as {value, low, high}, or None where a class is
-        missing; `auc_delong` (low, high of DeLong's method with patients as clusters) and `auc_p` (permutation test against chance);
-        `confusion` as {tn, fp, fn, tp}; `counts` of films and patients by class; `few`, which class has too few films
-        for an AUC.
+        auc, average_precision, sensitivity, specificity, ppv, npv, brier, ece, each as {value, low,
+        high}, or None where a class is missing; `auc_delong` (low, high of DeLong's method with
+        patients as clusters) and `auc_p` (permutation test against chance); `confusion` as {tn, fp,
+        fn, tp}; `counts` of films and patients by class; `few`, which class has too few films for
+        an AUC.
     """
     if not len(labels):
         raise ValueError("no film to score: expected at least one")
     scores: dict[str, Any] = dict.fromkeys((*SCORE_NAMES, "auc_delong", "auc_p"))
     both = len(np.unique(labels)) == 2
     # these hang on how many are positive, so patients are drawn whatever their class
-    statistics = {"brier": compute_brier} | ({"average_precision": compute_average_precision} if both else {})
-    for name, (low, high) in bootstrap_intervals(statistics, labels, probability, patients, n, seed, "bca", by_class=False).items():
+    statistics = {"brier": compute_brier} | (
+        {"average_precision": compute_average_precision} if both else {}
+    )
+    for name, (low, high) in bootstrap_intervals(
+        statistics, labels, probability, patients, n, seed, "bca", by_class=False
+    ).items():
         scores[name] = {"value": statistics[name](labels, probability), "low": low, "high": high}
     scores["ece"] = ece_interval(labels, probability, patients, n, seed)
     called = probability >= threshold
-    for name, hits, films in (("sensitivity", called, labels == 1), ("specificity", ~called, labels == 0)):
+    for name, hits, films in (
+        ("sensitivity", called, labels == 1),
+        ("specificity", ~called, labels == 0),
+    ):
         if films.any():
             scores[name] = share_interval(hits[films], patients[films])
     if both:
@@ -81,7 +106,16 @@ def compute_scores(
             low, high = compute_delong(labels, probability, patients).interval()
             scores["auc_delong"] = {"low": low, "high": high}
         scores["auc_p"] = permutation_test(labels, probability, patients, n, seed)
-        scores |= score_predictive_values(labels, called, patients, prevalence, scores["sensitivity"], scores["specificity"], n, seed)
+        scores |= score_predictive_values(
+            labels,
+            called,
+            patients,
+            prevalence,
+            scores["sensitivity"],
+            scores["specificity"],
+            n,
+            seed,
+        )
     tn, fp, fn, tp = confusion_matrix(labels, called, labels=[0, 1]).ravel().tolist()
     scores["confusion"] = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
     scores["counts"] = count_films(labels, patients)
@@ -90,12 +124,19 @@ def compute_scores(
 
 
 def score_predictive_values(
-    labels: np.ndarray, called: np.ndarray, patients: np.ndarray, prevalence: float, sensitivity: dict, specificity: dict, n: int, seed: int
+    labels: np.ndarray,
+    called: np.ndarray,
+    patients: np.ndarray,
+    prevalence: float,
+    sensitivity: dict,
+    specificity: dict,
+    n: int,
+    seed: int,
 ) -> dict[str, dict[str, float] | None]:
     """PPV and NPV at a stated prevalence, with percentile intervals from patients.
 
-    Where sensitivity or specificity is 0 or 1 the resamples say too little; there the limits of both are put into Bayes' rule, which is on
-    the safe side.
+    Where sensitivity or specificity is 0 or 1 the resamples say too little; there the limits of
+    both are put into Bayes' rule, which is on the safe side.
 
     Parameters
     ----------
@@ -112,16 +153,31 @@ def score_predictive_values(
     """
     values = predictive_values(sensitivity["value"], specificity["value"], prevalence)
     if {sensitivity["value"], specificity["value"]} & {0.0, 1.0}:
-        limits = np.array([predictive_values(sensitivity[end], specificity[end], prevalence) for end in ("low", "high")])
+        limits = np.array(
+            [
+                predictive_values(sensitivity[end], specificity[end], prevalence)
+                for end in ("low", "high")
+            ]
+        )
     else:
         drawn = []
         for rows in group_patients(labels, patients).resample(n, np.random.default_rng(seed)):
             positive, hit = labels[rows] == 1, called[rows]
-            drawn.append(predictive_values(hit[positive].mean(), (~hit[~positive]).mean(), prevalence))
+            drawn.append(
+                predictive_values(hit[positive].mean(), (~hit[~positive]).mean(), prevalence)
+            )
         limits = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     limits = np.where(np.isnan(limits), [[0.0], [1.0]], limits)
     return {
-        name: None if np.isnan(values[i]) else {"value": float(values[i]), "low": float(limits[0, i]), "high": float(limits[1, i])}
+        name: (
+            None
+            if np.isnan(values[i])
+            else {
+                "value": float(values[i]),
+                "low": float(limits[0, i]),
+                "high": float(limits[1, i]),
+            }
+        )
         for i, name in enumerate(("ppv", "npv"))
     }
 
@@ -131,34 +187,51 @@ def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def make_predictions(manifest: pd.DataFrame, logits: np.ndarray, features: np.ndarray, bundle: Any, known: Any) -> pd.DataFrame:
+def make_predictions(
+    manifest: pd.DataFrame, logits: np.ndarray, features: np.ndarray, bundle: Any, known: Any
+) -> pd.DataFrame:
     """`predictions.csv`, one film a row, with what subgroups are made from.
 
     Parameters
     ----------
     manifest : DataFrame, n rows
     logits, features : float arrays (n,) and (n, F)
-        Of the films, as `rahelpers.familiarity.look` gives them.
+        Of the films, as `rahelpers.familiarity.extract_features` gives them.
     bundle : rahelpers.inference.Bundle
         Its calibration turns logits into probabilities.
-    known : rahelpers.familiarity.Familiarity or None
-        None where the bundle is older than it: then `distance` and `unlike` are left out.
+    known : rahelpers.network.familiarity.Familiarity
     """
-    columns = ["image_id", "patient_id", "label", "split", "condition", "age", "sex", "laterality", "centre"]
+    columns = [
+        "image_id",
+        "patient_id",
+        "label",
+        "split",
+        "condition",
+        "age",
+        "sex",
+        "laterality",
+        "centre",
+    ]
     table = manifest[columns].assign(logit=logits, probability=bundle.probability(logits))
-    if known is not None:
-        distance = known.gaussian.distance(features)
-        table = table.assign(distance=distance, unlike=distance > known.threshold)
-    return table
+    distance = known.gaussian.distance(features)
+    return table.assign(distance=distance, unlike=distance > known.threshold)
 
 
-def compute_strange(known: Any, films: np.ndarray, features: np.ndarray, logits: np.ndarray, patients: np.ndarray, n: int, seed: int) -> pd.DataFrame:
-    """How well three scores tell pictures that do not belong (`rahelpers.strange_films`) from films that do.
+def compute_strange(
+    known: Any,
+    films: np.ndarray,
+    features: np.ndarray,
+    logits: np.ndarray,
+    patients: np.ndarray,
+    n: int,
+    seed: int,
+) -> pd.DataFrame:
+    """How well three scores tell pictures that do not belong (`rahelpers.strange_films`) from films
+    that do.
 
     Parameters
     ----------
-    known : rahelpers.familiarity.Familiarity or None
-        None gives an empty table.
+    known : rahelpers.network.familiarity.Familiarity
     films : uint8 array (k, S, S)
         Films that the network did not learn from.
     features, logits, patients : array (k, ...)
@@ -169,15 +242,16 @@ def compute_strange(known: Any, films: np.ndarray, features: np.ndarray, logits:
     Returns
     -------
     DataFrame
-        One kind and score a row: kind, score (distance: Mahalanobis, what the bundle uses; neighbours: distance to the fifth nearest training
-        film; certainty: minus the absolute logit), auc, low, high, warned (share of these pictures that the bundle's limit catches;
+        One kind and score a row: kind, score (distance: Mahalanobis, what the bundle uses;
+        neighbours: distance to the fifth nearest training film; certainty: minus the absolute
+        logit), auc, low, high, warned (share of these pictures that the bundle's limit catches;
         distance alone), pictures, films.
     """
-    from rahelpers.network.familiarity import look
+    from rahelpers.network.familiarity import extract_features
 
     rows = []
-    for kind, pictures in (make_strange(films, seed) if known else {}).items():
-        other_logits, other = look(known.model, pictures)
+    for kind, pictures in make_strange(films, seed).items():
+        other_logits, other = extract_features(known.model, pictures)
         distance = known.gaussian.distance(other)
         scores = {
             "distance": (known.gaussian.distance(features), distance),
@@ -185,92 +259,41 @@ def compute_strange(known: Any, films: np.ndarray, features: np.ndarray, logits:
             "certainty": (-np.abs(logits), -np.abs(other_logits)),
         }
         strange = np.repeat([0, 1], [len(films), len(pictures)])
-        people = np.concatenate([patients.astype(str), [f"strange {i}" for i in range(len(pictures))]])
+        people = np.concatenate(
+            [patients.astype(str), [f"strange {i}" for i in range(len(pictures))]]
+        )
         for score, both in scores.items():
             found = auc_interval(strange, np.concatenate(both), people, n, seed, "percentile")
-            rows.append({"kind": kind, "score": score, "auc": found["value"], "low": found["low"], "high": found["high"],
-                         "warned": float((distance > known.threshold).mean()) if score == "distance" else np.nan,
-                         "pictures": len(pictures), "films": len(films)})  # fmt: skip
-    return pd.DataFrame(rows, columns=["kind", "score", "auc", "low", "high", "warned", "pictures", "films"])
+            rows.append(
+                {
+                    "kind": kind,
+                    "score": score,
+                    "auc": found["value"],
+                    "low": found["low"],
+                    "high": found["high"],
+                    "warned": (
+                        float((distance > known.threshold).mean())
+                        if score == "distance"
+                        else np.nan
+                    ),
+                    "pictures": len(pictures),
+                    "films": len(films),
+                }
+            )
+    return pd.DataFrame(
+        rows, columns=["kind", "score", "auc", "low", "high", "warned", "pictures", "films"]
+    )
 
 
-def load_held_out(run: Run, manifest: pd.DataFrame) -> pd.DataFrame:
-    """The films that set calibration and operating point, with their label and the logit of a network that did not train on them.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by row of the cohort: label, logit. The validation split; of an ensemble also the training films, each answered by the one member
-        that did not learn from it.
-    """
-    films = pd.read_csv(run.file("train", "calibration_films.csv")).set_index("row")
-    return films.assign(label=manifest["label"].to_numpy()[films.index])
-
-
-def answer_held_out(table: pd.DataFrame, held_out: pd.DataFrame, calibrate: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
-    """Predictions in which every validation film is answered by a network that did not train on it.
-
-    It changes something only for an ensemble, whose averaged network has learnt from the validation films too.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `make_predictions` returns it.
-    held_out : DataFrame
-        As `load_held_out` returns it.
-    calibrate : callable
-        Logits to probabilities.
-    """
-    logit = table["logit"].to_numpy().copy()
-    rows = np.flatnonzero(table["split"] == "validation")
-    logit[rows] = held_out.loc[rows, "logit"].to_numpy()
-    return table.assign(logit=logit, probability=calibrate(logit))
-
-
-def calibrate_each(test: pd.DataFrame, held_out: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Probabilities of the test films from the raw logit, from the bundle's temperature and offset, and from isotonic regression.
-
-    The last two are fitted on the same held-out films.
-
-    References
-    ----------
-    Zadrozny & Elkan, KDD 2002 (isotonic regression); Niculescu-Mizil & Caruana, ICML 2005 (it needs many films: below a thousand it overfits).
-    """
-    logit = test["logit"].to_numpy()
-    isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(held_out["logit"], held_out["label"])
-    return {RAW: 1 / (1 + np.exp(-logit)), "temperature and offset": test["probability"].to_numpy(), "isotonic": isotonic.predict(logit)}
-
-
-def compare_calibrators(calibrated: dict[str, np.ndarray], labels: np.ndarray, patients: np.ndarray, fitted: int, n: int, seed: int) -> pd.DataFrame:
-    """Brier score and calibration error of each calibrator.
-
-    Parameters
-    ----------
-    calibrated : dict
-        As `calibrate_each` returns it.
-    labels, patients : array (k,)
-        Of the same films.
-    fitted : int
-        Films that the calibrators were fitted on.
-    n, seed : int
-        Bootstrap resamples and seed.
-
-    Returns
-    -------
-    DataFrame
-        One calibrator a row: calibrator, fitted_films, brier, brier_low, brier_high, ece, ece_low, ece_high, ece_if_calibrated, films.
-    """
-    rows = []
-    for name, probability in calibrated.items():
-        low, high = bootstrap_interval(compute_brier, labels, probability, patients, n, seed, "bca", by_class=False)
-        error = ece_interval(labels, probability, patients, n, seed)
-        rows.append({"calibrator": name, "fitted_films": 0 if name == RAW else fitted, "brier": compute_brier(labels, probability),
-                     "brier_low": low, "brier_high": high, "ece": error["value"], "ece_low": error["low"], "ece_high": error["high"],
-                     "ece_if_calibrated": error["if_calibrated"], "films": len(labels)})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def describe_run(title: str, source: str, info: dict[str, Any], table: pd.DataFrame, n: int, seed: int, prevalence: float) -> dict[str, Any]:
+def describe_run(
+    title: str,
+    source: str,
+    info: dict[str, Any],
+    table: pd.DataFrame,
+    n: int,
+    seed: int,
+    prevalence: float,
+) -> dict[str, Any]:
     """The content of `metrics.json`.
 
     Parameters
@@ -286,7 +309,11 @@ def describe_run(title: str, source: str, info: dict[str, Any], table: pd.DataFr
     prevalence : float
     """
     threshold = info["operating_point"]["probability"]
-    parts = {split: as_arrays(table[table["split"] == split]) for split in SPLITS if split in set(table["split"])}
+    parts = {
+        split: as_arrays(table[table["split"] == split])
+        for split in SPLITS
+        if split in set(table["split"])
+    }
     metrics: dict[str, Any] = {
         "title": title,
         "source": source,
@@ -295,21 +322,36 @@ def describe_run(title: str, source: str, info: dict[str, Any], table: pd.DataFr
         "temperature": info["temperature"],
         "offset": info["offset"],
         "prevalence": prevalence,
-        "interval": f"95 %; patient bootstrap, {n} resamples (BCa; percentile for PPV, NPV, calibration error); for shares Wilson's, with patients as clusters",
-        "splits": {split: compute_scores(*part, threshold, n, seed, prevalence) for split, part in parts.items()},
-        "conformal": info.get("conformal"),  # a bundle of version 0.1.0 has none
+        "interval": (
+            f"95 %; patient bootstrap, {n} resamples (BCa; percentile for PPV, NPV, calibration"
+            " error); for shares Wilson's, with patients as clusters"
+        ),
+        "splits": {
+            split: compute_scores(*part, threshold, n, seed, prevalence)
+            for split, part in parts.items()
+        },
+        "conformal": info["conformal"],
         "unlike": None,
         "gap": None,
     }
     if "train" in parts and "test" in parts:
-        few = " and ".join(f"{metrics['splits'][s]['few']} in {s}" for s in ("train", "test") if metrics["splits"][s]["few"])
+        few = " and ".join(
+            f"{metrics['splits'][s]['few']} in {s}"
+            for s in ("train", "test")
+            if metrics["splits"][s]["few"]
+        )
         metrics["gap"] = gap_interval(parts["train"], parts["test"], n, seed) | {"few": few}
-    if metrics["conformal"]:
-        held_out = {split: part for split, part in parts.items() if split in ("test", "external")}
-        metrics["conformal"] |= {"splits": {split: score_sets(*part, metrics["conformal"]) for split, part in held_out.items()}}
-    if "unlike" in table:
-        held_out = table[table["split"].isin(["test", "external"])].groupby("split")
-        metrics["unlike"] = {split: share_interval(part["unlike"].to_numpy(), part["patient_id"].to_numpy()) for split, part in held_out}
+    held_out = {split: part for split, part in parts.items() if split in ("test", "external")}
+    metrics["conformal"] |= {
+        "splits": {
+            split: score_sets(*part, metrics["conformal"]) for split, part in held_out.items()
+        }
+    }
+    films = table[table["split"].isin(held_out)].groupby("split")
+    metrics["unlike"] = {
+        split: share_interval(part["unlike"].to_numpy(), part["patient_id"].to_numpy())
+        for split, part in films
+    }
     return metrics
 
 
@@ -317,8 +359,11 @@ def as_arrays(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return part["label"].to_numpy(), part["probability"].to_numpy(), part["patient_id"].to_numpy()
 
 
-def compute_tables(table: pd.DataFrame, split: str, metrics: dict[str, Any], n: int, seed: int) -> dict[str, pd.DataFrame]:
-    """Tables of one split beside its scores: subgroups, calibration, net_benefit (where both classes are there), abstention.
+def compute_tables(
+    table: pd.DataFrame, split: str, metrics: dict[str, Any], n: int, seed: int
+) -> dict[str, pd.DataFrame]:
+    """Tables of one split beside its scores: subgroups, calibration, net_benefit (where both
+    classes are there), abstention.
 
     Parameters
     ----------
@@ -337,14 +382,16 @@ def compute_tables(table: pd.DataFrame, split: str, metrics: dict[str, Any], n: 
         "subgroups": compute_subgroups(part, threshold, n, seed),
         "calibration": compute_calibration(labels, probability, patients),
         "abstention": compute_abstention_curve(
-            labels, probability, patients, threshold, strangeness=part["distance"].to_numpy() if "distance" in part else None
-        ),  # fmt: skip
+            labels, probability, patients, threshold, strangeness=part["distance"].to_numpy()
+        ),
     }
     if len(np.unique(labels)) == 2:
         # the calibration was fitted where the share of positives is that of the validation split
         share = point["films_positive"] / (point["films_positive"] + point["films_negative"])
         there = adjust_prevalence(probability, share, metrics["prevalence"])
-        found["net_benefit"] = compute_net_benefit(labels, there, patients, n, seed, metrics["prevalence"])
+        found["net_benefit"] = compute_net_benefit(
+            labels, there, patients, n, seed, metrics["prevalence"]
+        )
     return found
 
 
@@ -354,14 +401,21 @@ def load_predictions(run: Run) -> pd.DataFrame:
 
 
 def load_table(run: Run, name: str) -> pd.DataFrame:
-    """A table of step 03 on the test split: subgroups, calibration, calibrators, net_benefit, abstention, shortcuts_probes or strange."""
+    """A table of step 03 on the test split: subgroups, calibration, calibrators, net_benefit,
+    abstention, shortcuts_probes or strange.
+    """
     file = run.file("evaluate", f"{name}.csv")
-    table = pd.read_csv(file, keep_default_na=name != "subgroups", dtype={"value": str} if name == "subgroups" else None)
+    table = pd.read_csv(
+        file,
+        keep_default_na=name != "subgroups",
+        dtype={"value": str} if name == "subgroups" else None,
+    )
     return table.fillna({"few": ""}) if "few" in table else table
 
 
 def compare_networks(one: pd.DataFrame, other: pd.DataFrame, split: str = "test") -> dict[str, Any]:
-    """AUC of one network less that of another on the same films, by DeLong's method with patients as clusters.
+    """AUC of one network less that of another on the same films, by DeLong's method with patients
+    as clusters.
 
     Parameters
     ----------
@@ -380,19 +434,34 @@ def compare_networks(one: pd.DataFrame, other: pd.DataFrame, split: str = "test"
     ValueError
         If the two have no film in common, or disagree on a label.
     """
-    parts = [table.loc[table["split"] == split, ["image_id", "patient_id", "label", "logit"]] for table in (one, other)]
+    parts = [
+        table.loc[table["split"] == split, ["image_id", "patient_id", "label", "logit"]]
+        for table in (one, other)
+    ]
     both = parts[0].merge(parts[1], on="image_id", suffixes=("", "_other"))
     if both.empty:
-        raise ValueError(f"the two networks have no film of split {split} in common: expected runs on one cohort with one seed")
+        raise ValueError(
+            f"the two networks have no film of split {split} in common: expected runs on one cohort"
+            " with one seed"
+        )
     unlike = both.loc[both["label"] != both["label_other"], "image_id"].tolist()
     if unlike:
-        raise ValueError(f"film {unlike[0]} has label {both.loc[both['image_id'] == unlike[0], 'label'].iloc[0]} in one run and another in the other")
+        raise ValueError(
+            f"film {unlike[0]} has label {both.loc[both['image_id'] == unlike[0], 'label'].iloc[0]}"
+            " in one run and another in the other"
+        )
     labels, patients = both["label"].to_numpy(), both["patient_id"].to_numpy()
     found = compute_delong(labels, both[["logit", "logit_other"]].to_numpy().T, patients)
-    return found.compare() | {"auc": found.auc.tolist(), "counts": count_films(labels, patients), "few": say_few(labels)}
+    return found.compare() | {
+        "auc": found.auc.tolist(),
+        "counts": count_films(labels, patients),
+        "few": say_few(labels),
+    }
 
 
-def find_worst_errors(predictions: pd.DataFrame, threshold: float, split: str = "test", most: int = 4) -> pd.DataFrame:
+def find_worst_errors(
+    predictions: pd.DataFrame, threshold: float, split: str = "test", most: int = 4
+) -> pd.DataFrame:
     """The films on which the network was wrong and surest.
 
     Parameters
@@ -408,12 +477,24 @@ def find_worst_errors(predictions: pd.DataFrame, threshold: float, split: str = 
     Returns
     -------
     DataFrame
-        Rows of `predictions` with a column `error`: 'false positive' (highest probability first), then 'false negative' (lowest first).
+        Rows of `predictions` with a column `error`: 'false positive' (highest probability first),
+        then 'false negative' (lowest first).
     """
     part = predictions[predictions["split"] == split]
     called = part["probability"] >= threshold
-    wrong = ((called & (part["label"] == 0), "false positive", False), (~called & (part["label"] == 1), "false negative", True))
-    return pd.concat([part[mask].sort_values("probability", ascending=up, kind="stable").head(most).assign(error=name) for mask, name, up in wrong])
+    wrong = (
+        (called & (part["label"] == 0), "false positive", False),
+        (~called & (part["label"] == 1), "false negative", True),
+    )
+    return pd.concat(
+        [
+            part[mask]
+            .sort_values("probability", ascending=up, kind="stable")
+            .head(most)
+            .assign(error=name)
+            for mask, name, up in wrong
+        ]
+    )
 
 
 def show_score(score: dict[str, float] | None, few: str = "", digits: int = 2) -> str:
@@ -424,17 +505,31 @@ def show_score(score: dict[str, float] | None, few: str = "", digits: int = 2) -
 
 
 def metrics_table(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Scores of every split as text with interval and counts, for a notebook or the report: one score a row, one split a column.
+    """Scores of every split as text with interval and counts, for a notebook or the report: one
+    score a row, one split a column.
 
-    Where a class has fewer than `FEW_FILMS` films, its counts stand in place of AUC and average precision.
+    Where a class has fewer than `FEW_FILMS` films, its counts stand in place of AUC and average
+    precision.
     """
     columns = {}
     for split in (s for s in SPLITS if s in metrics["splits"]):
         scores, counts = metrics["splits"][split], metrics["splits"][split]["counts"]
-        cells = {words: show_score(scores[name], scores["few"] if name in RANKING else "") for name, words in SCORE_NAMES.items()}
-        cells = {f"{words} at prevalence {metrics['prevalence']:g}" if words in ("PPV", "NPV") else words: cell for words, cell in cells.items()}
+        cells = {
+            words: show_score(scores[name], scores["few"] if name in RANKING else "")
+            for name, words in SCORE_NAMES.items()
+        }
+        cells = {
+            (
+                f"{words} at prevalence {metrics['prevalence']:g}"
+                if words in ("PPV", "NPV")
+                else words
+            ): cell
+            for words, cell in cells.items()
+        }
         columns[split] = cells | {
             "positive / negative films": f"{counts['films_positive']} / {counts['films_negative']}",
-            "positive / negative patients": f"{counts['patients_positive']} / {counts['patients_negative']}",
+            "positive / negative patients": (
+                f"{counts['patients_positive']} / {counts['patients_negative']}"
+            ),
         }
     return pd.DataFrame(columns).rename_axis(metrics["title"], axis="columns")

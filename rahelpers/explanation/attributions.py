@@ -1,4 +1,6 @@
-"""Explanations that need no layer: integrated gradients, SmoothGrad and occlusion, all of the logit."""
+"""Explanations that need no layer: integrated gradients, SmoothGrad and occlusion, all of the
+logit.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,26 @@ def _traced_gradient(model: keras.Model) -> tf.types.experimental.ConcreteFuncti
     return gradient.get_concrete_function()
 
 
-def compute_input_gradient(model: keras.Model, films: np.ndarray, batch_size: int = 32) -> np.ndarray:
-    """How the logit moves with each pixel: float32 (n, S, S) in logits per unit of grey, of films float32 (n, S, S, 1)."""
+def compute_input_gradient(
+    model: keras.Model, films: np.ndarray, batch_size: int = 32
+) -> np.ndarray:
+    """How the logit moves with each pixel: float32 (n, S, S) in logits per unit of grey, of films
+    float32 (n, S, S, 1).
+    """
     gradient = _traced_gradient(model)
-    return np.concatenate([gradient(tf.constant(films[i : i + batch_size])).numpy() for i in range(0, len(films), batch_size)])[..., 0]
+    return np.concatenate(
+        [
+            gradient(tf.constant(films[i : i + batch_size])).numpy()
+            for i in range(0, len(films), batch_size)
+        ]
+    )[..., 0]
 
 
-def compute_integrated_gradients(model: keras.Model, images: np.ndarray, steps: int = 16, baseline: float = 0.0) -> np.ndarray:
-    """Integrated gradients: the gradient's mean on the way from an even grey to the film, times how far each pixel went.
+def compute_integrated_gradients(
+    model: keras.Model, images: np.ndarray, steps: int = 16, baseline: float = 0.0
+) -> np.ndarray:
+    """Integrated gradients: the gradient's mean on the way from an even grey to the film, times how
+    far each pixel went.
 
     The sum over a film is its logit minus the logit of the baseline, but for the error of `steps`.
 
@@ -56,17 +70,22 @@ def compute_integrated_gradients(model: keras.Model, images: np.ndarray, steps: 
 
     References
     ----------
-    Sundararajan et al., Axiomatic attribution for deep networks, ICML 2017 (arXiv 1703.01365), Eq. 1 and 3.
+    Sundararajan et al., Axiomatic attribution for deep networks, ICML 2017 (arXiv 1703.01365), Eq.
+    1 and 3.
     """
     places = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
     found = []
     for film in as_batch(images, model):
         way = baseline + places[:, None, None, None] * (film - np.float32(baseline))
-        found.append((film[..., 0] - np.float32(baseline)) * compute_input_gradient(model, way).mean(axis=0))
+        found.append(
+            (film[..., 0] - np.float32(baseline)) * compute_input_gradient(model, way).mean(axis=0)
+        )
     return np.stack(found)
 
 
-def compute_smoothgrad(model: keras.Model, images: np.ndarray, samples: int = 16, noise: float = 0.1, seed: int = 0) -> np.ndarray:
+def compute_smoothgrad(
+    model: keras.Model, images: np.ndarray, samples: int = 16, noise: float = 0.1, seed: int = 0
+) -> np.ndarray:
     """SmoothGrad: the gradient's mean over noisy copies of the film.
 
     Parameters
@@ -83,22 +102,34 @@ def compute_smoothgrad(model: keras.Model, images: np.ndarray, samples: int = 16
     Returns
     -------
     float32 array (n, S, S)
-        In logits per unit of grey. The sign says whether brighter or darker would raise the logit; how much a place matters is the size.
+        In logits per unit of grey. The sign says whether brighter or darker would raise the logit;
+        how much a place matters is the size.
 
     References
     ----------
     Smilkov et al., SmoothGrad, 2017 (arXiv 1706.03825), sec. 3.
     """
-    return np.stack([compute_input_gradient(model, copies).mean(axis=0) for copies in add_noise(as_batch(images, model), samples, noise, seed)])
+    return np.stack(
+        [
+            compute_input_gradient(model, copies).mean(axis=0)
+            for copies in add_noise(as_batch(images, model), samples, noise, seed)
+        ]
+    )
 
 
 def add_noise(films: np.ndarray, samples: int, noise: float, seed: int) -> np.ndarray:
-    """Noisy copies of each film: float32 (n, samples, S, S, 1) of float32 (n, S, S, 1); the same noise for every film."""
-    added = np.random.default_rng(seed).normal(0, noise, (samples, *films.shape[1:])).astype(np.float32)
+    """Noisy copies of each film: float32 (n, samples, S, S, 1) of float32 (n, S, S, 1); the same
+    noise for every film.
+    """
+    added = (
+        np.random.default_rng(seed).normal(0, noise, (samples, *films.shape[1:])).astype(np.float32)
+    )
     return films[:, None] + added
 
 
-def compute_occlusion(model: keras.Model, images: np.ndarray, patches: int = 12, fill: float = 0.5) -> np.ndarray:
+def compute_occlusion(
+    model: keras.Model, images: np.ndarray, patches: int = 12, fill: float = 0.5
+) -> np.ndarray:
     """Occlusion: how far the logit falls when a square of the film is covered.
 
     Parameters
@@ -118,7 +149,8 @@ def compute_occlusion(model: keras.Model, images: np.ndarray, patches: int = 12,
 
     References
     ----------
-    Zeiler & Fergus, Visualizing and understanding convolutional networks, ECCV 2014 (arXiv 1311.2901), sec. 2.1 and 4.2.
+    Zeiler & Fergus, Visualizing and understanding convolutional networks, ECCV 2014 (arXiv
+    1311.2901), sec. 2.1 and 4.2.
     """
     films = as_batch(images, model)[..., 0]
     side = films.shape[1]
@@ -140,18 +172,31 @@ def _square(edges: np.ndarray, k: int) -> tuple[slice, slice]:
 
 
 def draw_edges(images: np.ndarray) -> np.ndarray:
-    """Not an explanation: the edges of the film (size of Sobel's gradient), float32 (n, S, S). A baseline that knows no network."""
+    """Not an explanation: the edges of the film (size of Sobel's gradient), float32 (n, S, S). A
+    baseline that knows no network.
+    """
     films = as_batch(images)[..., 0]
-    return np.stack([np.hypot(cv2.Sobel(f, cv2.CV_32F, 1, 0), cv2.Sobel(f, cv2.CV_32F, 0, 1)) for f in films])
+    return np.stack(
+        [np.hypot(cv2.Sobel(f, cv2.CV_32F, 1, 0), cv2.Sobel(f, cv2.CV_32F, 0, 1)) for f in films]
+    )
 
 
 def draw_centre(images: np.ndarray) -> np.ndarray:
-    """Not an explanation: a bright middle of the film, float32 (n, S, S) in [0, 1]; Gaussian, with a quarter of the side as its width."""
+    """Not an explanation: a bright middle of the film, float32 (n, S, S) in [0, 1]; Gaussian, with
+    a quarter of the side as its width.
+    """
     n, side = len(images), images.shape[1]
     across = np.exp(-0.5 * (((np.arange(side) + 0.5) / side - 0.5) / 0.25) ** 2)
     return np.repeat(np.outer(across, across)[None].astype(np.float32), n, axis=0)
 
 
 def draw_random(images: np.ndarray) -> np.ndarray:
-    """Not an explanation: noise, float32 (n, S, S) in [0, 1); drawn from the film's own bytes: the same film gets the same noise again."""
-    return np.stack([np.random.default_rng(zlib.crc32(film.tobytes())).random(film.shape, dtype=np.float32) for film in np.asarray(images)])
+    """Not an explanation: noise, float32 (n, S, S) in [0, 1); drawn from the film's own bytes: the
+    same film gets the same noise again.
+    """
+    return np.stack(
+        [
+            np.random.default_rng(zlib.crc32(film.tobytes())).random(film.shape, dtype=np.float32)
+            for film in np.asarray(images)
+        ]
+    )

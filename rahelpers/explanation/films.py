@@ -25,13 +25,21 @@ def choose_films(manifest: pd.DataFrame, n: int, seed: int) -> np.ndarray:
     int array, at most n row indices
     """
     test = manifest[manifest["split"] == "test"].sample(frac=1, random_state=seed)
-    order = test.assign(again=test.groupby("patient_id").cumcount()).sort_values("again", kind="stable")
-    order = order.assign(turn=order.groupby("label").cumcount()).sort_values(["turn", "label"], ascending=[True, False], kind="stable")
+    order = test.assign(again=test.groupby("patient_id").cumcount()).sort_values(
+        "again", kind="stable"
+    )
+    order = order.assign(turn=order.groupby("label").cumcount()).sort_values(
+        ["turn", "label"], ascending=[True, False], kind="stable"
+    )
     return order.index.to_numpy()[:n]
 
 
-def explain_each(rows: np.ndarray, folder: Path, explain: Callable[[int], dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-    """Explain films one by one; each result is kept in `folder`, so that a killed run goes on where it stopped."""
+def explain_each(
+    rows: np.ndarray, folder: Path, explain: Callable[[int], dict[str, np.ndarray]]
+) -> list[dict[str, np.ndarray]]:
+    """Explain films one by one; each result is kept in `folder`, so that a killed run goes on where
+    it stopped.
+    """
     results, reused = [], 0
     for row in show_progress(rows, "explaining films"):
         file = folder / f"{row}.npz"

@@ -1,4 +1,6 @@
-"""Step 04: heat maps of some test films by several methods, scored beside baselines, and put through tests that they can fail."""
+"""Step 04: heat maps of some test films by several methods, scored beside baselines, and put
+through tests that they can fail.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +14,45 @@ from rahelpers.core.progress import show_progress
 from rahelpers.core.store import Run, read_table
 from rahelpers.curation.cohort import Cohort, load_cohort
 from rahelpers.data.counterfactual import redraw_film
-from rahelpers.explanation.attributions import compute_integrated_gradients, compute_occlusion, compute_smoothgrad, draw_centre, draw_edges, draw_random
+from rahelpers.explanation.attributions import (
+    compute_integrated_gradients,
+    compute_occlusion,
+    compute_smoothgrad,
+    draw_centre,
+    draw_edges,
+    draw_random,
+)
 from rahelpers.explanation.films import choose_films, explain_each
 from rahelpers.explanation.gradcam import METHODS, compute_gradcam
-from rahelpers.explanation.sanity import Explainer, run_cascade, run_changes, run_counterfactuals, run_retrained, summarise_fall, summarise_sanity, targets_of
+from rahelpers.explanation.sanity import (
+    Explainer,
+    run_cascade,
+    run_changes,
+    run_counterfactuals,
+    run_retrained,
+    summarise_fall,
+    summarise_sanity,
+    targets_of,
+)
 from rahelpers.explanation.scoreboard import make_board, score_film, summarise_ranks
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import Bundle, load_bundle, predict_logits
 from rahelpers.scores.intervals import mean_interval
 from rahelpers.training.repeats import load_networks
 
-BASELINES = ("centre", "edges", "mean map", "random")
+BASELINE_MAPS = ("centre", "edges", "mean map", "random")
 SAMPLES = 8  # gradients behind integrated gradients and SmoothGrad
 PATCHES = 8  # squares along a side that occlusion covers
-SLOW = ("occlusion",)  # left out of the sanity tests: 64 predictions a film, for every random network and change
+# left out of the sanity tests: 64 predictions a film, for every random network and change
+SLOW = ("occlusion",)
 MEAN_OF = 64  # training films behind the mean map
 SANITY_FILMS = 8
 TABLES = ("maps", "ranks", "curves")
 
 
 def make_explainers(layer_name: str, mean_map: np.ndarray) -> dict[str, Explainer]:
-    """Every method and baseline as a function of network and films that gives heat: what speaks for the positive class, at least 0.
+    """Every method and baseline as a function of network and films that gives heat: what speaks for
+    the positive class, at least 0.
 
     Parameters
     ----------
@@ -54,32 +74,44 @@ def make_explainers(layer_name: str, mean_map: np.ndarray) -> dict[str, Explaine
         return lambda _, images: draw(images)
 
     explainers = {method: cam(method) for method in METHODS} | {
-        "integrated gradients": lambda model, images: np.maximum(compute_integrated_gradients(model, images, SAMPLES), 0),
+        "integrated gradients": lambda model, images: np.maximum(
+            compute_integrated_gradients(model, images, SAMPLES), 0
+        ),
         "SmoothGrad": lambda model, images: np.abs(compute_smoothgrad(model, images, SAMPLES)),
         "occlusion": lambda model, images: np.maximum(compute_occlusion(model, images, PATCHES), 0),
     }
-    return explainers | {"centre": only(draw_centre), "edges": only(draw_edges), "random": only(draw_random),
-                         "mean map": lambda _, images: np.repeat(mean_map[None], len(images), axis=0)}  # fmt: skip
+    return explainers | {
+        "centre": only(draw_centre),
+        "edges": only(draw_edges),
+        "random": only(draw_random),
+        "mean map": lambda _, images: np.repeat(mean_map[None], len(images), axis=0),
+    }
 
 
 def compute_mean_map(model: keras.Model, cohort: Cohort, layer_name: str, seed: int) -> np.ndarray:
     """Mean Grad-CAM of at most 64 training films, float (S, S)."""
     rows = np.random.default_rng(seed).permutation(cohort.split("train"))[:MEAN_OF]
-    return compute_gradcam(model, np.asarray(cohort.images[np.sort(rows)]), layer_name).maps.mean(axis=0)
+    return compute_gradcam(model, np.asarray(cohort.images[np.sort(rows)]), layer_name).maps.mean(
+        axis=0
+    )
 
 
 def explain_gradcam(run: Run) -> dict[str, Any]:
-    """Step 04, on `n_explain` test films of each class. Returns the content of `scores.json`; `load_tables` reads the rest.
+    """Step 04, on `n_explain` test films of each class. Returns the content of `scores.json`;
+    `load_tables` reads the rest.
 
     Raises
     ------
-    MissingArtefact
+    MissingArtefactError
         If step 01 or 02 has not been run, or nothing was trained again in it.
     """
     config = run.config
     step = run.step("gradcam", config.subset("seed", "n_explain", "n_bootstrap"))
     if not step.is_done():
-        cohort, bundle = load_cohort(run), load_bundle(run.file("train", "bundle/bundle.json").parent)
+        cohort, bundle = (
+            load_cohort(run),
+            load_bundle(run.file("train", "bundle/bundle.json").parent),
+        )
         layer = bundle.info["gradcam_layer"]
         rows = choose_films(cohort.manifest, 2 * config.n_explain, config.seed)
         mean_map = compute_mean_map(bundle.model, cohort, layer, config.seed)
@@ -87,20 +119,46 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
 
         def one(row: int) -> dict[str, np.ndarray]:
             image = np.asarray(cohort.images[row : row + 1])
-            return {name: explain(bundle.model, image)[0].astype(np.float32) for name, explain in explainers.items()}
+            return {
+                name: explain(bundle.model, image)[0].astype(np.float32)
+                for name, explain in explainers.items()
+            }
 
         heat = explain_each(rows, step.partial(), one)
         tables = _score_films(run, cohort, bundle, rows, heat)
-        board = make_board(tables["maps"], BASELINES, config.n_bootstrap, config.seed)
-        films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]].assign(row=rows, flat=[not h["gradcam"].any() for h in heat])
-        checks = _check_sanity(run, cohort, bundle, rows, {name: e for name, e in explainers.items() if name not in SLOW})
-        step.write("maps.npz", lambda p: np.savez_compressed(p, **{name: np.stack([h[name] for h in heat]) for name in explainers}))
-        named = {"films": films, "board": board, "lesion_ranks": summarise_ranks(tables["ranks"], config.n_bootstrap, config.seed)}
+        board = make_board(tables["maps"], BASELINE_MAPS, config.n_bootstrap, config.seed)
+        films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]].assign(
+            row=rows, flat=[not h["gradcam"].any() for h in heat]
+        )
+        checks = _check_sanity(
+            run,
+            cohort,
+            bundle,
+            rows,
+            {name: e for name, e in explainers.items() if name not in SLOW},
+        )
+        step.write(
+            "maps.npz",
+            lambda p: np.savez_compressed(
+                p, **{name: np.stack([h[name] for h in heat]) for name in explainers}
+            ),
+        )
+        named = {
+            "films": films,
+            "board": board,
+            "lesion_ranks": summarise_ranks(tables["ranks"], config.n_bootstrap, config.seed),
+        }
         for name, table in (named | {f"film_{k}": t for k, t in tables.items()} | checks).items():
             step.write(f"{name}.csv", lambda p, t=table: t.to_csv(p, index=False))
         flat = {"films": len(rows), "flat": int(films["flat"].sum())}
         step.write_json(
-            "scores.json", flat | _summarise_gradcam(board, tables["maps"], config.n_bootstrap, config.seed) | {"title": config.title, "layer": layer}
+            "scores.json",
+            flat
+            | _summarise_gradcam(board, tables["maps"], config.n_bootstrap, config.seed)
+            | {
+                "title": config.title,
+                "layer": layer,
+            },
         )
         step.finish()
     return json.loads(run.file("gradcam", "scores.json").read_text())
@@ -109,8 +167,8 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
 def load_tables(run: Run) -> dict[str, pd.DataFrame]:
     """Tables of step 04 by name.
 
-    films, board, lesion_ranks, sanity, fall (of the logit), cascade, retrained, changes, counterfactuals; film by film:
-    film_maps, film_ranks, film_curves.
+    films, board, lesion_ranks, sanity, fall (of the logit), cascade, retrained, changes,
+    counterfactuals; film by film: film_maps, film_ranks, film_curves.
     """
     folder = run.file("gradcam", "scores.json").parent
     return {file.stem: read_table(file) for file in sorted(folder.glob("*.csv"))}
@@ -123,7 +181,8 @@ def load_maps(run: Run) -> dict[str, np.ndarray]:
 
 
 def list_types(run: Run, cohort: Cohort, row: int) -> dict[str, np.ndarray]:
-    """Lesions of one film by type, bool (S, S), as far as the source knows them: the phantom each finding, others one kind.
+    """Lesions of one film by type, bool (S, S), as far as the source knows them: the phantom each
+    finding, others one kind.
 
     Types that the film does not have are left out.
     """
@@ -135,31 +194,58 @@ def list_types(run: Run, cohort: Cohort, row: int) -> dict[str, np.ndarray]:
 
 
 def pixel_spacing(run: Run, cohort: Cohort, row: int) -> float | None:
-    """Side of a pixel of one network input, mm; None where it is not known: the manifest has the film's spacing, but not how far it was shrunk."""
-    return redraw_film(run.config, cohort.manifest["image_id"].iloc[row]).spacing_mm if run.config.source == "phantom" else None
+    """Side of a pixel of one network input, mm; None where it is not known: the manifest has the
+    film's spacing, but not how far it was shrunk.
+    """
+    return (
+        redraw_film(run.config, cohort.manifest["image_id"].iloc[row]).spacing_mm
+        if run.config.source == "phantom"
+        else None
+    )
 
 
-def _score_films(run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, heat: list[dict[str, np.ndarray]]) -> dict[str, pd.DataFrame]:
+def _score_films(
+    run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, heat: list[dict[str, np.ndarray]]
+) -> dict[str, pd.DataFrame]:
     """The films of the positive class: the heat is evidence for it."""
     scored: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for row, maps in show_progress(zip(rows, heat, strict=True), "scoring maps", len(rows)):
         film = cohort.manifest.iloc[row]
         if film["label"] != 1:
             continue
-        targets = {name: np.asarray(masks[row]) for name, masks in (("lesions", cohort.lesions), ("signs", cohort.signs)) if masks is not None}
+        targets = {
+            name: np.asarray(masks[row])
+            for name, masks in (("lesions", cohort.lesions), ("signs", cohort.signs))
+            if masks is not None
+        }
         joints = cohort.joints[cohort.joints["image_id"] == film["image_id"]]
-        found = score_film(np.asarray(cohort.images[row]), maps, targets, list_types(run, cohort, row), joints,
-                           lambda images: predict_logits(bundle.fast, images), run.config.seed)  # fmt: skip
+        found = score_film(
+            np.asarray(cohort.images[row]),
+            maps,
+            targets,
+            list_types(run, cohort, row),
+            joints,
+            lambda images: predict_logits(bundle.fast, images),
+            run.config.seed,
+        )
         for name, table in found.items():
-            scored[name].append(table.assign(image_id=film["image_id"], patient_id=film["patient_id"]))
+            scored[name].append(
+                table.assign(image_id=film["image_id"], patient_id=film["patient_id"])
+            )
     return {name: pd.concat(tables, ignore_index=True) for name, tables in scored.items()}
 
 
-def _check_sanity(run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, explainers: dict[str, Explainer]) -> dict[str, pd.DataFrame]:
+def _check_sanity(
+    run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, explainers: dict[str, Explainer]
+) -> dict[str, pd.DataFrame]:
     config, manifest = run.config, cohort.manifest
     rows = np.sort([r for r in rows if manifest["label"].iloc[r] == 1][:SANITY_FILMS])
     images = np.asarray(cohort.images[rows])
-    redrawn = [redraw_film(config, manifest["image_id"].iloc[r]) for r in rows] if config.source == "phantom" else []
+    redrawn = (
+        [redraw_film(config, manifest["image_id"].iloc[r]) for r in rows]
+        if config.source == "phantom"
+        else []
+    )
     cascade = run_cascade(bundle.model, images, explainers, config.seed)
     retrained = run_retrained(bundle.model, load_networks(run), images, explainers)
     changes = run_changes(bundle.model, images, explainers)
@@ -168,21 +254,50 @@ def _check_sanity(run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, ex
     removed["film"] = [known[i] for i in removed["film"]]
     patients = manifest["patient_id"].to_numpy()[rows]
     names = dict(enumerate(manifest["image_id"].iloc[rows]))
-    sanity = summarise_sanity(cascade, retrained, changes, removed, patients, config.n_bootstrap, config.seed)
-    films = {name: table.assign(image_id=table["film"].map(names)) for name, table in
-             {"cascade": cascade, "retrained": retrained, "changes": changes, "counterfactuals": removed}.items()}  # fmt: skip
-    fall = pd.DataFrame([summarise_fall(removed, patients, config.n_bootstrap, config.seed)] if len(removed) else [])
-    return {"sanity": sanity, "fall": fall.reindex(columns=["value", "low", "high", "films", "patients"])} | films
+    sanity = summarise_sanity(
+        cascade, retrained, changes, removed, patients, config.n_bootstrap, config.seed
+    )
+    films = {
+        name: table.assign(image_id=table["film"].map(names))
+        for name, table in {
+            "cascade": cascade,
+            "retrained": retrained,
+            "changes": changes,
+            "counterfactuals": removed,
+        }.items()
+    }
+    fall = pd.DataFrame(
+        [summarise_fall(removed, patients, config.n_bootstrap, config.seed)] if len(removed) else []
+    )
+    return {
+        "sanity": sanity,
+        "fall": fall.reindex(columns=["value", "low", "high", "films", "patients"]),
+    } | films
 
 
-def _summarise_gradcam(board: pd.DataFrame, maps: pd.DataFrame, n: int, seed: int) -> dict[str, Any]:
-    """What the report says of Grad-CAM: films, hit rate, chance and energy against lesions and signs; None where the source knows none."""
+def _summarise_gradcam(
+    board: pd.DataFrame, maps: pd.DataFrame, n: int, seed: int
+) -> dict[str, Any]:
+    """What the report says of Grad-CAM: films, hit rate, chance and energy against lesions and
+    signs; None where the source knows none.
+    """
     found: dict[str, Any] = {"lesions": None, "signs": None}
     for target in found:
-        part = board[(board["target"] == target) & (board["method"] == "gradcam")].set_index("score")
+        part = board[(board["target"] == target) & (board["method"] == "gradcam")].set_index(
+            "score"
+        )
         if len(part):
-            films = maps[(maps["target"] == target) & (maps["method"] == "gradcam") & (maps["score"] == "hit")]
-            chance = mean_interval(films["chance"].to_numpy(), films["patient_id"].to_numpy(), n, seed)
+            films = maps[
+                (maps["target"] == target)
+                & (maps["method"] == "gradcam")
+                & (maps["score"] == "hit")
+            ]
+            chance = mean_interval(
+                films["chance"].to_numpy(), films["patient_id"].to_numpy(), n, seed
+            )
             rows = {"hit_rate": part.loc["hit"], "energy": part.loc["energy"], "chance": chance}
-            found[target] = {name: {k: float(row[k]) for k in ("value", "low", "high")} for name, row in rows.items()} | {"films": len(films)}
+            found[target] = {
+                name: {k: float(row[k]) for k in ("value", "low", "high")}
+                for name, row in rows.items()
+            } | {"films": len(films)}
     return found

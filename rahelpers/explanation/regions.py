@@ -1,4 +1,6 @@
-"""The game that region SHAP explains: who the players are, what a hidden one shows, and what the network says of a coalition."""
+"""The game that region SHAP explains: who the players are, what a hidden one shows, and what the
+network says of a coalition.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,14 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import slic
 
 from rahelpers.films.joints import locate_joints
+from rahelpers.films.marks import find_marks
 from rahelpers.films.normalisation import foreground
 from rahelpers.films.sites import RAYS, WRIST
 
-MARK_CONTRAST = 60  # grey levels above the air, as rahelpers.quality has it for a film (0.25)
 LEAST_MARK = 0.0008  # share of the film: below, a bright spot beside the hand is noise or JPEG's
-SOFT_CONTRAST = 0.6  # share of the grey values' variance that two classes explain (Otsu); below, flesh and bone are not told apart
+# share of the grey values' variance that two classes explain (Otsu); below, flesh and bone are not
+# told apart
+SOFT_CONTRAST = 0.6
 BONE, SOFT, BACKGROUND, MARKER = "rest of hand", "soft tissue", "background", "marker"
 MARKED = "joints as marked"
 LOCATED = "joints located by a program from the outline of the fingers; nobody has marked them"
@@ -45,19 +49,27 @@ class Regions:
 
     @property
     def tree(self) -> np.ndarray:
-        """The hierarchy of the players as a linkage matrix (p - 1, 4), as scipy and shap have it: film, hand, ray, joint.
+        """The hierarchy of the players as a linkage matrix (p - 1, 4), as scipy and shap have it:
+        film, hand, ray, joint.
 
-        Players whose names say nothing of anatomy, such as superpixels, are joined by how near their middles lie.
+        Players whose names say nothing of anatomy, such as superpixels, are joined by how near
+        their middles lie.
         """
-        places = np.array([[np.mean(axis) for axis in np.nonzero(self.labels == k)] for k in range(len(self.names))])
+        places = np.array(
+            [
+                [np.mean(axis) for axis in np.nonzero(self.labels == k)]
+                for k in range(len(self.names))
+            ]
+        )
         return make_tree(self.names, places)
 
 
 def merge_regions(regions: Regions, players: int = 9) -> Regions:
     """The same film in fewer, larger regions: the hierarchy is cut where so many groups are left.
 
-    With nine players these are the five rays, the wrist, the rest of the hand, the background and the marker, where the film has all of them. Games of
-    so few can be tried out to the last coalition.
+    With nine players these are the five rays, the wrist, the rest of the hand, the background and
+    the marker, where the film has all of them. Games of so few can be tried out to the last
+    coalition.
 
     Parameters
     ----------
@@ -73,8 +85,13 @@ def merge_regions(regions: Regions, players: int = 9) -> Regions:
     if players >= len(regions.names):
         return regions
     groups = fcluster(regions.tree, players, "maxclust") - 1
-    members = [[name for name, own in zip(regions.names, groups, strict=True) if own == group] for group in range(groups.max() + 1)]
-    return Regions([_name_group(names) for names in members], groups[regions.labels], regions.origin)
+    members = [
+        [name for name, own in zip(regions.names, groups, strict=True) if own == group]
+        for group in range(groups.max() + 1)
+    ]
+    return Regions(
+        [_name_group(names) for names in members], groups[regions.labels], regions.origin
+    )
 
 
 def _name_group(names: list[str]) -> str:
@@ -88,9 +105,10 @@ def _name_group(names: list[str]) -> str:
 def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 20) -> Regions:
     """Joint boxes, the rest of the hand, its soft tissue, the background, and a marker.
 
-    Where nobody has marked the joints they are located from the outline of the fingers (`rahelpers.joint_locator`); where the fingers are not found
-    either, superpixels of the hand take their place. A pixel in two boxes goes to the nearer centre. Soft tissue is a player where grey values tell it
-    from bone, a marker where something bright lies beside the hand.
+    Where nobody has marked the joints they are located from the outline of the fingers
+    (`rahelpers.joint_locator`); where the fingers are not found either, superpixels of the hand
+    take their place. A pixel in two boxes goes to the nearer centre. Soft tissue is a player where
+    grey values tell it from bone, a marker where something bright lies beside the hand.
 
     Parameters
     ----------
@@ -112,7 +130,14 @@ def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 2
     bone, soft, background, marker = range(len(joints), len(names))
     owner = np.where(hand, np.where(_soft_tissue(image, hand), soft, bone), background)
     if not len(joints):
-        pieces = slic(image.astype(float) / 255, n_segments=n_superpixels, compactness=0.2, mask=hand, channel_axis=None, start_label=1)
+        pieces = slic(
+            image.astype(float) / 255,
+            n_segments=n_superpixels,
+            compactness=0.2,
+            mask=hand,
+            channel_axis=None,
+            start_label=1,
+        )
         names += [f"region {k}" for k in range(1, pieces.max() + 1)]
         owner = np.where(pieces > 0, marker + pieces, background)
     y, x = (np.mgrid[:side, :side] + 0.5) / side
@@ -122,23 +147,30 @@ def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 2
         distance = (x - (joint.x0 + joint.x1) / 2) ** 2 + (y - (joint.y0 + joint.y1) / 2) ** 2
         closer = inside & (distance < nearest)
         nearest[closer], owner[closer] = distance[closer], k
-    owner[find_marks(image, hand) & (owner == background)] = marker
+    owner[find_marker(image, hand) & (owner == background)] = marker
     found, labels = np.unique(owner, return_inverse=True)
     return Regions([names[i] for i in found], labels.reshape(image.shape), origin)
 
 
 def _soft_tissue(image: np.ndarray, hand: np.ndarray) -> np.ndarray:
-    """The darker of two classes of the hand's pixels, bool (S, S); none where two classes do not describe the hand."""
+    """The darker of two classes of the hand's pixels, bool (S, S); none where two classes do not
+    describe the hand.
+    """
     grey = image[hand].astype(float)
     if np.ptp(grey) == 0:
         return np.zeros_like(hand)
     dark = grey <= threshold_otsu(grey)
     between = dark.mean() * (1 - dark.mean()) * (grey[dark].mean() - grey[~dark].mean()) ** 2
-    return hand & (image <= threshold_otsu(grey)) if between >= SOFT_CONTRAST * grey.var() else np.zeros_like(hand)
+    return (
+        hand & (image <= threshold_otsu(grey))
+        if between >= SOFT_CONTRAST * grey.var()
+        else np.zeros_like(hand)
+    )
 
 
-def find_marks(image: np.ndarray, hand: np.ndarray) -> np.ndarray:
-    """Bright things beside the hand with a margin around them, bool (S, S): a lead letter, a plate, a bright edge of the field.
+def find_marker(image: np.ndarray, hand: np.ndarray) -> np.ndarray:
+    """Bright things beside the hand with a margin around them, bool (S, S): a lead letter, a plate,
+    a bright edge of the field.
 
     Parameters
     ----------
@@ -147,14 +179,17 @@ def find_marks(image: np.ndarray, hand: np.ndarray) -> np.ndarray:
     """
     margin = max(3, round(0.04 * image.shape[0]))
     beside = cv2.dilate(hand.astype(np.uint8), np.ones((margin, margin), np.uint8)) == 0
-    marks = beside & (image > np.median(image[beside]) + MARK_CONTRAST) if beside.any() else np.zeros_like(hand)
+    marks = find_marks(image.astype(np.float32) / 255, beside)
     if marks.mean() < LEAST_MARK:
         return np.zeros_like(hand)
-    return cv2.dilate(marks.astype(np.uint8), np.ones((margin, margin), np.uint8)).astype(bool) & ~hand
+    return (
+        cv2.dilate(marks.astype(np.uint8), np.ones((margin, margin), np.uint8)).astype(bool) & ~hand
+    )
 
 
 def make_tree(names: Sequence[str], places: np.ndarray) -> np.ndarray:
-    """Linkage matrix (p - 1, 4) of players: rays and wrist join to the hand, hand and surroundings to the film.
+    """Linkage matrix (p - 1, 4) of players: rays and wrist join to the hand, hand and surroundings
+    to the film.
 
     Parameters
     ----------
@@ -165,7 +200,11 @@ def make_tree(names: Sequence[str], places: np.ndarray) -> np.ndarray:
     surroundings = [k for k, name in enumerate(names) if name in (BACKGROUND, MARKER)]
     rest = [k for k, name in enumerate(names) if name in (BONE, SOFT)]
     rays = [[names.index(site) for site in sites if site in names] for sites in RAYS.values()]
-    others = [k for k in range(len(names)) if k not in {*surroundings, *rest, *(k for ray in rays for k in ray)}]
+    others = [
+        k
+        for k in range(len(names))
+        if k not in {*surroundings, *rest, *(k for ray in rays for k in ray)}
+    ]
     groups = [members for members in (*rays, others) if members]
     steps: list[list[float]] = []
     size = {k: 1 for k in range(len(names))}
@@ -177,28 +216,26 @@ def make_tree(names: Sequence[str], places: np.ndarray) -> np.ndarray:
 
     def near(members: list[int]) -> list[int]:
         """Players in an order in which neighbours stand side by side."""
-        return [members[k] for k in leaves_list(linkage(pdist(places[members]), "average"))] if len(members) > 1 else members
+        return (
+            [members[k] for k in leaves_list(linkage(pdist(places[members]), "average"))]
+            if len(members) > 1
+            else members
+        )
 
     def join_halves(nodes: list[int]) -> int:
         """A flat tree keeps the number of coalitions small."""
-        return nodes[0] if len(nodes) == 1 else join(join_halves(nodes[: len(nodes) // 2]), join_halves(nodes[len(nodes) // 2 :]))
+        return (
+            nodes[0]
+            if len(nodes) == 1
+            else join(join_halves(nodes[: len(nodes) // 2]), join_halves(nodes[len(nodes) // 2 :]))
+        )
 
-    hand = [join_halves(near(members)) for members in groups] + ([join_halves(rest)] if rest else [])
+    hand = [join_halves(near(members)) for members in groups] + (
+        [join_halves(rest)] if rest else []
+    )
     join_halves([join_halves(nodes) for nodes in (hand, surroundings) if nodes])
     tree = np.array(steps).reshape(-1, 4)
-    tree[:, 2] = np.arange(1, len(tree) + 1)  # shap reads a height; only that it is not negative matters
+    tree[:, 2] = np.arange(
+        1, len(tree) + 1
+    )  # shap reads a height; only that it is not negative matters
     return tree
-
-
-
-
-
-
-
-
-
-
-
-
-
-

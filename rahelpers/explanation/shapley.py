@@ -1,6 +1,8 @@
-"""Shapley and Owen values of a game: by definition, by our estimator, and by those of the library `shap`.
+"""Shapley and Owen values of a game: by definition, by our estimator, and by those of the library
+`shap`.
 
-A game is a function: coalitions, bool (n, p), True for a player who is in -> what each is worth, float (n,).
+A game is a function: coalitions, bool (n, p), True for a player who is in -> what each is worth,
+float (n,).
 """
 
 from __future__ import annotations
@@ -52,7 +54,10 @@ def list_coalitions(players: int) -> np.ndarray:
         For more than 12 players.
     """
     if not 1 <= players <= MOST_EXACT:
-        raise ValueError(f"{players} players: expected 1 to {MOST_EXACT}, or there are too many coalitions to try them all")
+        raise ValueError(
+            f"{players} players: expected 1 to {MOST_EXACT}, or there are too many coalitions to"
+            " try them all"
+        )
     return (np.arange(2**players)[:, None] >> np.arange(players)) % 2 == 1
 
 
@@ -75,7 +80,9 @@ def compute_exact_shapley(game: Game, players: int) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _owen_terms(tree: bytes, players: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct coalitions, bool (q, p), and weights, float (p, q), whose product with the worths gives Owen values."""
+    """Distinct coalitions, bool (q, p), and weights, float (p, q), whose product with the worths
+    gives Owen values.
+    """
     joined = np.frombuffer(tree).reshape(-1, 4)[:, :2].astype(int)
     members = np.eye(players, dtype=bool)
     for a, b in joined:
@@ -92,10 +99,17 @@ def _owen_terms(tree: bytes, players: int) -> tuple[np.ndarray, np.ndarray]:
         return columns[key]
 
     def descend(node: int, contexts: list[np.ndarray]) -> None:
-        """`contexts`: who may have come before a node, all equally likely: at every level its sibling is there, or not."""
+        """`contexts`: who may have come before a node, all equally likely: at every level its
+        sibling is there, or not.
+        """
         if node < players:
             for context in contexts:
-                terms.extend([(node, column(context | members[node]), 1 / len(contexts)), (node, column(context), -1 / len(contexts))])
+                terms.extend(
+                    [
+                        (node, column(context | members[node]), 1 / len(contexts)),
+                        (node, column(context), -1 / len(contexts)),
+                    ]
+                )
             return
         first, second = joined[node - players]
         descend(first, contexts + [context | members[second] for context in contexts])
@@ -109,9 +123,11 @@ def _owen_terms(tree: bytes, players: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compute_owen(game: Game, tree: np.ndarray) -> np.ndarray:
-    """Owen values in a hierarchy, float (p,): the mean of what a player adds, over all orders in which no group is split up by others.
+    """Owen values in a hierarchy, float (p,): the mean of what a player adds, over all orders in
+    which no group is split up by others.
 
-    Exact. In a flat tree few coalitions are needed, so that this is possible for far more players than Shapley values are.
+    Exact. In a flat tree few coalitions are needed, so that this is possible for far more players
+    than Shapley values are.
 
     Parameters
     ----------
@@ -121,15 +137,18 @@ def compute_owen(game: Game, tree: np.ndarray) -> np.ndarray:
 
     References
     ----------
-    Owen, Values of games with a priori unions, 1977; for groups within groups Winter, A value for cooperative games with levels structure of
-    cooperation, Int J Game Theory 1989;18:227.
+    Owen, Values of games with a priori unions, 1977; for groups within groups Winter, A value for
+    cooperative games with levels structure of cooperation, Int J Game Theory 1989;18:227.
     """
-    coalitions, weights = _owen_terms(np.ascontiguousarray(tree, dtype=float).tobytes(), len(tree) + 1)
+    coalitions, weights = _owen_terms(
+        np.ascontiguousarray(tree, dtype=float).tobytes(), len(tree) + 1
+    )
     return weights @ game(coalitions)
 
 
 def draw_coalitions(players: int, pairs: int, rng: np.random.Generator) -> np.ndarray:
-    """Distinct coalitions, bool (2 k, p), each with its opposite; all sizes alike often, small ones (which are few) all of them.
+    """Distinct coalitions, bool (2 k, p), each with its opposite; all sizes alike often, small ones
+    (which are few) all of them.
 
     Parameters
     ----------
@@ -146,12 +165,18 @@ def draw_coalitions(players: int, pairs: int, rng: np.random.Generator) -> np.nd
         weights = [0.5 if 2 * s == players else 1.0 for s in sizes if s >= size]
         wanted = min(exist, round((pairs - len(drawn)) * weights[0] / sum(weights)))
         if wanted == exist:
-            drawn += [members for members in combinations(range(players), size) if not middle or 0 in members]
+            drawn += [
+                members
+                for members in combinations(range(players), size)
+                if not middle or 0 in members
+            ]
             continue
         found: set[tuple[int, ...]] = set()
         while len(found) < wanted:
             order = rng.permutation(players)
-            for start in range(0, players - size + 1, size):  # disjoint pieces of one order: every player alike often
+            for start in range(
+                0, players - size + 1, size
+            ):  # disjoint pieces of one order: every player alike often
                 members = tuple(sorted(order[start : start + size].tolist()))
                 if middle and 0 not in members:
                     members = tuple(sorted(set(range(players)) - set(members)))
@@ -164,12 +189,17 @@ def draw_coalitions(players: int, pairs: int, rng: np.random.Generator) -> np.nd
     return np.concatenate([shown, ~shown])
 
 
-def estimate_values(game: Game, tree: np.ndarray, evaluations: int, rng: np.random.Generator) -> Values:
-    """Shapley and Owen values from one set of coalitions: a smooth game is fitted to what they are worth, and its values are taken exactly.
+def estimate_values(
+    game: Game, tree: np.ndarray, evaluations: int, rng: np.random.Generator
+) -> Values:
+    """Shapley and Owen values from one set of coalitions: a smooth game is fitted to what they are
+    worth, and its values are taken exactly.
 
-    Every coalition is asked for with its opposite, and half the difference of the two is kept: both kinds of value depend on nothing else, because every
-    order of the players may be read backwards. A Gaussian process is fitted to these; it learns which players matter (`rahelpers.game_process`). Where every
-    coalition fits into `evaluations`, all are asked for and nothing is estimated.
+    Every coalition is asked for with its opposite, and half the difference of the two is kept: both
+    kinds of value depend on nothing else, because every order of the players may be read backwards.
+    A Gaussian process is fitted to these; it learns which players matter
+    (`rahelpers.game_process`). Where every coalition fits into `evaluations`, all are asked for and
+    nothing is estimated.
 
     Parameters
     ----------
@@ -192,24 +222,44 @@ def estimate_values(game: Game, tree: np.ndarray, evaluations: int, rng: np.rand
 
     References
     ----------
-    Owen, Multilinear extensions of games, Management Science 1972;18:64. Paired coalitions: Covert & Lee, Improving KernelSHAP, AISTATS 2021
-    (arXiv 2012.01536). Sizes alike often: Musco & Witter, Leverage SHAP, ICLR 2025 (arXiv 2410.01917).
+    Owen, Multilinear extensions of games, Management Science 1972;18:64. Paired coalitions: Covert
+    & Lee, Improving KernelSHAP, AISTATS 2021 (arXiv 2012.01536). Sizes alike often: Musco & Witter,
+    Leverage SHAP, ICLR 2025 (arXiv 2410.01917).
     """
     if evaluations < 4:
-        raise ValueError(f"evaluations={evaluations}: expected at least 4, nobody, everybody, and one coalition with its opposite")
+        raise ValueError(
+            f"evaluations={evaluations}: expected at least 4, nobody, everybody, and one coalition"
+            " with its opposite"
+        )
     players = len(tree) + 1
     if players <= MOST_EXACT and 2**players <= evaluations:
         base, full = game(list_coalitions(players)[[0, -1]])
-        return Values(compute_exact_shapley(game, players), compute_owen(game, tree), np.zeros(players), float(base), float(full))
+        return Values(
+            compute_exact_shapley(game, players),
+            compute_owen(game, tree),
+            np.zeros(players),
+            float(base),
+            float(full),
+        )
     drawn = draw_coalitions(players, evaluations // 2 - 1, rng)
     asked = np.concatenate([drawn[: len(drawn) // 2], np.ones((1, players), bool)])
     worth, opposite = np.split(game(np.concatenate([asked, ~asked])), 2)
     base, full = float(opposite[-1]), float(worth[-1])
     coalitions, weights = _owen_terms(np.ascontiguousarray(tree, dtype=float).tobytes(), players)
-    with threadpool_limits(1):  # matrices are small: on a busy machine the threads of BLAS wait for each other, a hundred times longer than they work
+    with threadpool_limits(
+        1
+        # matrices are small: on a busy machine the threads of BLAS wait for each other, a hundred
+        # times longer than they work
+    ):
         process = fit_process(2.0 * asked - 1, (worth - opposite) / 2)
         shapley, error = process.shapley()
-    return Values(_add_up(shapley, full - base), _add_up(weights @ process.mean(2.0 * coalitions - 1), full - base), error, base, full)
+    return Values(
+        _add_up(shapley, full - base),
+        _add_up(weights @ process.mean(2.0 * coalitions - 1), full - base),
+        error,
+        base,
+        full,
+    )
 
 
 def _add_up(values: np.ndarray, total: float) -> np.ndarray:
@@ -230,7 +280,9 @@ class _CoalitionMasker:
         return [(self.shape[1],)]
 
 
-def explain_with_shap(game: Game, tree: np.ndarray, method: str, evaluations: int, seed: int) -> np.ndarray:
+def explain_with_shap(
+    game: Game, tree: np.ndarray, method: str, evaluations: int, seed: int
+) -> np.ndarray:
     """Values of the same game by the library `shap`, float (p,).
 
     Parameters
@@ -238,30 +290,45 @@ def explain_with_shap(game: Game, tree: np.ndarray, method: str, evaluations: in
     game : callable
     tree : float array (p - 1, 4)
     method : {'permutation', 'kernel', 'partition'}
-        Shapley values by PermutationExplainer or KernelExplainer (with every player in its regression), Owen values by PartitionExplainer.
+        Shapley values by PermutationExplainer or KernelExplainer (with every player in its
+        regression), Owen values by PartitionExplainer.
     evaluations : int
         What shap is given. The permutation explainer needs 2 p + 1; shap may overstep it a little.
     seed : int
 
     References
     ----------
-    Lundberg & Lee, A unified approach to interpreting model predictions, NeurIPS 2017 (arXiv 1705.07874).
+    Lundberg & Lee, A unified approach to interpreting model predictions, NeurIPS 2017 (arXiv
+    1705.07874).
     """
     players = len(tree) + 1
     everybody = np.ones((1, players))
     if method == "kernel":
         np.random.seed(seed)  # noqa: NPY002 # KernelExplainer draws from NumPy's global generator, and takes no other
         explainer = shap.KernelExplainer(game, np.zeros((1, players)))
-        return np.asarray(explainer.shap_values(everybody, nsamples=evaluations, l1_reg=False, silent=True))[0]
-    if method == "permutation":  # with the tree it would silently draw only orders that keep groups together, which are not Shapley's
-        return shap.PermutationExplainer(game, _CoalitionMasker(players, None), seed=seed)(everybody, max_evals=evaluations, silent=True).values[0]
+        return np.asarray(
+            explainer.shap_values(everybody, nsamples=evaluations, l1_reg=False, silent=True)
+        )[0]
+    if (
+        method == "permutation"
+        # with the tree it would silently draw only orders that keep groups together, which are not
+        # Shapley's
+    ):
+        return shap.PermutationExplainer(game, _CoalitionMasker(players, None), seed=seed)(
+            everybody, max_evals=evaluations, silent=True
+        ).values[0]
     if method == "partition":
-        return shap.PartitionExplainer(game, _CoalitionMasker(players, tree))(everybody, max_evals=evaluations, batch_size=32, silent=True).values[0]
+        return shap.PartitionExplainer(game, _CoalitionMasker(players, tree))(
+            everybody, max_evals=evaluations, batch_size=32, silent=True
+        ).values[0]
     raise ValueError(f"method={method!r}: expected one of {', '.join(SHAP_METHODS)}")
 
 
-def compare_estimators(game: Game, tree: np.ndarray, budgets: Sequence[int], seeds: int = 3) -> pd.DataFrame:
-    """Error of each estimator of Shapley values against the exact ones, by number of evaluations. For games of at most 12 players.
+def compare_estimators(
+    game: Game, tree: np.ndarray, budgets: Sequence[int], seeds: int = 3
+) -> pd.DataFrame:
+    """Error of each estimator of Shapley values against the exact ones, by number of evaluations.
+    For games of at most 12 players.
 
     Parameters
     ----------
@@ -276,8 +343,8 @@ def compare_estimators(game: Game, tree: np.ndarray, budgets: Sequence[int], see
     Returns
     -------
     DataFrame
-        estimator, evaluations, error: root of the mean squared error over players and draws, as a share of the exact values' root mean square
-        (not a number where these are all 0).
+        estimator, evaluations, error: root of the mean squared error over players and draws, as a
+        share of the exact values' root mean square (not a number where these are all 0).
     """
     exact = compute_exact_shapley(game, len(tree) + 1)
     estimators = {
@@ -287,7 +354,12 @@ def compare_estimators(game: Game, tree: np.ndarray, budgets: Sequence[int], see
     }
     scale = np.sqrt(np.mean(exact**2)) or np.nan
     rows = [
-        (name, n, np.sqrt(np.mean([(estimate(n, seed) - exact) ** 2 for seed in range(seeds)])) / scale)
-        for n in budgets for name, estimate in estimators.items()
-    ]  # fmt: skip
+        (
+            name,
+            n,
+            np.sqrt(np.mean([(estimate(n, seed) - exact) ** 2 for seed in range(seeds)])) / scale,
+        )
+        for n in budgets
+        for name, estimate in estimators.items()
+    ]
     return pd.DataFrame(rows, columns=["estimator", "evaluations", "error"])

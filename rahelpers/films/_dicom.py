@@ -13,36 +13,107 @@ import numpy as np
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
-from rahelpers.films._picture import OTHER_SIGNATURES, OWN_SIGNATURES, check_jpeg_length, reduce_colour
-from rahelpers.films.radiograph import EXPECTED, LEAST_SIDE, MAX_BYTES, Provenance, Radiograph, RadiographError, check_size, one_line
+from rahelpers.films._picture import (
+    OTHER_SIGNATURES,
+    OWN_SIGNATURES,
+    check_jpeg_length,
+    reduce_colour,
+)
+from rahelpers.films.radiograph import (
+    EXPECTED,
+    LEAST_SIDE,
+    MAX_BYTES,
+    Provenance,
+    Radiograph,
+    RadiographError,
+    check_size,
+    one_line,
+)
 
 SPACING_RANGE_MM = (0.001, 10.0)  # of a pixel; a detector has 0.1 to 0.2, a thumbnail up to 2
-MOST_ANISOTROPY = 0.01  # rows and columns may differ by one per cent: a hand of 200 mm is then right within 1 mm
+# rows and columns may differ by one per cent: a hand of 200 mm is then right within 1 mm
+MOST_ANISOTROPY = 0.01
 DECODE_SECONDS = 60  # for one frame in gdcm; 15 million pixels take 2
-# All that is ever read of a DICOM file: names, numbers, dates and identifiers of persons and institutions stay where they are.
+# All that is ever read of a DICOM file: names, numbers, dates and identifiers of persons and
+# institutions stay where they are.
 DICOM_TAGS = [
-    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
-    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction",
-    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData",
-    "ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing", "ImageLaterality", "Laterality", "Modality",
-]  # fmt: skip
-# What DICOM calls a device whose pictures are no plain radiographs (PS3.3, C.7.3.1.1.1). Any other code is read: CR, DX, RG and RF are plain
-# radiographs, OT and SC are scans of films, and a code that nobody knows says nothing.
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
+    "ImagerPixelSpacing",
+    "PixelSpacing",
+    "NominalScannedPixelSpacing",
+    "ImageLaterality",
+    "Laterality",
+    "Modality",
+]
+# What DICOM calls a device whose pictures are no plain radiographs (PS3.3, C.7.3.1.1.1). Any other
+# code is read: CR, DX, RG and RF are plain radiographs, OT and SC are scans of films, and a code
+# that nobody knows says nothing.
 OTHER_MODALITIES = {
-    "CT": "computed tomography", "MR": "magnetic resonance", "US": "ultrasound", "IVUS": "ultrasound", "PT": "positron emission tomography",
-    "NM": "nuclear medicine", "MG": "mammography", "XA": "angiography", "IO": "dental radiography", "PX": "dental radiography",
-    "BMD": "bone densitometry", "BDUS": "bone densitometry", "ES": "endoscopy", "XC": "photography", "GM": "microscopy", "SM": "microscopy",
-    "DMS": "dermoscopy", "OP": "ophthalmology", "OPT": "ophthalmology", "IVOCT": "optical tomography", "OCT": "optical tomography",
-    "TG": "thermography", "RTIMAGE": "radiotherapy", "RTDOSE": "radiotherapy", "SEG": "segmentation",
-}  # fmt: skip
-SPACING_KEYWORDS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")  # at the detector; at the patient; of a film scanner
+    "CT": "computed tomography",
+    "MR": "magnetic resonance",
+    "US": "ultrasound",
+    "IVUS": "ultrasound",
+    "PT": "positron emission tomography",
+    "NM": "nuclear medicine",
+    "MG": "mammography",
+    "XA": "angiography",
+    "IO": "dental radiography",
+    "PX": "dental radiography",
+    "BMD": "bone densitometry",
+    "BDUS": "bone densitometry",
+    "ES": "endoscopy",
+    "XC": "photography",
+    "GM": "microscopy",
+    "SM": "microscopy",
+    "DMS": "dermoscopy",
+    "OP": "ophthalmology",
+    "OPT": "ophthalmology",
+    "IVOCT": "optical tomography",
+    "OCT": "optical tomography",
+    "TG": "thermography",
+    "RTIMAGE": "radiotherapy",
+    "RTDOSE": "radiotherapy",
+    "SEG": "segmentation",
+}
+# at the detector; at the patient; of a film scanner
+SPACING_KEYWORDS = (
+    "ImagerPixelSpacing",
+    "PixelSpacing",
+    "NominalScannedPixelSpacing",
+)
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 DEFLATED = "1.2.840.10008.1.2.1.99"
-# gdcm (JPEG lossless, JPEG-LS) ends the process on some damaged files: 3 of 4,500 mutated ones called std::terminate. So it has its own process.
+# gdcm (JPEG lossless, JPEG-LS) ends the process on some damaged files: 3 of 4,500 mutated ones
+# called std::terminate. So it has its own process.
 GDCM_PROGRAM = """
 import io, os, sys
 import numpy, pydicom
@@ -63,7 +134,9 @@ answer.close()
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether the file says so, or starts as a dataset without the preamble does: with a low even group that is no other format's start."""
+    """Whether the file says so, or starts as a dataset without the preamble does: with a low even
+    group that is no other format's start.
+    """
     if data[128:132] == b"DICM" or data[:4] == b"DICM":
         return True
     if any(data.startswith(s) for s in (*OWN_SIGNATURES, *OTHER_SIGNATURES)) or len(data) < 16:
@@ -81,10 +154,13 @@ def read_dicom(data: bytes) -> Radiograph:
     try:
         dataset, syntax = _parse_dicom(data, marked)
         _check_dicom(dataset, marked)
-        grey, colour, coloured, windowed = _show_dicom(_decode_dicom(dataset, syntax, data), dataset, notes)
+        grey, colour, coloured, windowed = _show_dicom(
+            _decode_dicom(dataset, syntax, data), dataset, notes
+        )
     except RadiographError:
         raise
-    except Exception as error:  # pydicom's decoders raise many kinds; all mean a damaged file, and it is said
+    except Exception as error:
+        # pydicom's decoders raise many kinds; all mean a damaged file, and it is said
         raise RadiographError(f"the DICOM file cannot be read ({one_line(error)})") from None
     photometric = _photometric(dataset)
     inverted = photometric == "MONOCHROME1"
@@ -93,7 +169,22 @@ def read_dicom(data: bytes) -> Radiograph:
     spacing_mm = _spacing_of(dataset, notes)
     bits, width, height = (_whole_number(dataset, k) for k in ("BitsStored", "Columns", "Rows"))
     other = OTHER_MODALITIES.get(str(_value(dataset, "Modality") or "").strip().upper(), "")
-    stored = Provenance("DICOM", _syntax_name(syntax), bits, photometric, width, height, inverted, windowed, 1, colour, coloured, False, other, tuple(notes))
+    stored = Provenance(
+        "DICOM",
+        _syntax_name(syntax),
+        bits,
+        photometric,
+        width,
+        height,
+        inverted,
+        windowed,
+        1,
+        colour,
+        coloured,
+        False,
+        other,
+        tuple(notes),
+    )
     return Radiograph(grey, spacing_mm, _laterality_of(dataset), stored)
 
 
@@ -110,16 +201,26 @@ def _parse_dicom(data: bytes, marked: bool) -> tuple[FileDataset, str]:
         raise
     except Exception as error:  # of many kinds; the words are left out, for they may quote the file
         words = f"the DICOM file is damaged or cut short ({type(error).__name__}); export it again"
-        raise RadiographError(words if marked else f"not a picture that can be read; {EXPECTED}") from None
+        raise RadiographError(
+            words if marked else f"not a picture that can be read; {EXPECTED}"
+        ) from None
     if not stated:
         implicit, little = dataset.original_encoding
-        stated = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        stated = (
+            ImplicitVRLittleEndian
+            if implicit
+            else ExplicitVRLittleEndian
+            if little
+            else ExplicitVRBigEndian
+        )
         dataset.file_meta.TransferSyntaxUID = stated
     return dataset, str(stated)
 
 
 def _check_deflated(data: bytes) -> None:
-    """Refuse a deflated file that would unpack to more than MAX_BYTES; pydicom unpacks it whole, whatever its size."""
+    """Refuse a deflated file that would unpack to more than MAX_BYTES; pydicom unpacks it whole,
+    whatever its size.
+    """
     from pydicom.filereader import read_dataset
 
     file = io.BytesIO(data)
@@ -132,11 +233,16 @@ def _check_deflated(data: bytes) -> None:
         size += len(unpacker.decompress(packed, 1 << 20))
         packed = unpacker.unconsumed_tail
         if size > MAX_BYTES:
-            raise RadiographError(f"the deflated DICOM file unpacks to more than {MAX_BYTES / 1e6:.0f} MB; expected one film")
+            raise RadiographError(
+                f"the deflated DICOM file unpacks to more than {MAX_BYTES / 1e6:.0f} MB; expected"
+                " one film"
+            )
 
 
 def _syntax_name(syntax: str) -> str:
-    """DICOM's name of a transfer syntax; for one that is not in the standard no number, for that may be anybody's."""
+    """DICOM's name of a transfer syntax; for one that is not in the standard no number, for that
+    may be anybody's.
+    """
     from pydicom.uid import UID
 
     name = UID(syntax).name
@@ -147,7 +253,9 @@ def _value(dataset: FileDataset, keyword: str) -> Any:
     try:
         return dataset.get(keyword)
     except Exception:  # pydicom converts a value when it is asked for, and raises many kinds
-        raise RadiographError(f"the DICOM value of {keyword} cannot be read; export the film again") from None
+        raise RadiographError(
+            f"the DICOM value of {keyword} cannot be read; export the film again"
+        ) from None
 
 
 def _whole_number(dataset: FileDataset, keyword: str, default: int = 0) -> int:
@@ -155,7 +263,9 @@ def _whole_number(dataset: FileDataset, keyword: str, default: int = 0) -> int:
     try:
         return default if value in (None, "") else int(value)
     except (ValueError, TypeError, OverflowError):
-        raise RadiographError(f"the DICOM value of {keyword} is no whole number; export the film again") from None
+        raise RadiographError(
+            f"the DICOM value of {keyword} is no whole number; export the film again"
+        ) from None
 
 
 def _check_number(dataset: FileDataset, keyword: str) -> None:
@@ -164,33 +274,56 @@ def _check_number(dataset: FileDataset, keyword: str) -> None:
             return
     except (ValueError, TypeError):
         pass  # text, or several: refused below
-    raise RadiographError(f"the DICOM value of {keyword} is no finite number; export the film again")
+    raise RadiographError(
+        f"the DICOM value of {keyword} is no finite number; export the film again"
+    )
 
 
 def _photometric(dataset: FileDataset) -> str:
     value = str(_value(dataset, "PhotometricInterpretation") or "")
     if value not in (*MONOCHROME, *COLOUR):
-        raise RadiographError(f"the DICOM PhotometricInterpretation is {'not one that is read' if value else 'missing'}; expected MONOCHROME1 or MONOCHROME2")
+        raise RadiographError(
+            "the DICOM PhotometricInterpretation is"
+            f" {'not one that is read' if value else 'missing'}; expected MONOCHROME1 or"
+            " MONOCHROME2"
+        )
     return value
 
 
 def _check_dicom(dataset: FileDataset, marked: bool) -> None:
     """One film, of a size and kind that can be decoded."""
-    if all(_value(dataset, k) in (None, b"", "") for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+    if all(
+        _value(dataset, k) in (None, b"", "")
+        for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+    ):
         if not marked:
             raise RadiographError(f"not a picture that can be read; {EXPECTED}")
-        raise RadiographError("the DICOM file holds no pixels: it is cut short, or a report, an index or another object without a picture")
+        raise RadiographError(
+            "the DICOM file holds no pixels: it is cut short, or a report, an index or another"
+            " object without a picture"
+        )
     width, height = _whole_number(dataset, "Columns"), _whole_number(dataset, "Rows")
     if width < 1 or height < 1:
-        raise RadiographError(f"the DICOM file says {width} x {height} pixels; expected at least {LEAST_SIDE} x {LEAST_SIDE}")
+        raise RadiographError(
+            f"the DICOM file says {width} x {height} pixels; expected at least {LEAST_SIDE} x"
+            f" {LEAST_SIDE}"
+        )
     check_size(width, height)
     for keyword in ("RescaleSlope", "RescaleIntercept"):
         _check_number(dataset, keyword)
-    frames, samples = _whole_number(dataset, "NumberOfFrames", 1), _whole_number(dataset, "SamplesPerPixel", 1)
+    frames, samples = (
+        _whole_number(dataset, "NumberOfFrames", 1),
+        _whole_number(dataset, "SamplesPerPixel", 1),
+    )
     if frames > 1:
         raise RadiographError(f"holds {frames} frames; expected one film")
-    if samples != (3 if _photometric(dataset) in COLOUR and _photometric(dataset) != "PALETTE COLOR" else 1):
-        raise RadiographError(f"the DICOM file says {samples} samples per pixel, which its {_photometric(dataset)} does not have; export it again")
+    if samples != (
+        3 if _photometric(dataset) in COLOUR and _photometric(dataset) != "PALETTE COLOR" else 1
+    ):
+        raise RadiographError(
+            f"the DICOM file says {samples} samples per pixel, which its {_photometric(dataset)}"
+            " does not have; export it again"
+        )
 
 
 def _decode_dicom(dataset: FileDataset, syntax: str, data: bytes) -> np.ndarray:
@@ -198,7 +331,9 @@ def _decode_dicom(dataset: FileDataset, syntax: str, data: bytes) -> np.ndarray:
     if "PixelData" in dataset:
         decoder = _choose_decoder(dataset, syntax)
         if decoder == "gdcm":
-            return _decode_apart(data, (_whole_number(dataset, "Rows"), _whole_number(dataset, "Columns")))
+            return _decode_apart(
+                data, (_whole_number(dataset, "Rows"), _whole_number(dataset, "Columns"))
+            )
         dataset.pixel_array_options(decoding_plugin=decoder)
     return dataset.pixel_array
 
@@ -207,17 +342,33 @@ def _decode_apart(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     """Pixels from gdcm in a process of its own, which takes 0.3 s to start."""
     command = [sys.executable, "-P", "-W", "ignore", "-c", GDCM_PROGRAM]
     try:
-        done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=DECODE_SECONDS, check=True)
+        done = subprocess.run(
+            command,
+            input=data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=DECODE_SECONDS,
+            check=True,
+        )
         pixels = np.load(io.BytesIO(done.stdout), allow_pickle=False)
     except (subprocess.SubprocessError, ValueError, EOFError) as error:
-        raise RadiographError(f"the compressed pixels cannot be decoded ({type(error).__name__}); export the film again") from None
+        raise RadiographError(
+            f"the compressed pixels cannot be decoded ({type(error).__name__}); export the film"
+            " again"
+        ) from None
     if pixels.shape[:2] != shape:
-        raise RadiographError("the compressed pixels do not fill the picture; export the film again")
+        raise RadiographError(
+            "the compressed pixels do not fill the picture; export the film again"
+        )
     return pixels
 
 
-def _show_dicom(pixels: np.ndarray, dataset: FileDataset, notes: list[str]) -> tuple[np.ndarray, str, float, bool]:
-    """Grey values float32 (H, W) before polarity, how colour was treated, how much there was, and whether a window was used."""
+def _show_dicom(
+    pixels: np.ndarray, dataset: FileDataset, notes: list[str]
+) -> tuple[np.ndarray, str, float, bool]:
+    """Grey values float32 (H, W) before polarity, how colour was treated, how much there was, and
+    whether a window was used.
+    """
     from pydicom.pixels import apply_color_lut, apply_modality_lut
 
     if _photometric(dataset) == "PALETTE COLOR":
@@ -228,17 +379,27 @@ def _show_dicom(pixels: np.ndarray, dataset: FileDataset, notes: list[str]) -> t
     return pixels.astype(np.float32), "", 0.0, windowed
 
 
-def _apply_window(pixels: np.ndarray, dataset: FileDataset, notes: list[str]) -> tuple[np.ndarray, bool]:
-    """The picture as the file's VOI LUT or window shows it; unchanged, with a note, where that is senseless or shows nothing."""
+def _apply_window(
+    pixels: np.ndarray, dataset: FileDataset, notes: list[str]
+) -> tuple[np.ndarray, bool]:
+    """The picture as the file's VOI LUT or window shows it; unchanged, with a note, where that is
+    senseless or shows nothing.
+    """
     from pydicom.pixels import apply_voi_lut
 
-    if not dataset.get("VOILUTSequence") and None in (dataset.get("WindowCenter"), dataset.get("WindowWidth")):
+    if not dataset.get("VOILUTSequence") and None in (
+        dataset.get("WindowCenter"),
+        dataset.get("WindowWidth"),
+    ):
         return pixels, False
     try:
         shown = apply_voi_lut(pixels, dataset)
         low, high = float(shown.min()), float(shown.max())
-    except Exception as error:  # of many kinds: a width of zero, words for numbers, a table cut short
-        notes.append(f"the window or VOI LUT cannot be used and was left out ({type(error).__name__})")
+    except Exception as error:
+        # of many kinds: a width of zero, words for numbers, a table cut short
+        notes.append(
+            f"the window or VOI LUT cannot be used and was left out ({type(error).__name__})"
+        )
         return pixels, False
     if not (np.isfinite([low, high]).all() and high > low):
         notes.append("the window or VOI LUT shows a blank picture and was left out")
@@ -249,15 +410,24 @@ def _apply_window(pixels: np.ndarray, dataset: FileDataset, notes: list[str]) ->
 def _choose_decoder(dataset: FileDataset, syntax: str) -> str:
     """pydicom's plugin for the pixels, after a look at them.
 
-    The decoders are C++ and trust what they are told, so sizes that do not agree are refused before they see them. Pillow is preferred where
-    it can: its decoders are the most tried.
+    The decoders are C++ and trust what they are told, so sizes that do not agree are refused before
+    they see them. Pillow is preferred where it can: its decoders are the most tried.
     """
     from pydicom.pixels import get_decoder
-    from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
+    from pydicom.uid import (
+        UID,
+        JPEG2000TransferSyntaxes,
+        JPEGBaseline8Bit,
+        JPEGExtended12Bit,
+        RLELossless,
+    )
 
     uid = UID(syntax)
     if not uid.is_transfer_syntax or not _has_decoder(get_decoder, uid):
-        raise RadiographError(f"the pixels are stored as {_syntax_name(syntax)}, which is not read; convert the file first, for example with gdcmconv --raw")
+        raise RadiographError(
+            f"the pixels are stored as {_syntax_name(syntax)}, which is not read; convert the file"
+            " first, for example with gdcmconv --raw"
+        )
     if not uid.is_compressed or uid == DEFLATED:
         return ""
     frame = _first_frame(dataset)
@@ -268,11 +438,17 @@ def _choose_decoder(dataset: FileDataset, syntax: str) -> str:
     found = _codestream_size(frame)
     if found != (width, height):
         inside = f"{found[0]} x {found[1]} pixels" if found else "no picture"
-        raise RadiographError(f"the DICOM header says {width} x {height} pixels, the compressed pixels in it {inside}; the file is damaged")
+        raise RadiographError(
+            f"the DICOM header says {width} x {height} pixels, the compressed pixels in it"
+            f" {inside}; the file is damaged"
+        )
     if b"\xff\xd9" not in frame[-16:]:
         raise RadiographError("the compressed pixels are cut short; export the film again")
     if uid == JPEGExtended12Bit and _whole_number(dataset, "BitsStored") != 8:
-        raise RadiographError("the pixels are stored as 12-bit JPEG Extended, which is not read; convert the file first, for example with dcmdjpeg")
+        raise RadiographError(
+            "the pixels are stored as 12-bit JPEG Extended, which is not read; convert the file"
+            " first, for example with dcmdjpeg"
+        )
     if uid in (JPEGBaseline8Bit, JPEGExtended12Bit):
         check_jpeg_length(len(frame), width, height)
         return "pillow"
@@ -291,13 +467,19 @@ def _first_frame(dataset: FileDataset) -> bytes:
 
     try:
         return get_frame(dataset.PixelData, 0, number_of_frames=1)
-    except Exception as error:  # struct.error, ValueError, EOFError …: the fragments do not follow one another
-        raise RadiographError(f"the compressed pixels are damaged or cut short ({type(error).__name__}); export the film again") from None
+    except Exception as error:
+        # struct.error, ValueError, EOFError …: the fragments do not follow one another
+        raise RadiographError(
+            f"the compressed pixels are damaged or cut short ({type(error).__name__}); export the"
+            " film again"
+        ) from None
 
 
 def _codestream_size(frame: bytes) -> tuple[int, int] | None:
     """Width and height that a JPEG, JPEG-LS or JPEG 2000 stream states of itself."""
-    if frame.startswith(b"\0\0\0\x0cjP"):  # JPEG 2000 in its file format, which the standard forbids and some write
+    if frame.startswith(
+        b"\0\0\0\x0cjP"
+    ):  # JPEG 2000 in its file format, which the standard forbids and some write
         frame = frame[max(frame.find(b"\xff\x4f\xff\x51", 0, 4096), 0) :]
     if frame.startswith(b"\xff\x4f\xff\x51") and len(frame) >= 24:  # JPEG 2000: SIZ follows at once
         right, bottom, left, top = struct.unpack(">4L", frame[8:24])
@@ -307,7 +489,9 @@ def _codestream_size(frame: bytes) -> tuple[int, int] | None:
         marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
         if marker == 0xFF:  # fill
             place += 1
-        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):  # start of frame
+        elif marker == 0xF7 or (
+            0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        ):  # start of frame
             height, width = struct.unpack(">2H", frame[place + 5 : place + 9])
             return width, height
         else:
@@ -316,7 +500,9 @@ def _codestream_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def _check_rle(frame: bytes, plane: int) -> None:
-    """Refuse segments that unpack to more than a plane of pixels: two bytes may stand for 128, and pydicom unpacks them all."""
+    """Refuse segments that unpack to more than a plane of pixels: two bytes may stand for 128, and
+    pydicom unpacks them all.
+    """
     count, *offsets = struct.unpack("<16L", frame[:64].ljust(64, b"\0"))
     starts = [*offsets[: min(count, 15)], len(frame)]
     for start, end in zip(starts, starts[1:], strict=False):
@@ -326,25 +512,33 @@ def _check_rle(frame: bytes, plane: int) -> None:
             size += 0 if code == 128 else code + 1 if code < 128 else 257 - code
             place += 1 if code == 128 else 2 + code if code < 128 else 2
             if size > plane + 256:  # a little padding is common
-                raise RadiographError("the RLE pixels unpack to more than the picture has; the file is damaged")
+                raise RadiographError(
+                    "the RLE pixels unpack to more than the picture has; the file is damaged"
+                )
 
 
 def _spacing_of(dataset: FileDataset, notes: list[str]) -> float | None:
-    """Size of a pixel in mm from the first element that has a usable one; what was passed over is noted."""
+    """Size of a pixel in mm from the first element that has a usable one; what was passed over is
+    noted.
+    """
     for keyword in SPACING_KEYWORDS:
         try:
             value = dataset.get(keyword)
             if value in (None, ""):
                 continue
             row, column = (float(v) for v in value)
-        except Exception:  # text, one number, three: pydicom converts when asked, and raises many kinds
+        except Exception:
+            # text, one number, three: pydicom converts when asked, and raises many kinds
             notes.append(f"{keyword} is not two numbers and was left out")
             continue
         least, most = SPACING_RANGE_MM
         if not (least <= row <= most and least <= column <= most):  # NaN fails too
             notes.append(f"{keyword} is not between {least} and {most:g} mm and was left out")
         elif abs(row - column) > MOST_ANISOTROPY * min(row, column):
-            notes.append(f"{keyword}: pixels are not square ({row:g} x {column:g} mm), so no single spacing holds")
+            notes.append(
+                f"{keyword}: pixels are not square ({row:g} x {column:g} mm), so no single spacing"
+                " holds"
+            )
             return None
         else:
             return (row + column) / 2

@@ -12,15 +12,36 @@ from rahelpers.core.native_stderr import silence_native_stderr
 
 if TYPE_CHECKING:
     from PIL import Image
-from rahelpers.films.radiograph import EXPECTED, MAX_PIXELS, Provenance, Radiograph, RadiographError, check_size, one_line
+from rahelpers.films.radiograph import (
+    EXPECTED,
+    MAX_PIXELS,
+    Provenance,
+    Radiograph,
+    RadiographError,
+    check_size,
+    one_line,
+)
 
-COLOUR_SPREAD = 12 / 255  # between the channels of one pixel: JPEG's rounding gives at most 3 of 255, a coloured arrow hundreds
-TINT_SPREAD = 0.1  # of the grey range: a pixel that is farther from the film's tint has a colour of its own
+COLOUR_SPREAD = (
+    12 / 255
+    # between the channels of one pixel: JPEG's rounding gives at most 3 of 255, a coloured arrow
+    # hundreds
+)
+# of the grey range: a pixel that is farther from the film's tint has a colour of its own
+TINT_SPREAD = 0.1
 TINT_SIDE = 256  # pixels: colours are counted on a picture thinned out to so many
 MOST_PAGES = 16  # of a TIFF file, when looking for a second film among its thumbnails
 PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 # What a file of another kind starts with, so that the message can say what it is.
-OWN_SIGNATURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF", b"BM": "BMP"}
+OWN_SIGNATURES = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"BM": "BMP",
+}
 OTHER_SIGNATURES = {
     b"%PDF": "a PDF document",
     b"GIF8": "a GIF picture",
@@ -29,13 +50,18 @@ OTHER_SIGNATURES = {
     b"\x1f\x8b": "a gzip archive",
     b"\0\0\0\x0cjP": "a JPEG 2000 picture",
     b"<": "a web page, an SVG drawing or other XML",
-}  # fmt: skip
+}
 
 
 def check_jpeg_length(length: int, width: int, height: int) -> None:
-    """Refuse a JPEG that cannot hold its picture: each block of 8 x 8 pixels takes a bit at least, and decoders fill what is missing with grey."""
+    """Refuse a JPEG that cannot hold its picture: each block of 8 x 8 pixels takes a bit at least,
+    and decoders fill what is missing with grey.
+    """
     if 8 * length < (width // 8) * (height // 8):
-        raise RadiographError(f"the file is cut short: {length} bytes cannot hold {width} x {height} pixels; export it again")
+        raise RadiographError(
+            f"the file is cut short: {length} bytes cannot hold {width} x {height} pixels; export"
+            " it again"
+        )
 
 
 def read_picture(data: bytes) -> Radiograph:
@@ -45,7 +71,8 @@ def read_picture(data: bytes) -> Radiograph:
     try:
         if data.startswith(b"\x89PNG"):
             with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-                picture.verify()  # its checksums: when it loads pixels, Pillow does not look at them, nor for the end
+                # its checksums: when it loads pixels, Pillow does not look at them, nor for the end
+                picture.verify()
         with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as picture:
             return _read_opened(picture, data)
     except RadiographError:
@@ -53,15 +80,21 @@ def read_picture(data: bytes) -> Radiograph:
     except UnidentifiedImageError:
         raise RadiographError(_explain_unknown(data)) from None
     except Image.DecompressionBombError:
-        raise RadiographError(f"the picture claims too many pixels; expected at most {MAX_PIXELS:,}") from None
-    except Exception as error:  # Pillow's decoders raise many kinds; all mean a damaged file, and it is said
+        raise RadiographError(
+            f"the picture claims too many pixels; expected at most {MAX_PIXELS:,}"
+        ) from None
+    except Exception as error:
+        # Pillow's decoders raise many kinds; all mean a damaged file, and it is said
         raise RadiographError(f"the file is damaged ({one_line(error)})") from error
 
 
 def _explain_unknown(data: bytes) -> str:
     for signature, kind in OWN_SIGNATURES.items():
         if data.startswith(signature):
-            return f"starts as {kind}, but is damaged, cut short or of a rare kind; export it again, as 8 or 16 bit grey"
+            return (
+                f"starts as {kind}, but is damaged, cut short or of a rare kind; export it again,"
+                " as 8 or 16 bit grey"
+            )
     for signature, kind in OTHER_SIGNATURES.items():
         if data.startswith(signature):
             return f"this is {kind}; {EXPECTED}"
@@ -81,7 +114,9 @@ def _read_opened(picture: Image.Image, data: bytes) -> Radiograph:
     mode, bits = picture.mode, _bits_of(picture, data)
     white_is_zero = is_tiff and picture.tag_v2.get(262) == 0
     if is_tiff and picture.info.get("compression") != "raw":
-        with silence_native_stderr():  # libtiff and libpng print each complaint; what matters of it comes back as an error
+        with (
+            silence_native_stderr()
+        ):  # libtiff and libpng print each complaint; what matters of it comes back as an error
             picture.load()
     grey, colour, coloured, alpha = _grey_of(picture, data)
     if white_is_zero and mode not in ("1", "L", "P"):  # those Pillow inverts itself
@@ -89,12 +124,29 @@ def _read_opened(picture: Image.Image, data: bytes) -> Radiograph:
     if not is_tiff:
         grey = _turn_upright(grey, orientation)
     kind = "JPEG" if picture.format == "MPO" else str(picture.format)
-    stored = Provenance(kind, "", bits, mode, width, height, white_is_zero, False, orientation, colour, coloured, alpha, "", notes)
+    stored = Provenance(
+        kind,
+        "",
+        bits,
+        mode,
+        width,
+        height,
+        white_is_zero,
+        False,
+        orientation,
+        colour,
+        coloured,
+        alpha,
+        "",
+        notes,
+    )
     return Radiograph(grey, None, "", stored)
 
 
 def _check_single(picture: Image.Image) -> None:
-    """One film to a file. A TIFF may carry small copies of its picture, and an MPO is a telephone's JPEG with a preview behind it."""
+    """One film to a file. A TIFF may carry small copies of its picture, and an MPO is a telephone's
+    JPEG with a preview behind it.
+    """
     if picture.format != "TIFF":
         if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
             raise RadiographError(f"holds {picture.n_frames} pictures; expected one film")
@@ -110,10 +162,21 @@ def _check_single(picture: Image.Image) -> None:
 
 
 def _orientation_of(picture: Image.Image) -> tuple[int, tuple[str, ...]]:
-    """EXIF orientation, 1 to 8, and a note where the EXIF block cannot be read: viewers show such a film, so it is read."""
+    """EXIF orientation, 1 to 8, and a note where the EXIF block cannot be read: viewers show such a
+    film, so it is read.
+    """
     try:
         value = picture.getexif().get(274, 1)
-    except (SyntaxError, struct.error, ValueError, TypeError, KeyError, IndexError, OSError, OverflowError):
+    except (
+        SyntaxError,
+        struct.error,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OSError,
+        OverflowError,
+    ):
         return 1, ("the EXIF block is damaged; the film is taken as upright",)
     if isinstance(value, int) and 1 <= value <= 8:
         return value, ()
@@ -139,14 +202,30 @@ def _bits_of(picture: Image.Image, data: bytes) -> int:
 
 
 def _grey_of(picture: Image.Image, data: bytes) -> tuple[np.ndarray, str, float, bool]:
-    """Grey values float32 (H, W), how colour was treated, how much there was, and whether there was transparency."""
+    """Grey values float32 (H, W), how colour was treated, how much there was, and whether there was
+    transparency.
+    """
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         return np.asarray(picture, dtype=np.float32), "", 0.0, False
     transparent = "transparency" in picture.info or picture.mode in ("LA", "PA", "RGBA", "RGBa")
     if picture.mode in ("1", "L") and not transparent:
         return np.asarray(picture.convert("L"), dtype=np.float32), "", 0.0, False
-    if picture.mode not in ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"):
-        raise RadiographError(f"stored in the colour space {picture.mode}, which is not read; save it as grey")
+    if picture.mode not in (
+        "1",
+        "L",
+        "P",
+        "LA",
+        "PA",
+        "RGB",
+        "RGBA",
+        "RGBa",
+        "RGBX",
+        "CMYK",
+        "YCbCr",
+    ):
+        raise RadiographError(
+            f"stored in the colour space {picture.mode}, which is not read; save it as grey"
+        )
     if picture.format == "PNG" and data[24] == 16:
         samples, full = _decode_deep_png(data), 65535
     else:
@@ -158,9 +237,11 @@ def _grey_of(picture: Image.Image, data: bytes) -> tuple[np.ndarray, str, float,
 
 
 def _decode_deep_png(data: bytes) -> np.ndarray:
-    """A PNG of 16 bits a channel as RGB or RGBA, uint16: Pillow would drop the lower half of every sample.
+    """A PNG of 16 bits a channel as RGB or RGBA, uint16: Pillow would drop the lower half of every
+    sample.
 
-    Pillow has read it before, so its chunks are whole. Only those with pixels are handed on: libpng writes its complaints of others to stderr.
+    Pillow has read it before, so its chunks are whole. Only those with pixels are handed on: libpng
+    writes its complaints of others to stderr.
     """
     import cv2
 
@@ -171,7 +252,9 @@ def _decode_deep_png(data: bytes) -> np.ndarray:
             kept.append(data[place:end])
         place = end
     kept.append(b"\0\0\0\0IEND\xaeB`\x82")
-    with silence_native_stderr():  # libtiff and libpng print each complaint; what matters of it comes back as an error
+    with (
+        silence_native_stderr()
+    ):  # libtiff and libpng print each complaint; what matters of it comes back as an error
         samples = cv2.imdecode(np.frombuffer(b"".join(kept), np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.ndim != 3:
         raise RadiographError("the file is damaged (its 16-bit colours cannot be decoded)")
@@ -179,18 +262,26 @@ def _decode_deep_png(data: bytes) -> np.ndarray:
 
 
 def reduce_colour(samples: np.ndarray, full: float) -> tuple[np.ndarray, str, float]:
-    """Luma (ITU-R BT.601) of RGB samples (H, W, 3 or more), float32; 'grey' where the channels agree, else 'converted'; share of coloured pixels."""
+    """Luma (ITU-R BT.601) of RGB samples (H, W, 3 or more), float32; 'grey' where the channels
+    agree, else 'converted'; share of coloured pixels.
+    """
     red, green, blue = (samples[..., i] for i in range(3))
     top, bottom = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     spread = float((top - bottom).max(initial=0)) / full
     if spread == 0:
         return red.astype(np.float32), "grey", 0.0
     grey = red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
-    return (grey, "converted", _share_coloured(samples[..., :3], full)) if spread > COLOUR_SPREAD else (grey, "grey", 0.0)
+    return (
+        (grey, "converted", _share_coloured(samples[..., :3], full))
+        if spread > COLOUR_SPREAD
+        else (grey, "grey", 0.0)
+    )
 
 
 def _share_coloured(samples: np.ndarray, full: float) -> float:
-    """Share of the pixels of RGB samples (H, W, 3) that are farther than TINT_SPREAD from the film's tint: a parabola over the grey value."""
+    """Share of the pixels of RGB samples (H, W, 3) that are farther than TINT_SPREAD from the
+    film's tint: a parabola over the grey value.
+    """
     step = max(1, -(-max(samples.shape) // TINT_SIDE))
     red, green, blue = (samples[::step, ::step, i].ravel() / full for i in range(3))
     chroma = np.stack([red - green, green - blue], axis=1)

@@ -1,4 +1,6 @@
-"""Is this a film of one hand at all? The gate before the network, for films that somebody brings. Every limit was measured on real films."""
+"""Is this a film of one hand at all? The gate before the network, for films that somebody brings.
+Every limit was measured on real films.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,25 @@ import numpy as np
 from rahelpers.films.normalisation import NetworkInput, bounds, count_pieces
 from rahelpers.films.quality import Finding
 
-# Of 900 real hands these limits refuse 27; of 625 other pictures 37 pass by them alone, 13 with what quality control says of the file (docs/panel.md).
+# Of 900 real hands these limits refuse 27; of 625 other pictures 37 pass by them alone, 13 with
+# what quality control says of the file (docs/panel.md).
 LEAST_CONTRAST = 0.035  # along the outline; real hands: from 0.032
 LEAST_SHARE = 0.10  # of the film
-LEAST_FINGERS = 0.35  # turn confidence: fingers on one side and a wrist on the other; of 900 real hands 14 have less
+# turn confidence: fingers on one side and a wrist on the other; of 900 real hands 14 have less
+LEAST_FINGERS = 0.35
 LEAST_ROWS = 0.10  # share of the upper half's rows that cut three fingers or more
 LEAST_OUTLINE = 6.5  # length of the outline in square roots of the area; a disc has 3.5
 WIDEST = 1.15  # width to height of an upright hand; of 900 real hands 1 are wider
-TWO_HANDS = 2.2  # turn confidence: more pieces side by side than one hand has fingers; real hands: up to 2.1
+# turn confidence: more pieces side by side than one hand has fingers; real hands: up to 2.1
+TWO_HANDS = 2.2
 
 ADVICE = {
     "modality": "Bring a plain radiograph of the hand; the model knows no other kind of picture.",
     "size": "Export the film at its full resolution.",
-    "colour": "Bring the film itself, stored as grey, not a photograph, a drawing or a coloured overlay of it.",
+    "colour": (
+        "Bring the film itself, stored as grey, not a photograph, a drawing or a coloured overlay"
+        " of it."
+    ),
     "grey levels": "Export the film as 8 or 16 bit grey, not as a drawing or a screenshot.",
     "hand": "Bring one plain PA radiograph of a hand, with all fingers and the wrist on the film.",
     "two": "Crop the film so that it shows one hand, and bring each hand as a file of its own.",
@@ -53,18 +61,35 @@ def refuse_film(name: str, findings: Iterable[Finding], seen: NetworkInput) -> R
     """
     for finding in findings:
         if finding.action == "exclude":
-            return Refusal(name, finding.words[:1].upper() + finding.words[1:], ADVICE.get(finding.check, ADVICE["file"]))
+            return Refusal(
+                name,
+                finding.words[:1].upper() + finding.words[1:],
+                ADVICE.get(finding.check, ADVICE["file"]),
+            )
     mask = seen.hand.mask
     if seen.hand.contrast < LEAST_CONTRAST or mask.mean() < LEAST_SHARE:
         return Refusal(name, "No hand was found on this picture", ADVICE["hand"])
     if seen.turn_confidence > TWO_HANDS:
-        return Refusal(name, "There seem to be two hands on this film, too close together to be cut apart", ADVICE["two"])
+        return Refusal(
+            name,
+            "There seem to be two hands on this film, too close together to be cut apart",
+            ADVICE["two"],
+        )
     hand = np.rot90(mask, seen.placement.quarter_turns)
     top, bottom, left, right = bounds(hand)
     hand = hand[top:bottom, left:right]
     is_wide = hand.shape[1] / hand.shape[0] > WIDEST
-    if seen.turn_confidence < LEAST_FINGERS or is_wide or _rows_of_fingers(hand) < LEAST_ROWS or _outline_length(hand) < LEAST_OUTLINE:
-        return Refusal(name, "What was found does not look like a hand: no fingers side by side above a wrist", ADVICE["hand"])
+    if (
+        seen.turn_confidence < LEAST_FINGERS
+        or is_wide
+        or _rows_of_fingers(hand) < LEAST_ROWS
+        or _outline_length(hand) < LEAST_OUTLINE
+    ):
+        return Refusal(
+            name,
+            "What was found does not look like a hand: no fingers side by side above a wrist",
+            ADVICE["hand"],
+        )
     return None
 
 
@@ -75,6 +100,8 @@ def _rows_of_fingers(hand: np.ndarray) -> float:
 
 def _outline_length(hand: np.ndarray) -> float:
     """Length of a mask's outline in square roots of its area."""
-    outlines, _ = cv2.findContours(np.pad(hand, 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outlines, _ = cv2.findContours(
+        np.pad(hand, 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
     largest = max(outlines, key=cv2.contourArea)
     return float(cv2.arcLength(largest, True) / np.sqrt(max(cv2.contourArea(largest), 1)))

@@ -1,8 +1,11 @@
-"""Where the joints of a hand lie on a film that nobody has marked: from the outline of the fingers, by proportions that the phantom taught.
+"""Where the joints of a hand lie on a film that nobody has marked: from the outline of the fingers,
+by proportions that the phantom taught.
 
-Each finger has a tip and, where it leaves the hand, a base. A joint lies at a fixed share of the way between them; the wrist lies at a fixed place
-seen from the knuckles. The shares are medians over phantom hands (`places.toml`, written by tests/benchmarks/joint_places.py).
-It is a locator of regions, no measurement: children's and deformed hands have other proportions. docs/explanations.md has its hit rate on real films.
+Each finger has a tip and, where it leaves the hand, a base. A joint lies at a fixed share of the
+way between them; the wrist lies at a fixed place seen from the knuckles. The shares are medians
+over phantom hands (`places.toml`, written by tests/benchmarks/joint_places.py). It is a locator of
+regions, no measurement: children's and deformed hands have other proportions. docs/explanations.md
+has its hit rate on real films.
 """
 
 from __future__ import annotations
@@ -21,12 +24,30 @@ from scipy.signal import find_peaks
 from rahelpers.films.normalisation import find_hand
 
 SIDE = 320  # pixels: every film is looked at in this size
-FINGERS = ("5", "4", "3", "2", "1")  # as they stand on an upright left hand, from left to right; the thumb is 1
+# as they stand on an upright left hand, from left to right; the thumb is 1
+FINGERS = (
+    "5",
+    "4",
+    "3",
+    "2",
+    "1",
+)
 COLUMNS = ["site", "x0", "y0", "x1", "y1"]
-OUTWARDS = {0: (-1.0, 0.5), 3: (1.0, 0.5), 4: (0.5, 1.0)}  # from a finger with one web, the way to its free side (x to the right, y down)
+# from a finger with one web, the way to its free side (x to the right, y down)
+OUTWARDS = {
+    0: (-1.0, 0.5),
+    3: (1.0, 0.5),
+    4: (0.5, 1.0),
+}
 TIP_STANDS_OUT = 0.35  # of the palm's radius: less is a dent of the outline
-LENGTHS = (0.85, 1.9)  # of the four long fingers, in thumbs: shorter ones have a closed gap beside them, longer ones a cut thumb
-EVEN = 0.55  # least depth of the shallowest of the three webs between long fingers, in depths of the deepest
+LENGTHS = (
+    0.85,
+    1.9,
+    # of the four long fingers, in thumbs: shorter ones have a closed gap beside them, longer ones a
+    # cut thumb
+)
+# least depth of the shallowest of the three webs between long fingers, in depths of the deepest
+EVEN = 0.55
 
 
 Move = Callable[[np.ndarray], np.ndarray]  # points (2,) or (n, 2) to points
@@ -34,7 +55,8 @@ Move = Callable[[np.ndarray], np.ndarray]  # points (2,) or (n, 2) to points
 
 @dataclass(frozen=True)
 class Fingers:
-    """The five fingers of an upright hand; points in pixels of a square of side `SIDE`, as if it were a left hand.
+    """The five fingers of an upright hand; points in pixels of a square of side `SIDE`, as if it
+    were a left hand.
 
     Attributes
     ----------
@@ -54,7 +76,9 @@ class Fingers:
 
 @dataclass(frozen=True)
 class Located:
-    """Joint boxes, and why there are none: a joint table without grades (site, x0, y0, x1, y1 as fractions), and a reason, '' where it was found."""
+    """Joint boxes, and why there are none: a joint table without grades (site, x0, y0, x1, y1 as
+    fractions), and a reason, '' where it was found.
+    """
 
     joints: pd.DataFrame
     reason: str
@@ -71,7 +95,8 @@ def locate_joints(image: np.ndarray) -> Located:
     Returns
     -------
     Located
-        Without boxes where the five fingers do not stand apart in the outline: two that touch would move every joint.
+        Without boxes where the five fingers do not stand apart in the outline: two that touch would
+        move every joint.
     """
     fingers = find_fingers(image)
     if isinstance(fingers, str):
@@ -86,13 +111,25 @@ def locate_joints(image: np.ndarray) -> Located:
     rows = []
     for site, (x, y) in middles.items():
         x = SIDE - x if fingers.mirrored else x
-        rows.append((site, (x - half[site]) / SIDE, (y - half[site]) / SIDE, (x + half[site]) / SIDE, (y + half[site]) / SIDE))
-    return Located(pd.DataFrame(rows, columns=COLUMNS).set_index("site").loc[places["site"]].reset_index(), "")
+        rows.append(
+            (
+                site,
+                (x - half[site]) / SIDE,
+                (y - half[site]) / SIDE,
+                (x + half[site]) / SIDE,
+                (y + half[site]) / SIDE,
+            )
+        )
+    return Located(
+        pd.DataFrame(rows, columns=COLUMNS).set_index("site").loc[places["site"]].reset_index(), ""
+    )
 
 
 @cache
 def load_places() -> pd.DataFrame:
-    """The proportions: site, frame (a finger, or 'hand'), u and v (shares of the frame's length), half (of a box's side, in lengths of the frame 'hand')."""
+    """The proportions: site, frame (a finger, or 'hand'), u and v (shares of the frame's length),
+    half (of a box's side, in lengths of the frame 'hand').
+    """
     places = tomllib.loads(resources.files("rahelpers.films").joinpath("places.toml").read_text())
     return pd.DataFrame([{"site": site} | place for site, place in places.items()])
 
@@ -112,24 +149,44 @@ def find_fingers(image: np.ndarray) -> Fingers | str:
     at = np.array([p for p in peaks if abs(turn[p]) < np.radians(120) and away[p] > 1.3 * radius])
     if len(at) != 5:
         return f"{len(at)} fingertips stand apart in the outline, expected 5"
-    tips, webs = contour[at], np.array([_find_web(contour[a : b + 1]) for a, b in zip(at[:-1], at[1:], strict=True)])
+    tips, webs = (
+        contour[at],
+        np.array([_find_web(contour[a : b + 1]) for a, b in zip(at[:-1], at[1:], strict=True)]),
+    )
     if tips[0, 0] > tips[-1, 0]:
         tips, webs = tips[::-1], webs[::-1]
     mirrored = bool(tips[0, 1] > tips[-1, 1])  # the thumb's tip is the lower of the two outer ones
     if mirrored:
-        tips, webs, hand = tips[::-1] * [-1, 1] + [SIDE, 0], webs[::-1] * [-1, 1] + [SIDE, 0], hand[:, ::-1]
+        tips, webs, hand = (
+            tips[::-1] * [-1, 1] + [SIDE, 0],
+            webs[::-1] * [-1, 1] + [SIDE, 0],
+            hand[:, ::-1],
+        )
     inner = [(webs[0] + webs[1]) / 2, (webs[1] + webs[2]) / 2]
-    bases = np.array([_cross(hand, tips[i], webs[w], OUTWARDS[i]) if i in OUTWARDS else inner[i - 1] for i, w in enumerate((0, 0, 1, 2, 3))])
+    bases = np.array(
+        [
+            _cross(hand, tips[i], webs[w], OUTWARDS[i]) if i in OUTWARDS else inner[i - 1]
+            for i, w in enumerate((0, 0, 1, 2, 3))
+        ]
+    )
     length = np.hypot(*(tips - bases).T)
     depths = [_height(webs[w], tips[w], tips[w + 1]) for w in range(3)]
-    if not LENGTHS[0] <= length[:4].mean() / length[4] <= LENGTHS[1] or min(depths) < EVEN * max(depths):
+    if not LENGTHS[0] <= length[:4].mean() / length[4] <= LENGTHS[1] or min(depths) < EVEN * max(
+        depths
+    ):
         return "the fingers lie too close together, or one is cut off"
     return Fingers(tips, bases, webs, mirrored)
 
 
 def _find_outline(image: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The hand, uint8 (SIDE, SIDE), and its contour, float (n, 2), which begins at the lowest point; None where there is no hand."""
-    mask = cv2.resize(find_hand(image.astype(np.float32) / 255).mask.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
+    """The hand, uint8 (SIDE, SIDE), and its contour, float (n, 2), which begins at the lowest
+    point; None where there is no hand.
+    """
+    mask = cv2.resize(
+        find_hand(image.astype(np.float32) / 255).mask.astype(np.uint8),
+        (SIDE, SIDE),
+        interpolation=cv2.INTER_NEAREST,
+    )
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
@@ -147,12 +204,16 @@ def _height(point: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray
 
 
 def _find_web(between: np.ndarray) -> np.ndarray:
-    """The place of a piece of outline between two tips that lies farthest from the line through them: the middle of what is nearly as far."""
+    """The place of a piece of outline between two tips that lies farthest from the line through
+    them: the middle of what is nearly as far.
+    """
     height = _height(between, between[0], between[-1])
     return between[height >= 0.98 * height.max()].mean(axis=0)
 
 
-def _cross(hand: np.ndarray, tip: np.ndarray, web: np.ndarray, outwards: tuple[float, float]) -> np.ndarray:
+def _cross(
+    hand: np.ndarray, tip: np.ndarray, web: np.ndarray, outwards: tuple[float, float]
+) -> np.ndarray:
     """The middle of a finger where it leaves the hand: halfway from its web straight across it."""
     base = web
     for _ in range(3):  # the finger's direction hangs on its base, and the other way round
@@ -162,17 +223,24 @@ def _cross(hand: np.ndarray, tip: np.ndarray, web: np.ndarray, outwards: tuple[f
         steps = np.arange(3, max(0.6 * np.hypot(*(tip - web)), 5))
         line = np.clip(np.rint(web + np.outer(steps, across)).astype(int), 0, SIDE - 1)
         outside = hand[line[:, 1], line[:, 0]] == 0
-        outside[: int(np.argmin(outside))] = False  # the web lies on the outline: the line may run beside the finger first
+        # the web lies on the outline: the line may run beside the finger first
+        outside[: int(np.argmin(outside))] = False
         base = web + across * (steps[int(np.argmax(outside))] if outside.any() else steps[-1]) / 2
     return base
 
 
 def _frame(origin: np.ndarray, end: np.ndarray) -> tuple[Move, Move, float]:
-    """From square to frame, and back, and the frame's length in pixels. It starts at `origin`; its first axis leads to `end` and is 1 there."""
+    """From square to frame, and back, and the frame's length in pixels. It starts at `origin`; its
+    first axis leads to `end` and is 1 there.
+    """
     along = end - origin
     length = float(np.hypot(*along))
     axes = np.stack([along, [-along[1], along[0]]]) / length
-    return (lambda point: (point - origin) @ axes.T / length), (lambda point: point @ axes * length + origin), length
+    return (
+        (lambda point: (point - origin) @ axes.T / length),
+        (lambda point: point @ axes * length + origin),
+        length,
+    )
 
 
 def finger_frame(fingers: Fingers, finger: str) -> tuple[Move, Move, float]:
@@ -181,5 +249,12 @@ def finger_frame(fingers: Fingers, finger: str) -> tuple[Move, Move, float]:
 
 
 def hand_frame(middles: dict[str, np.ndarray]) -> tuple[Move, Move, float]:
-    """From the middle of the knuckles to the middle of the proximal finger joints, both of fingers 2 to 5."""
-    return _frame(*(np.mean([middles[f"{joint}{k}"] for k in range(2, 6)], axis=0) for joint in ("MCP", "PIP")))
+    """From the middle of the knuckles to the middle of the proximal finger joints, both of fingers
+    2 to 5.
+    """
+    return _frame(
+        *(
+            np.mean([middles[f"{joint}{k}"] for k in range(2, 6)], axis=0)
+            for joint in ("MCP", "PIP")
+        )
+    )

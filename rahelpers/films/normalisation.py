@@ -1,6 +1,8 @@
-"""Hand normalisation: find the hand, crop, turn fingers up, bring every hand to one side, fit it into the network's square.
+"""Hand normalisation: find the hand, crop, turn fingers up, bring every hand to one side, fit it
+into the network's square.
 
-Every step is a whole-pixel move or a scaling, so points and boxes travel both ways: a heat map goes back onto the original film.
+Every step is a whole-pixel move or a scaling, so points and boxes travel both ways: a heat map goes
+back onto the original film.
 """
 
 from __future__ import annotations
@@ -14,14 +16,24 @@ import numpy as np
 from rahelpers.films.radiograph import Radiograph
 
 MASK_SIDE = 192  # the hand is looked for on a film whose long side has so many pixels
-LOG_OFFSET = 0.06  # grey value below which the film is noise: skin against air is a step in the logarithm, however dark the fingers
-UNIFORM = (0.10, 0.035)  # a line at the film's edge whose 96 % range and SD are below these is frame or air
+# grey value below which the film is noise: skin against air is a step in the logarithm, however
+# dark the fingers
+LOG_OFFSET = 0.06
+# a line at the film's edge whose 96 % range and SD are below these is frame or air
+UNIFORM = (
+    0.10,
+    0.035,
+)
 HAND_SHARE = (0.06, 0.75)  # of the field
-FULLEST = 0.75  # of its bounding box: a hand fills at most 0.70 (100 real films); what fills more is an exposed field
+# of its bounding box: a hand fills at most 0.70 (100 real films); what fills more is an exposed
+# field
+FULLEST = 0.75
 TOUCH = 0.35  # a hand does not lie along more than this share of the field's rim
-HAND_CONTRAST = 0.03  # of 900 real films, those below show an exposed field that is dark against the rest of the detector
-# Below UNSURE a film is looked at inverted too, and taken so where a hand with fingers is clearly better seen there. Of 900 real films as they
-# are, with a wide and with a narrow frame 0, 2 and 2 were inverted wrongly; of the same films stored inverted 860, 852 and 860 were mended.
+# of 900 real films, those below show an exposed field that is dark against the rest of the detector
+HAND_CONTRAST = 0.03
+# Below UNSURE a film is looked at inverted too, and taken so where a hand with fingers is clearly
+# better seen there. Of 900 real films as they are, with a wide and with a narrow frame 0, 2 and 2
+# were inverted wrongly; of the same films stored inverted 860, 852 and 860 were mended.
 UNSURE_CONTRAST = 0.15
 SURE_CONTRAST = 0.1
 CLEARLY = 1.7  # times the evidence
@@ -30,7 +42,9 @@ TURN_CONFIDENCE = 0.5  # pieces a row; of 900 upright real films none was turned
 LEAST_FIELD = 32  # pixels of an exposed field's side
 MARGIN = 0.03  # of the hand's longer side, around the crop
 OPENING = 5  # pixels: cuts strips of frame and marker plates off the hand
-Window = tuple[int, int, int, int]  # top, bottom, left, right in pixels; bottom and right one beyond
+Window = tuple[
+    int, int, int, int
+]  # top, bottom, left, right in pixels; bottom and right one beyond
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,8 @@ class HandMask:
     mask : bool array (h, w)
         At MASK_SIDE pixels; all False where no hand was found.
     contrast : float
-        Median step of the logarithm of the grey value along the outline: the higher, the surer. 0 where no hand was found.
+        Median step of the logarithm of the grey value along the outline: the higher, the surer. 0
+        where no hand was found.
     """
 
     mask: np.ndarray
@@ -50,7 +65,8 @@ class HandMask:
 
 
 def find_hand(image: np.ndarray) -> HandMask:
-    """The hand, soft tissue and forearm included, by the threshold whose outline has the strongest edge.
+    """The hand, soft tissue and forearm included, by the threshold whose outline has the strongest
+    edge.
 
     Parameters
     ----------
@@ -62,14 +78,24 @@ def find_hand(image: np.ndarray) -> HandMask:
     HandMask
     """
     scale = MASK_SIDE / max(image.shape)
-    small = cv2.resize(image, (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale))), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        image,
+        (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale))),
+        interpolation=cv2.INTER_AREA,
+    )
     top, bottom, left, right = inside_frame(small)
-    field = cv2.GaussianBlur(np.log(np.float32(LOG_OFFSET) + small[top:bottom, left:right]), (0, 0), 1.0)
+    field = cv2.GaussianBlur(
+        np.log(np.float32(LOG_OFFSET) + small[top:bottom, left:right]), (0, 0), 1.0
+    )
     step = np.hypot(cv2.Sobel(field, cv2.CV_32F, 1, 0), cv2.Sobel(field, cv2.CV_32F, 0, 1)) / 8
     best, found = 0.0, None
     for threshold in np.unique(np.quantile(field, np.linspace(0.2, 0.85, 27))):
         piece = _largest_piece(field > threshold)
-        if piece is None or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1] or _fullness(piece) > FULLEST:
+        if (
+            piece is None
+            or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1]
+            or _fullness(piece) > FULLEST
+        ):
             continue
         rim = piece[0].sum() + piece[-1].sum() + piece[:, 0].sum() + piece[:, -1].sum()
         touch = rim / (2 * sum(piece.shape))
@@ -82,7 +108,11 @@ def find_hand(image: np.ndarray) -> HandMask:
             best, found = contrast, piece
     mask = np.zeros(small.shape, bool)
     if found is not None:
-        opened = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (OPENING, OPENING)))
+        opened = cv2.morphologyEx(
+            found.astype(np.uint8),
+            cv2.MORPH_OPEN,
+            cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (OPENING, OPENING)),
+        )
         piece = _largest_piece(opened > 0)
         mask[top:bottom, left:right] = found if piece is None else piece
     return HandMask(mask, best)
@@ -123,7 +153,9 @@ def _fullness(piece: np.ndarray) -> float:
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray | None:
     """The largest connected piece, its holes filled; None where there is none."""
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=8
+    )
     if count < 2:
         return None
     largest = (pieces == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
@@ -134,7 +166,8 @@ def _largest_piece(mask: np.ndarray) -> np.ndarray | None:
 def find_turn(mask: np.ndarray) -> tuple[int, float]:
     """How often a film must be turned by 90 degrees counterclockwise so that the fingers point up.
 
-    Fingers are many pieces side by side, a forearm is one: rows of the upper half are cut into more pieces than those of the lower.
+    Fingers are many pieces side by side, a forearm is one: rows of the upper half are cut into more
+    pieces than those of the lower.
 
     Parameters
     ----------
@@ -173,7 +206,8 @@ class Geometry:
     Attributes
     ----------
     matrix : float array (3, 3)
-        Film pixel (x, y, 1) -> square pixel; pixel centres at whole numbers plus one half, so (0, 0) is the film's corner.
+        Film pixel (x, y, 1) -> square pixel; pixel centres at whole numbers plus one half, so (0,
+        0) is the film's corner.
     film_shape : (H, W)
     size : int
         Side of the square, pixels.
@@ -194,19 +228,32 @@ class Geometry:
     def boxes_to_square(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (n, 4) x0, y0, x1, y1 as fractions of the film -> fractions of the square."""
         height, width = self.film_shape
-        return _boxes(self.to_square, boxes, np.array([width, height]), np.array([self.size, self.size]))
+        return _boxes(
+            self.to_square, boxes, np.array([width, height]), np.array([self.size, self.size])
+        )
 
     def boxes_to_film(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (n, 4) x0, y0, x1, y1 as fractions of the square -> fractions of the film."""
         height, width = self.film_shape
-        return _boxes(self.to_film, boxes, np.array([self.size, self.size]), np.array([width, height]))
+        return _boxes(
+            self.to_film, boxes, np.array([self.size, self.size]), np.array([width, height])
+        )
 
     def map_to_film(self, heatmap: np.ndarray) -> np.ndarray:
-        """A map of the square, float (S, S), on the original film, float32 (H, W); 0 where the square did not reach."""
+        """A map of the square, float (S, S), on the original film, float32 (H, W); 0 where the
+        square did not reach.
+        """
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
-        centres = np.linalg.inv(half) @ self.matrix @ half  # cv2 counts from the middle of the first pixel
+        centres = (
+            np.linalg.inv(half) @ self.matrix @ half
+        )  # cv2 counts from the middle of the first pixel
         height, width = self.film_shape
-        return cv2.warpAffine(np.asarray(heatmap, np.float32), centres[:2], (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        return cv2.warpAffine(
+            np.asarray(heatmap, np.float32),
+            centres[:2],
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        )
 
 
 def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -214,7 +261,12 @@ def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:2, :2].T + matrix[:2, 2]
 
 
-def _boxes(move: Callable[[np.ndarray], np.ndarray], boxes: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def _boxes(
+    move: Callable[[np.ndarray], np.ndarray],
+    boxes: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+) -> np.ndarray:
     boxes = np.asarray(boxes, dtype=float).reshape(-1, 4)
     first, second = move(boxes[:, :2] * before) / after, move(boxes[:, 2:] * before) / after
     return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1)
@@ -239,7 +291,9 @@ class Placement:
     mirror: bool = False
 
 
-def fit_to_square(image: np.ndarray, size: int, placement: Placement) -> tuple[np.ndarray, Geometry]:
+def fit_to_square(
+    image: np.ndarray, size: int, placement: Placement
+) -> tuple[np.ndarray, Geometry]:
     """Crop, turn, mirror and letterbox a film.
 
     Parameters
@@ -273,7 +327,10 @@ def fit_to_square(image: np.ndarray, size: int, placement: Placement) -> tuple[n
     square[above : above + fitted_h, beside : beside + fitted_w] = cv2.resize(
         np.ascontiguousarray(part, np.float32), (fitted_w, fitted_h), interpolation=smoothly
     )
-    matrix = np.array([[fitted_w / width, 0, beside], [0, fitted_h / height, above], [0, 0, 1.0]]) @ matrix
+    matrix = (
+        np.array([[fitted_w / width, 0, beside], [0, fitted_h / height, above], [0, 0, 1.0]])
+        @ matrix
+    )
     return square, Geometry(matrix, (image.shape[0], image.shape[1]), size)
 
 
@@ -284,7 +341,9 @@ def make_thumbnail(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def normalise_intensity(image: np.ndarray) -> np.ndarray:
-    """Stretch the 1st to the 99.5th percentile to [0, 1]: exposure differs from film to film, and is not disease."""
+    """Stretch the 1st to the 99.5th percentile to [0, 1]: exposure differs from film to film, and
+    is not disease.
+    """
     low, high = np.percentile(image, [1.0, 99.5])
     if high <= low:
         low, high = float(image.min()), max(float(image.max()), float(image.min()) + 1e-6)
@@ -309,7 +368,8 @@ class NetworkInput:
     turn_confidence : float
         See find_turn; below TURN_CONFIDENCE the film was not turned.
     window : Window
-        The part of the film where the hand was looked for: all of it, or one half of a film with two hands.
+        The part of the film where the hand was looked for: all of it, or one half of a film with
+        two hands.
     """
 
     image: np.ndarray
@@ -321,12 +381,19 @@ class NetworkInput:
     window: Window
 
     def fit_mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask of the film, bool (H, W), in the square, bool (S, S): a pixel that is a quarter lesion is lesion, or a thin one would vanish."""
-        return fit_to_square(mask.astype(np.float32), self.image.shape[0], self.placement)[0] >= 0.25
+        """A mask of the film, bool (H, W), in the square, bool (S, S): a pixel that is a quarter
+        lesion is lesion, or a thin one would vanish.
+        """
+        return (
+            fit_to_square(mask.astype(np.float32), self.image.shape[0], self.placement)[0] >= 0.25
+        )
 
 
-def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = True, window: Window | None = None) -> NetworkInput:
-    """Find the hand, make bone bright, crop, turn it upright, mirror right hands, fit, normalise: training, evaluation and panel all come through here.
+def to_network_input(
+    radiograph: Radiograph, size: int, mirror_right: bool = True, window: Window | None = None
+) -> NetworkInput:
+    """Find the hand, make bone bright, crop, turn it upright, mirror right hands, fit, normalise:
+    training, evaluation and panel all come through here.
 
     Parameters
     ----------
@@ -336,7 +403,8 @@ def to_network_input(radiograph: Radiograph, size: int, mirror_right: bool = Tru
     mirror_right : bool
         Mirror a film whose laterality is 'R', so that every hand looks like a left one.
     window : (top, bottom, left, right), optional
-        Look for the hand in this part of the film alone, pixels: for a film with two hands. Geometry stays that of the whole film.
+        Look for the hand in this part of the film alone, pixels: for a film with two hands.
+        Geometry stays that of the whole film.
 
     Returns
     -------
@@ -358,7 +426,9 @@ def _look(radiograph: Radiograph, size: int, mirror_right: bool, window: Window)
     hand, inverted, turns, confidence = find_hand(part), False, 0, 0.0
     if hand.contrast < UNSURE_CONTRAST:
         other = find_hand(1 - part)
-        has_fingers = other.contrast >= HAND_CONTRAST and find_turn(other.mask)[1] >= TURN_CONFIDENCE
+        has_fingers = (
+            other.contrast >= HAND_CONTRAST and find_turn(other.mask)[1] >= TURN_CONFIDENCE
+        )
         if has_fingers and _evidence(other) > CLEARLY * _evidence(hand):
             part, hand, inverted = 1 - part, other, True
     box = (0, part.shape[0], 0, part.shape[1])
@@ -366,32 +436,64 @@ def _look(radiograph: Radiograph, size: int, mirror_right: bool, window: Window)
         box = _crop(hand.mask, part.shape)
         turns, confidence = find_turn(hand.mask)
     box_on_film = (box[0] + window[0], box[1] + window[0], box[2] + window[2], box[3] + window[2])
-    placement = Placement(box_on_film, turns if confidence >= TURN_CONFIDENCE else 0, mirror_right and radiograph.laterality == "R")
+    placement = Placement(
+        box_on_film,
+        turns if confidence >= TURN_CONFIDENCE else 0,
+        mirror_right and radiograph.laterality == "R",
+    )
     kept = np.zeros((height, width), np.float32)
-    kept[box_on_film[0] : box_on_film[1], box_on_film[2] : box_on_film[3]] = normalise_intensity(part[box[0] : box[1], box[2] : box[3]])
+    kept[box_on_film[0] : box_on_film[1], box_on_film[2] : box_on_film[3]] = normalise_intensity(
+        part[box[0] : box[1], box[2] : box[3]]
+    )
     square, geometry = fit_to_square(kept, size, placement)
-    return NetworkInput(np.rint(square * 255).astype(np.uint8), placement, geometry, inverted, hand, confidence, window)
+    return NetworkInput(
+        np.rint(square * 255).astype(np.uint8),
+        placement,
+        geometry,
+        inverted,
+        hand,
+        confidence,
+        window,
+    )
 
 
 def _evidence(hand: HandMask) -> float:
-    """How much speaks for a hand: a sharp outline, and fingers on one end. The air around a hand has an outline as sharp, and no fingers."""
+    """How much speaks for a hand: a sharp outline, and fingers on one end. The air around a hand
+    has an outline as sharp, and no fingers.
+    """
     return hand.contrast * (0.2 + min(find_turn(hand.mask)[1], MOST_FINGERS))
 
 
 def _dark_field(image: np.ndarray, window: Window) -> Window | None:
-    """The exposed field of a film whose unexposed rest is bright: the largest dark piece of the window, where it is a rectangle; None where it is none."""
+    """The exposed field of a film whose unexposed rest is bright: the largest dark piece of the
+    window, where it is a rectangle; None where it is none.
+    """
     part = normalise_intensity(image[window[0] : window[1], window[2] : window[3]])
     scale = MASK_SIDE / max(part.shape)
-    small = np.rint(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
+    small = np.rint(
+        cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) * 255
+    ).astype(np.uint8)
     _, dark = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
     piece = _largest_piece(dark > 0)
-    if piece is None or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1] or _fullness(piece) < FULLEST:
+    if (
+        piece is None
+        or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1]
+        or _fullness(piece) < FULLEST
+    ):
         return None
     inset = 1  # the field's edge is brighter than its air
-    top, bottom, left, right = (round((edge + side * inset) / scale) for edge, side in zip(bounds(piece), (1, -1, 1, -1), strict=True))
+    top, bottom, left, right = (
+        round((edge + side * inset) / scale)
+        for edge, side in zip(bounds(piece), (1, -1, 1, -1), strict=True)
+    )
     if min(bottom - top, right - left) < LEAST_FIELD:
         return None
-    return window[0] + top, window[0] + min(bottom, part.shape[0]), window[2] + left, window[2] + min(right, part.shape[1])
+    return (
+        window[0] + top,
+        window[0] + min(bottom, part.shape[0]),
+        window[2] + left,
+        window[2] + min(right, part.shape[1]),
+    )
 
 
 def _crop(mask: np.ndarray, shape: tuple[int, int]) -> Window:
@@ -399,7 +501,12 @@ def _crop(mask: np.ndarray, shape: tuple[int, int]) -> Window:
     height, width = shape
     top, bottom, left, right = (edge * height / mask.shape[0] for edge in bounds(mask))
     margin = MARGIN * max(bottom - top, right - left)
-    return max(int(top - margin), 0), min(int(bottom + margin), height), max(int(left - margin), 0), min(int(right + margin), width)
+    return (
+        max(int(top - margin), 0),
+        min(int(bottom + margin), height),
+        max(int(left - margin), 0),
+        min(int(right + margin), width),
+    )
 
 
 def foreground(image: np.ndarray) -> np.ndarray:
@@ -415,4 +522,8 @@ def foreground(image: np.ndarray) -> np.ndarray:
     """
     mask = find_hand(image.astype(np.float32) / 255).mask
     side = image.shape[0]
-    return cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) >= 0.5 if mask.any() else np.ones(image.shape, bool)
+    return (
+        cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) >= 0.5
+        if mask.any()
+        else np.ones(image.shape, bool)
+    )

@@ -1,4 +1,6 @@
-"""One radiograph: reading it from a file, whatever the file is, and refusing in words what is not one."""
+"""One radiograph: reading it from a file, whatever the file is, and refusing in words what is not
+one.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,15 @@ if TYPE_CHECKING:
     pass
 
 MAX_PIXELS = 64_000_000  # a 35 x 43 cm detector at 0.1 mm has 15 million
-MAX_BYTES = 256_000_000  # of a file, and of what a deflated DICOM file unpacks to: MAX_PIXELS at 16 bit, twice
+# of a file, and of what a deflated DICOM file unpacks to: MAX_PIXELS at 16 bit, twice
+MAX_BYTES = 256_000_000
 LEAST_SIDE = 32  # pixels
 MOST_NAME = 120  # characters of a file's name in a message
 EXPECTED = "expected PNG, JPEG, TIFF, BMP or DICOM"
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # without one, Python prints Pillow's log of a bad TIFF to stderr
+logging.getLogger("PIL").addHandler(
+    logging.NullHandler()
+)  # without one, Python prints Pillow's log of a bad TIFF to stderr
 
 
 class RadiographError(ValueError):
@@ -26,14 +31,16 @@ class RadiographError(ValueError):
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a film was before it was read. It holds nothing that identifies a person, and no text from the file.
+    """What a film was before it was read. It holds nothing that identifies a person, and no text
+    from the file.
 
     Attributes
     ----------
     format : str
         'PNG', 'JPEG', 'TIFF', 'BMP' or 'DICOM'; '' where the film was not read from a file.
     transfer_syntax : str
-        DICOM's name of how the pixels are stored, such as 'JPEG Baseline (Process 1)'; '' for other formats.
+        DICOM's name of how the pixels are stored, such as 'JPEG Baseline (Process 1)'; '' for other
+        formats.
     bits_stored : int
         Bits of one sample that carry grey values.
     mode : str
@@ -41,19 +48,23 @@ class Provenance:
     width, height : int
         Pixels as stored: before an EXIF orientation is applied.
     inverted : bool
-        The header says that bone is stored dark (DICOM MONOCHROME1, TIFF WhiteIsZero); it was turned to bone bright.
+        The header says that bone is stored dark (DICOM MONOCHROME1, TIFF WhiteIsZero); it was
+        turned to bone bright.
     windowed : bool
         A VOI LUT or window of the DICOM file was applied.
     orientation : int
         EXIF orientation that was applied, 1 to 8; 1 is upright.
     colour : str
-        '' stored as grey; 'grey' stored as colour, but all channels alike; 'converted' real colours, reduced to their luma.
+        '' stored as grey; 'grey' stored as colour, but all channels alike; 'converted' real
+        colours, reduced to their luma.
     coloured : float
-        Share of the pixels, 0 to 1, with a colour of their own: neither grey nor the tint that a whole film may have.
+        Share of the pixels, 0 to 1, with a colour of their own: neither grey nor the tint that a
+        whole film may have.
     alpha : bool
         Had transparency, which was laid over black.
     other_modality : str
-        What made the picture, where a DICOM file says that it is no plain radiograph ('magnetic resonance'); else ''.
+        What made the picture, where a DICOM file says that it is no plain radiograph ('magnetic
+        resonance'); else ''.
     notes : tuple of str
         What else a reader should know, in words: a spacing or window that was not used, and why.
     """
@@ -96,24 +107,18 @@ class Radiograph:
     provenance: Provenance = Provenance()
 
 
-
-
 def quote_name(name: str) -> str:
-    """A file's name for a message: quoted where it holds a line break or other invisible characters, cut where it is very long."""
+    """A file's name for a message: quoted where it holds a line break or other invisible
+    characters, cut where it is very long.
+    """
     if len(name) > MOST_NAME:
         name = f"{name[: MOST_NAME - 20]}…{name[-19:]}"  # the end has the suffix
     return name if name.isprintable() and name == name.strip() else repr(name)
 
 
-
-
-
-
 def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise RadiographError(f"{width} x {height} pixels; expected at most {MAX_PIXELS:,} in all")
-
-
 
 
 def one_line(error: Exception) -> str:
@@ -124,77 +129,7 @@ def one_line(error: Exception) -> str:
 # --- files ---
 
 
-
-
-
-
-
-
 # --- pictures ---
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 # --- DICOM ---
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

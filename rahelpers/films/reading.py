@@ -12,13 +12,21 @@ import numpy as np
 
 from rahelpers.films._dicom import is_dicom, read_dicom
 from rahelpers.films._picture import read_picture
-from rahelpers.films.radiograph import LEAST_SIDE, MAX_BYTES, Radiograph, RadiographError, quote_name
+from rahelpers.films.radiograph import (
+    LEAST_SIDE,
+    MAX_BYTES,
+    Radiograph,
+    RadiographError,
+    quote_name,
+)
 
 
 def read_radiograph(source: Path | str | bytes, name: str = "") -> Radiograph:
-    """Read PNG, JPEG, TIFF, BMP or DICOM, 8 to 16 bit, grey or colour; the content decides, not the file's name.
+    """Read PNG, JPEG, TIFF, BMP or DICOM, 8 to 16 bit, grey or colour; the content decides, not the
+    file's name.
 
-    Nothing that identifies a person is read from a DICOM file: only pixels, how to show them, spacing, laterality and the kind of device.
+    Nothing that identifies a person is read from a DICOM file: only pixels, how to show them,
+    spacing, laterality and the kind of device.
 
     Parameters
     ----------
@@ -29,14 +37,16 @@ def read_radiograph(source: Path | str | bytes, name: str = "") -> Radiograph:
     Returns
     -------
     Radiograph
-        The darkest pixel is 0, the brightest 1. DICOM: rescaled, windowed as the file says, and inverted if it is MONOCHROME1.
-        `spacing_mm` is None, with a note in the provenance, where the file gives none, one that cannot be (text, NaN, not above zero,
-        absurd), or rows and columns that differ by more than 1 %: one number would then be wrong in one direction.
+        The darkest pixel is 0, the brightest 1. DICOM: rescaled, windowed as the file says, and
+        inverted if it is MONOCHROME1. `spacing_mm` is None, with a note in the provenance, where
+        the file gives none, one that cannot be (text, NaN, not above zero, absurd), or rows and
+        columns that differ by more than 1 %: one number would then be wrong in one direction.
 
     Raises
     ------
     RadiographError
-        If the file is missing, empty, damaged, too large, multi-frame, blank, no ordinary file (a pipe, a device) or no image at all.
+        If the file is missing, empty, damaged, too large, multi-frame, blank, no ordinary file (a
+        pipe, a device) or no image at all.
 
     Examples
     --------
@@ -60,9 +70,13 @@ def _read(data: bytes) -> Radiograph:
     if not data:
         raise RadiographError("the file is empty")
     if len(data) > MAX_BYTES:
-        raise RadiographError(f"{len(data) / 1e6:.0f} MB; expected at most {MAX_BYTES / 1e6:.0f} MB")
+        raise RadiographError(
+            f"{len(data) / 1e6:.0f} MB; expected at most {MAX_BYTES / 1e6:.0f} MB"
+        )
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # Pillow and pydicom warn of every odd tag; what matters is checked here
+        warnings.simplefilter(
+            "ignore"
+        )  # Pillow and pydicom warn of every odd tag; what matters is checked here
         film = read_dicom(data) if is_dicom(data) else read_picture(data)
         return Radiograph(_normalise(film.image), film.spacing_mm, film.laterality, film.provenance)
 
@@ -70,10 +84,16 @@ def _read(data: bytes) -> Radiograph:
 def _normalise(pixels: np.ndarray) -> np.ndarray:
     """Grey values from 0 to 1, float32."""
     if min(pixels.shape) < LEAST_SIDE:
-        raise RadiographError(f"only {pixels.shape[1]} x {pixels.shape[0]} pixels; expected at least {LEAST_SIDE} x {LEAST_SIDE}")
+        raise RadiographError(
+            f"only {pixels.shape[1]} x {pixels.shape[0]} pixels; expected at least {LEAST_SIDE} x"
+            f" {LEAST_SIDE}"
+        )
     low, high = float(pixels.min()), float(pixels.max())  # NaN if any is
     if not np.isfinite([low, high]).all():
-        raise RadiographError("holds grey values that are not finite numbers (NaN or infinite); save it again as 8 or 16 bit whole numbers")
+        raise RadiographError(
+            "holds grey values that are not finite numbers (NaN or infinite); save it again as 8 or"
+            " 16 bit whole numbers"
+        )
     if high <= low:
         raise RadiographError("the picture is blank (every pixel has the same value)")
     if not 1e-30 < high - low < 1e30:  # where float32 would overflow
@@ -87,8 +107,11 @@ def _read_file(path: Path) -> bytes:
     """Content of an ordinary file. A pipe would block and a device never end, so neither is opened."""
     try:
         _check_ordinary(path.stat())
-        # what stands there may have become a pipe since: opened without waiting, and looked at again
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        # what stands there may have become a pipe since: opened without waiting, and looked at
+        # again
+        handle = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
         with os.fdopen(handle, "rb") as file:
             _check_ordinary(os.fstat(handle))
             return file.read(MAX_BYTES + 1)
@@ -104,7 +127,9 @@ def _check_ordinary(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise RadiographError("this is a pipe, a socket or a device; expected an ordinary file")
     if found.st_size > MAX_BYTES:
-        raise RadiographError(f"{found.st_size / 1e6:.0f} MB; expected at most {MAX_BYTES / 1e6:.0f} MB")
+        raise RadiographError(
+            f"{found.st_size / 1e6:.0f} MB; expected at most {MAX_BYTES / 1e6:.0f} MB"
+        )
 
 
 def _explain_os_error(path: Path, error: Exception) -> str:

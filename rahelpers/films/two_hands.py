@@ -21,7 +21,11 @@ from rahelpers.films.normalisation import (
 from rahelpers.films.radiograph import Radiograph
 
 NARROW = 0.62  # of the film: a hand that takes less, and lies to one side, may have a neighbour
-LIKE = (0.5, 2.0)  # area of one hand against the other's: of 450 films put together of two real hands, 0.6 to 1.7
+# area of one hand against the other's: of 450 films put together of two real hands, 0.6 to 1.7
+LIKE = (
+    0.5,
+    2.0,
+)
 WIDE = 1.1  # width to height of a film whose two hands may touch
 LEAST_SIDE = 24  # pixels of a part
 CUT_SHARE = 0.12  # of the height: what a cut between two hands that touch may go through
@@ -49,7 +53,8 @@ class OneHand:
 
 
 def cut_hands(film: Radiograph, size: int, mirror_right: bool = True) -> list[OneHand]:
-    """The hands of a film: one, or two. On a PA view of both, as it hangs, the left hand lies on the left.
+    """The hands of a film: one, or two. On a PA view of both, as it hangs, the left hand lies on
+    the left.
 
     Parameters
     ----------
@@ -65,16 +70,23 @@ def cut_hands(film: Radiograph, size: int, mirror_right: bool = True) -> list[On
         return [OneHand("", film, (0, film.image.shape[0], 0, film.image.shape[1]), whole)]
     lying = windows[0][2:] == windows[1][2:]
     hands = []
-    for window, place, side in zip(windows, ("upper", "lower") if lying else ("left", "right"), ("", "") if lying else ("L", "R"), strict=True):
+    for window, place, side in zip(
+        windows,
+        ("upper", "lower") if lying else ("left", "right"),
+        ("", "") if lying else ("L", "R"),
+        strict=True,
+    ):
         own = dataclasses.replace(film, laterality=side)
         hands.append(OneHand(place, own, window, to_network_input(own, size, mirror_right, window)))
     return hands
 
 
 def find_two_hands(image: np.ndarray, mask: np.ndarray) -> tuple[Window, Window] | None:
-    """The parts of a film that hold one hand each, in reading order; None where the film holds one hand, or none.
+    """The parts of a film that hold one hand each, in reading order; None where the film holds one
+    hand, or none.
 
-    Both parts must hold a hand that points the same way, of about the same size, with a sure outline.
+    Both parts must hold a hand that points the same way, of about the same size, with a sure
+    outline.
 
     Parameters
     ----------
@@ -94,25 +106,41 @@ def find_two_hands(image: np.ndarray, mask: np.ndarray) -> tuple[Window, Window]
     for lying in (False, True):
         upright, hand = (image.T, mask.T) if lying else (image, mask)
         for cut in (_beside(upright, hand), _through(hand)):
-            if cut is not None and _are_hands(upright, at := round(cut * upright.shape[1] / hand.shape[1])):
-                return ((0, at, 0, width), (at, height, 0, width)) if lying else ((0, height, 0, at), (0, height, at, width))
+            if cut is not None and _are_hands(
+                upright, at := round(cut * upright.shape[1] / hand.shape[1])
+            ):
+                return (
+                    ((0, at, 0, width), (at, height, 0, width))
+                    if lying
+                    else ((0, height, 0, at), (0, height, at, width))
+                )
     return None
 
 
 def _beside(image: np.ndarray, mask: np.ndarray) -> int | None:
-    """The column of the mask beside the one hand that was found, where the film is most even: air. None where that hand leaves no room."""
+    """The column of the mask beside the one hand that was found, where the film is most even: air.
+    None where that hand leaves no room.
+    """
     _, _, left, right = bounds(mask)
     columns = mask.shape[1]
     room_left = left > columns - right
     if right - left > NARROW * columns or max(left, columns - right) < (1 - NARROW) * columns:
         return None
-    start, stop = (max(left - columns // 6, 1), left) if room_left else (right, min(right + columns // 6, columns - 1))
-    spread = [image[:, round(column * image.shape[1] / columns)].std() for column in range(start, stop)]
+    start, stop = (
+        (max(left - columns // 6, 1), left)
+        if room_left
+        else (right, min(right + columns // 6, columns - 1))
+    )
+    spread = [
+        image[:, round(column * image.shape[1] / columns)].std() for column in range(start, stop)
+    ]
     return start + int(np.argmin(spread)) if spread else None
 
 
 def _through(mask: np.ndarray) -> int | None:
-    """The column that cuts least of a mask that two hands share; None where the film is not wide, or the cut would go through a hand."""
+    """The column that cuts least of a mask that two hands share; None where the film is not wide,
+    or the cut would go through a hand.
+    """
     rows, columns = mask.shape
     if columns < WIDE * rows:
         return None
@@ -136,4 +164,8 @@ def _are_hands(image: np.ndarray, cut: int) -> bool:
         found.append(find_turn(hand.mask))
         areas.append(hand.mask.mean() * part.size)
     (one, sure), (other, also) = found
-    return one == other and min(sure, also) >= TURN_CONFIDENCE and LIKE[0] <= areas[0] / areas[1] <= LIKE[1]
+    return (
+        one == other
+        and min(sure, also) >= TURN_CONFIDENCE
+        and LIKE[0] <= areas[0] / areas[1] <= LIKE[1]
+    )

@@ -15,7 +15,10 @@ with contextlib.nullcontext() if "tensorflow" in sys.modules else silence_native
     import tensorflow as tf
 
     tf.zeros(1)  # the first operation prints its own lines
-# each network is traced once; a run with many networks is no mistake of a loop, which this advice takes it for
-tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
+# each network is traced once; a run with many networks is no mistake of a loop, which this advice
+# takes it for
+tf.get_logger().addFilter(
+    lambda record: "triggered tf.function retracing" not in record.getMessage()
+)
 
 __all__ = ["keras", "tf"]

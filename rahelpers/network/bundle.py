@@ -1,4 +1,6 @@
-"""The bundle, and predictions with it. The panel, the evaluation and the explanations all load the model here."""
+"""The bundle, and predictions with it. The panel, the evaluation and the explanations all load the
+model here.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +13,46 @@ from typing import Any
 
 import numpy as np
 
-from rahelpers.core.store import DamagedArtefact, MissingArtefact, sha256_of
+from rahelpers.core.store import DamagedArtefactError, MissingArtefactError, sha256_of
 from rahelpers.network.backend import keras
-from rahelpers.network.precision import choose_precision
+from rahelpers.network.precision import POLICIES, choose_precision
 from rahelpers.network.vgg import change_precision
+from rahelpers.scores.calibration import calibrate
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    )
 
 
+FAMILIARITY_FILE = "familiarity.npz"  # of a bundle: its training films, as the network sees them
 GREY_LEVELS_FROM = 16  # a float film with larger values was not brought to [0, 1]
 
-# What stands in every bundle.json since version 0.1.0, and what it must be.
+# What every bundle.json holds, and what it must be.
 NEEDED: dict[str, Callable[[Any], bool]] = {
-    "files": lambda v: isinstance(v, dict) and "model.keras" in v and all(isinstance(digest, str) for digest in v.values()),
+    "files": (
+        lambda v: (
+            isinstance(v, dict)
+            and {"model.keras", FAMILIARITY_FILE} <= set(v)
+            and all(isinstance(digest, str) for digest in v.values())
+        )
+    ),
     "title": lambda v: isinstance(v, str),
     "image_size": lambda v: isinstance(v, int) and 32 <= v <= 512,
-    "class_names": lambda v: isinstance(v, list) and len(v) == 2 and all(isinstance(name, str) for name in v),
+    "class_names": (
+        lambda v: isinstance(v, list) and len(v) == 2 and all(isinstance(name, str) for name in v)
+    ),
     "temperature": lambda v: _is_number(v) and v > 0,
     "offset": _is_number,
-    "operating_point": lambda v: isinstance(v, dict) and _is_number(v.get("probability")) and 0 <= v["probability"] <= 1,
+    "precision": lambda v: v in POLICIES,
+    "gradcam_layer": lambda v: isinstance(v, str),
+    "conformal": lambda v: isinstance(v, dict) and _is_number(v.get("alpha")),
+    "operating_point": (
+        lambda v: (
+            isinstance(v, dict) and _is_number(v.get("probability")) and 0 <= v["probability"] <= 1
+        )
+    ),
 }
 
 
@@ -54,22 +75,21 @@ class Bundle:
 
     @cached_property
     def fast(self) -> keras.Model:
-        """The network for scoring many films: in the number format that it was trained in, where this machine is fast in that one.
+        """The network for scoring many films: in the number format that it was trained in, where
+        this machine is fast in that one.
 
         On another machine, or by `model`, a logit may differ in its third digit.
         """
-        trained_in = self.info.get("precision", "float32")
-        return change_precision(self.model, trained_in) if trained_in == choose_precision("auto") else self.model
+        trained_in = self.info["precision"]
+        return (
+            change_precision(self.model, trained_in)
+            if trained_in == choose_precision("auto")
+            else self.model
+        )
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probability of the positive class, float64 (n,), of logits, float (n,)."""
         return calibrate(logits, self.info["temperature"], self.info["offset"])
-
-
-def calibrate(logits: np.ndarray, temperature: float, offset: float) -> np.ndarray:
-    """sigmoid(logit / temperature + offset), float64 (n,); see rahelpers.training.fit_calibration."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature + offset
-    return 1.0 / (1.0 + np.exp(-np.clip(scaled, -60, 60)))
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -77,40 +97,56 @@ def load_bundle(folder: Path) -> Bundle:
 
     Raises
     ------
-    MissingArtefact
+    MissingArtefactError
         If there is no bundle.
-    DamagedArtefact
+    DamagedArtefactError
         If a file is not the one that was written.
     """
     folder = Path(folder)
     info = read_info(folder)
     for name, expected in info["files"].items():
         if not (folder / name).exists() or sha256_of(folder / name) != expected:
-            raise DamagedArtefact(f"{folder.name}/{name} is missing or damaged (its SHA-256 is not the recorded one)")
+            raise DamagedArtefactError(
+                f"{folder.name}/{name} is missing or damaged (its SHA-256 is not the recorded one)"
+            )
     model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
     return Bundle(model, info, folder)
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """The content of a bundle's `bundle.json`, after checking that what every use of the network needs is there and can be.
+    """The content of a bundle's `bundle.json`, after checking that what every use of the network
+    needs is there and can be.
 
     Raises
     ------
-    MissingArtefact
+    MissingArtefactError
         If there is none.
-    DamagedArtefact
+    DamagedArtefactError
         If it is no JSON, or lacks something.
     """
     file = folder / "bundle.json"
     if not file.exists():
-        raise MissingArtefact(f"{folder}: holds no bundle (bundle.json is missing); notebooks/02_train_vgg.ipynb makes it")
+        raise MissingArtefactError(
+            f"{folder}: holds no bundle (bundle.json is missing); notebooks/02_train_vgg.ipynb"
+            " makes it"
+        )
     try:
         info = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
-        raise DamagedArtefact(f"{file} is damaged: it is no JSON text; take it from the run again, or make the run again") from None
-    wrong = [key for key, is_right in NEEDED.items() if not (isinstance(info, dict) and key in info and is_right(info[key]))]
+        raise DamagedArtefactError(
+            f"{file} is damaged: it is no JSON text; take it from the run again, or make the run"
+            " again"
+        ) from None
+    wrong = [
+        key
+        for key, is_right in NEEDED.items()
+        if not (isinstance(info, dict) and key in info and is_right(info[key]))
+    ]
     if wrong:
-        raise DamagedArtefact(f"{file} is damaged: {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} missing or cannot be; take it from the run again")
+        raise DamagedArtefactError(
+            f"{file} is damaged: {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} missing or"
+            " cannot be; take it from the run again"
+        )
     return info
 
 
@@ -131,21 +167,36 @@ def as_batch(images: np.ndarray, model: keras.Model | None = None) -> np.ndarray
     Raises
     ------
     ValueError
-        If the films have another shape, size or kind of number, hold values that are not finite, or grey levels up to 255 as float.
+        If the films have another shape, size or kind of number, hold values that are not finite, or
+        grey levels up to 255 as float.
     """
     images = np.asarray(images)
     if images.ndim != 3 or images.shape[1] != images.shape[2] or not images.size:
-        raise ValueError(f"images have shape {images.shape}: expected (n, S, S), square films with at least one of them")
+        raise ValueError(
+            f"images have shape {images.shape}: expected (n, S, S), square films with at least one"
+            " of them"
+        )
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"images are {images.dtype}: expected uint8, or float in [0, 1]")
-    films = (images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32))[..., None]
+    films = (
+        images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32)
+    )[..., None]
     if model is not None and not _reads(model.input_shape[1:], films.shape[1:]):
-        raise ValueError(f"films of {films.shape[1:]} for {model.name}, which reads {tuple(model.input_shape[1:])}: expected films of the network's size")
+        raise ValueError(
+            f"films of {films.shape[1:]} for {model.name}, which reads"
+            f" {tuple(model.input_shape[1:])}: expected films of the network's size"
+        )
     if images.dtype != np.uint8:
         if not np.isfinite(films).all():
-            raise ValueError(f"film {int(np.argmin(np.isfinite(films).all(axis=(1, 2, 3))))} of {len(films)} holds values that are not finite")
+            raise ValueError(
+                f"film {int(np.argmin(np.isfinite(films).all(axis=(1, 2, 3))))} of {len(films)}"
+                " holds values that are not finite"
+            )
         if (largest := float(np.abs(films).max())) > GREY_LEVELS_FROM:
-            raise ValueError(f"float images hold {largest:g}: expected [0, 1]; divide grey levels by their largest possible value, or pass uint8")
+            raise ValueError(
+                f"float images hold {largest:g}: expected [0, 1]; divide grey levels by their"
+                " largest possible value, or pass uint8"
+            )
     return films
 
 

@@ -1,4 +1,6 @@
-"""Number formats: 16-bit products where this machine has them in hardware, 32-bit numbers where exactness matters more than speed."""
+"""Number formats: 16-bit products where this machine has them in hardware, 32-bit numbers where
+exactness matters more than speed.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,19 @@ def choose_precision(asked: str) -> str:
     Returns
     -------
     {'float32', 'bfloat16', 'float16'}
-        auto: float16 on a GPU, bfloat16 on a CPU with instructions for it, else float32. Weights are float32 in all three.
+        auto: float16 on a GPU, bfloat16 on a CPU with instructions for it, else float32. Weights
+        are float32 in all three.
     """
     if asked != "auto":
         return asked
     if tf.config.list_physical_devices("GPU"):
         return "float16"
     cpu = Path("/proc/cpuinfo")
-    return "bfloat16" if cpu.exists() and any(flag in cpu.read_text() for flag in CPU_FLAGS) else "float32"
+    return (
+        "bfloat16"
+        if cpu.exists() and any(flag in cpu.read_text() for flag in CPU_FLAGS)
+        else "float32"
+    )
 
 
 @contextlib.contextmanager

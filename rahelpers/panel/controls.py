@@ -1,4 +1,6 @@
-"""Controls that ipywidgets lacks: a film viewer, a place to drop films, a labelled slider, tabs, downloads. Small scripts, no outside address."""
+"""Controls that ipywidgets lacks: a film viewer, a place to drop films, a labelled slider, tabs,
+downloads. Small scripts, no outside address.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,19 @@ import ipywidgets as widgets
 import numpy as np
 import traitlets as t
 
+from rahelpers.display.colours import AGAINST, FOR
 from rahelpers.panel.state import MAX_BYTES, MAX_FILES
 
 STATIC = Path(__file__).parent / "static"
+FOR_AND_AGAINST = (
+    f":root {{ --ra-for: {' '.join(map(str, FOR))}; --ra-against: {' '.join(map(str, AGAINST))}; }}"
+)
 
 
 def heat_colours() -> bytes:
-    """256 colours from cold to hot, 3 bytes each: cividis, which reads the same for colour-blind people."""
+    """256 colours from cold to hot, 3 bytes each: cividis, which reads the same for colour-blind
+    people.
+    """
     ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_CIVIDIS)
     return np.ascontiguousarray(ramp[:, 0, ::-1]).tobytes()
 
@@ -27,7 +35,7 @@ class Root(anywidget.AnyWidget):
     """The banner, the style sheet, and the page's language and title."""
 
     _esm = STATIC / "root.js"
-    _css = STATIC / "panel.css"
+    _css = (STATIC / "panel.css").read_text(encoding="utf-8") + FOR_AND_AGAINST
     banner = t.Unicode().tag(sync=True)
     title = t.Unicode().tag(sync=True)
 
@@ -43,11 +51,15 @@ class FilmViewer(anywidget.AnyWidget):
     alt = t.Unicode("No film is open").tag(sync=True)
     caption = t.Unicode("").tag(sync=True)
     side = t.Int(0).tag(sync=True)  # of the network's square, on which heat and labels lie
-    matrix = t.List(t.Float(), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).tag(sync=True)  # square -> film, as CSS and canvas have it
+    matrix = t.List(t.Float(), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).tag(
+        sync=True
+    )  # square -> film, as CSS and canvas have it
     heat = t.Bytes(b"").tag(sync=True)  # uint8 (side, side)
     colours = t.Bytes(heat_colours()).tag(sync=True)
     labels = t.Bytes(b"").tag(sync=True)  # uint8 (side, side)
-    region_colours = t.List(t.List()).tag(sync=True)  # label -> red, green, blue, opacity; empty: clear
+    region_colours = t.List(t.List()).tag(
+        sync=True
+    )  # label -> red, green, blue, opacity; empty: clear
     region_marks = t.List(t.List()).tag(sync=True)  # words, x, y on the square
     overlay = t.Enum(("none", "heat", "regions"), "none").tag(sync=True)
     opacity = t.Float(0.6).tag(sync=True)
@@ -69,7 +81,9 @@ class DropZone(anywidget.AnyWidget):
 
     _esm = STATIC / "dropzone.js"
     accept = t.Unicode(".png,.jpg,.jpeg,.tif,.tiff,.bmp,.dcm,application/dicom").tag(sync=True)
-    hint = t.Unicode("PNG, JPEG, TIFF, BMP or DICOM; one hand or both; several files are one study").tag(sync=True)
+    hint = t.Unicode(
+        "PNG, JPEG, TIFF, BMP or DICOM; one hand or both; several files are one study"
+    ).tag(sync=True)
     most_bytes = t.Int(MAX_BYTES).tag(sync=True)
     most_files = t.Int(MAX_FILES).tag(sync=True)
 
@@ -136,20 +150,25 @@ class Downloads(anywidget.AnyWidget):
     ----------
     offers : list of (kind, words, hint)
     make : callable
-        Gets the kind and `deliver`, a function of the file's name, MIME type and content, or of a message where it fails.
+        Gets the kind and `deliver`, a function of the file's name, MIME type and content, or of a
+        message where it fails.
     """
 
     _esm = STATIC / "downloads.js"
     offers = t.List(t.List()).tag(sync=True)
     disabled = t.Bool(True).tag(sync=True)
 
-    def __init__(self, offers: list[tuple[str, str, str]], make: Callable[[str], None], **given: Any) -> None:
+    def __init__(
+        self, offers: list[tuple[str, str, str]], make: Callable[[str], None], **given: Any
+    ) -> None:
         super().__init__(offers=[list(offer) for offer in offers], **given)
         self._make = make
         self.on_msg(self._on_message)
 
     def _on_message(self, _: Any, message: dict[str, Any], __: list[Any]) -> None:
-        if message.get("kind") == "make" and message.get("what") in [offer[0] for offer in self.offers]:
+        if message.get("kind") == "make" and message.get("what") in [
+            offer[0] for offer in self.offers
+        ]:
             self._make(message["what"])
 
     def deliver(self, name: str, mime: str, content: bytes) -> None:
@@ -169,7 +188,9 @@ def boxed(*children: widgets.Widget, name: str) -> widgets.Box:
 
 
 def show_or_hide(widget: widgets.DOMWidget, visible: bool) -> None:
-    """Show a widget or take it off the page, so that what means nothing cannot be reached by keyboard."""
+    """Show a widget or take it off the page, so that what means nothing cannot be reached by
+    keyboard.
+    """
     display = None if visible else "none"
     if widget.layout.display != display:
         widget.layout.display = display

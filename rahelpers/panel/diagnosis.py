@@ -19,7 +19,12 @@ EXPORTS = [
     ("dcm", "Overlay (DICOM)", "A Secondary Capture, marked as not for clinical use"),
     ("json", "Numbers (JSON)", "For researchers"),
 ]
-MIME = {"html": "text/html", "pdf": "application/pdf", "dcm": "application/dicom", "json": "application/json"}
+MIME = {
+    "html": "text/html",
+    "pdf": "application/pdf",
+    "dcm": "application/dicom",
+    "json": "application/json",
+}
 LOADING = "The network is loading"
 
 
@@ -31,21 +36,40 @@ class Diagnosis:
         self._files: list[tuple[str, bytes]] = []
         self.drop = DropZone(self._on_files)
         wide = {"description_width": "initial"}
-        self.sample = widgets.Dropdown(options=[(LOADING, -1)], value=-1, description="Or a patient of the test split", style=wide, disabled=True)
+        self.sample = widgets.Dropdown(
+            options=[(LOADING, -1)],
+            value=-1,
+            description="Or a patient of the test split",
+            style=wide,
+            disabled=True,
+        )
         sides = [("as the file says", ""), ("left", "L"), ("right", "R")]
-        self.side = widgets.Dropdown(options=sides, value="", description="Side of the films you bring", style=wide)
-        self.hand = widgets.Dropdown(options=[("", 0)], value=0, description="Hand shown", style=wide)
+        self.side = widgets.Dropdown(
+            options=sides, value="", description="Side of the films you bring", style=wide
+        )
+        self.hand = widgets.Dropdown(
+            options=[("", 0)], value=0, description="Hand shown", style=wide
+        )
         self.viewer = FilmViewer(methods=[list(item) for item in METHOD_NAMES.items()])
-        self.prevalence = Slider(label="Share of people who have the disease", unit="%", value=10, low=1, high=60, step=1)
-        self.truth = widgets.Button(description="Show the truth", tooltip="The label of these test films")
-        self.cancel = widgets.Button(description="Cancel", tooltip="Stop the explanations; the answer stays")
+        self.prevalence = Slider(
+            label="Share of people who have the disease", unit="%", value=10, low=1, high=60, step=1
+        )
+        self.truth = widgets.Button(
+            description="Show the truth", tooltip="The label of these test films"
+        )
+        self.cancel = widgets.Button(
+            description="Cancel", tooltip="Stop the explanations; the answer stays"
+        )
         self.downloads = Downloads(EXPORTS, self._on_download)
         names = ("progress", "refused", "answer", "reveal", "facts", "hands", "regions", "similar")
         self.html = {name: widgets.HTML() for name in names}
         self.sample.observe(self._on_sample, "value")
         self.side.observe(lambda _: self._files and self._on_files(self._files), "value")
         self.hand.observe(lambda change: self.update(current=change["new"]), "value")
-        self.prevalence.observe(lambda change: self.update(prevalence=min(max(change["new"] / 100, 0.001), 0.999)), "value")
+        self.prevalence.observe(
+            lambda change: self.update(prevalence=min(max(change["new"] / 100, 0.001), 0.999)),
+            "value",
+        )
         self.viewer.observe(self._on_map, ["method", "layer"])
         self.truth.on_click(lambda _: self.update(revealed=not self.state.revealed))
         self.cancel.on_click(lambda _: self._on_cancel())
@@ -56,11 +80,23 @@ class Diagnosis:
             h["refused"],
             boxed(
                 boxed(self.viewer, name="ra-film"),
-                boxed(self.hand, h["answer"], self.prevalence, boxed(self.truth, name="ra-line"), h["reveal"], self.downloads, name="ra-side"),
+                boxed(
+                    self.hand,
+                    h["answer"],
+                    self.prevalence,
+                    boxed(self.truth, name="ra-line"),
+                    h["reveal"],
+                    self.downloads,
+                    name="ra-side",
+                ),
                 name="ra-main",
             ),
-            h["hands"], h["regions"], h["similar"], h["facts"], name="ra-part",
-        )  # fmt: skip
+            h["hands"],
+            h["regions"],
+            h["similar"],
+            h["facts"],
+            name="ra-part",
+        )
         self.render()
 
     def ready(self) -> None:
@@ -68,7 +104,10 @@ class Diagnosis:
         from rahelpers.panel.session import list_patients
 
         patients = list_patients(self.session.cohort)
-        options = [("choose a patient", -1)] + [(f"patient {i + 1} of {len(patients)} ({len(rows)} films)", i) for i, (_, rows) in enumerate(patients)]
+        options = [("choose a patient", -1)] + [
+            (f"patient {i + 1} of {len(patients)} ({len(rows)} films)", i)
+            for i, (_, rows) in enumerate(patients)
+        ]
         self._patients = patients
         self.sample.options, self.sample.disabled = options, False
         self.update(progress=None, doing="Ready. Choose a film.")
@@ -143,13 +182,23 @@ class Diagnosis:
         def pictures() -> tuple[list, list]:
             from rahelpers.panel.intake import show_sample
 
-            return [show_sample(self.session.cohort, row, f"test patient {number + 1}, film {i + 1}") for i, row in enumerate(rows)], []
+            return [
+                show_sample(self.session.cohort, row, f"test patient {number + 1}, film {i + 1}")
+                for i, row in enumerate(rows)
+            ], []
 
         self._read(pictures)
 
     def _read(self, pictures: Any) -> None:
         """Show films, then answers, then explanations, each as soon as it is there."""
-        self.update(hands=(), refused=(), current=0, revealed=False, progress=0.0, doing="Reading the film" if self.session.bundle else LOADING)
+        self.update(
+            hands=(),
+            refused=(),
+            current=0,
+            revealed=False,
+            progress=0.0,
+            doing="Reading the film" if self.session.bundle else LOADING,
+        )
 
         def job(ticket: Ticket) -> None:
             found, refused = pictures()
@@ -159,7 +208,9 @@ class Diagnosis:
                 self.update(hands=tuple(HandState(p) for p in found), refused=tuple(refused))
             self._answer_all(ticket)
             self._explain_all(ticket)
-            done = "Done." if any(h.answered for h in self.state.hands) else "No film could be read."
+            done = (
+                "Done." if any(h.answered for h in self.state.hands) else "No film could be read."
+            )
             self.update(progress=None, doing=done)
 
         self.session.worker.start(job)
@@ -170,7 +221,10 @@ class Diagnosis:
         for index, hand in enumerate(self.state.hands):
             if not hand.picture.refusal:
                 ticket.check()
-                self._change(index, result=answer_hand(self.session.bundle, self.session.known, hand.picture.hand))
+                self._change(
+                    index,
+                    result=answer_hand(self.session.bundle, self.session.known, hand.picture.hand),
+                )
 
     def _explain_all(self, ticket: Ticket) -> None:
         from rahelpers.panel import reading
@@ -189,7 +243,9 @@ class Diagnosis:
                 ticket.check()
                 self._progress((place + share) / len(asked))
 
-            regions, shap = reading.weigh_regions(bundle, picture, config.shap_baseline, config.shap_evaluations, progress)
+            regions, shap = reading.weigh_regions(
+                bundle, picture, config.shap_baseline, config.shap_evaluations, progress
+            )
             ticket.check()
             self._change(index, regions=regions, shap=shap)
 
@@ -207,11 +263,15 @@ class Diagnosis:
             with self.viewer.hold_sync():
                 self.viewer.layers = reading.layers_of(bundle)
                 self.viewer.layer = self.viewer.layers[0]
-        heat = reading.map_heat(bundle, self.state.hands[index].picture.image, self.viewer.layer, self.viewer.method)
+        heat = reading.map_heat(
+            bundle, self.state.hands[index].picture.image, self.viewer.layer, self.viewer.method
+        )
         self._change(index, heat=heat)
 
     def _on_map(self, _: dict[str, Any]) -> None:
-        """Another method or layer: every map that is there is drawn again, without waiting for what is going on."""
+        """Another method or layer: every map that is there is drawn again, without waiting for what
+        is going on.
+        """
 
         def act() -> None:
             for index, hand in enumerate(self.state.hands):
@@ -233,7 +293,12 @@ class Diagnosis:
                 self.downloads.fail("There is no answer to save yet.")
                 return
             result = self.state.hand.shown_result
-            make = {"html": exports.write_html, "pdf": exports.write_pdf, "dcm": exports.write_dicom, "json": exports.write_json}[kind]
+            make = {
+                "html": exports.write_html,
+                "pdf": exports.write_pdf,
+                "dcm": exports.write_dicom,
+                "json": exports.write_json,
+            }[kind]
             self.downloads.deliver(f"{exports.file_stem(result)}.{kind}", MIME[kind], make(result))
 
         self.session.worker.between(act)

@@ -9,14 +9,22 @@ import numpy as np
 
 from rahelpers.panel import view
 from rahelpers.panel.controls import Downloads, FilmViewer, Slider, boxed, show_or_hide
-from rahelpers.panel.reader_study import Study, draw_study, read_again, read_alone, view_scores, write_readings
+from rahelpers.panel.reader_study import (
+    Study,
+    draw_study,
+    read_again,
+    read_alone,
+    view_scores,
+    write_readings,
+)
 from rahelpers.panel.session import Session
 from rahelpers.panel.state import METHOD_NAMES, HandState
 from rahelpers.panel.work import Ticket
 
 INTRODUCTION = (
-    "<p>Read films of the test split yourself. For each film say what you see, then look at the model's answer with its heat map, and say it again. "
-    "At the end you see what the answer did to you. Nothing is kept unless you save it.</p>"
+    "<p>Read films of the test split yourself. For each film say what you see, then look at the"
+    " model's answer with its heat map, and say it again. At the end you see what the answer did to"
+    " you. Nothing is kept unless you save it.</p>"
 )
 
 
@@ -32,12 +40,28 @@ class Reader:
         self.viewer = FilmViewer(methods=[list(METHOD_NAMES.items())[0]])
         self.answer, self.result = widgets.HTML(), widgets.HTML()
         self.no, self.yes = widgets.Button(description="no"), widgets.Button(description="yes")
-        self.save = Downloads([("csv", "Save my readings (CSV)", "A table of your readings, one film a row")], self._on_save, disabled=False)
+        self.save = Downloads(
+            [("csv", "Save my readings (CSV)", "A table of your readings, one film a row")],
+            self._on_save,
+            disabled=False,
+        )
         self.begin.on_click(lambda _: self._on_begin())
         self.no.on_click(lambda _: self._on_said(False))
         self.yes.on_click(lambda _: self._on_said(True))
-        self.reading = boxed(boxed(self.viewer, name="ra-film"), boxed(self.answer, boxed(self.no, self.yes, name="ra-line"), name="ra-side"), name="ra-main")
-        self.box = boxed(self.words, self.films, boxed(self.begin, name="ra-line"), self.reading, self.result, self.save, name="ra-part")
+        self.reading = boxed(
+            boxed(self.viewer, name="ra-film"),
+            boxed(self.answer, boxed(self.no, self.yes, name="ra-line"), name="ra-side"),
+            name="ra-main",
+        )
+        self.box = boxed(
+            self.words,
+            self.films,
+            boxed(self.begin, name="ra-line"),
+            self.reading,
+            self.result,
+            self.save,
+            name="ra-part",
+        )
         self.render()
 
     def ready(self) -> None:
@@ -46,7 +70,9 @@ class Reader:
         patients = cohort.manifest["patient_id"].iloc[cohort.split("test")].nunique()
         self.films.high, self.films.value = float(patients), float(min(10, patients))
         self.films.disabled = self.begin.disabled = False
-        self.no.description, self.yes.description = (f"This is {name}" for name in self.session.info["class_names"])
+        self.no.description, self.yes.description = (
+            f"This is {name}" for name in self.session.info["class_names"]
+        )
 
     def render(self) -> None:
         """Show where the study is."""
@@ -69,7 +95,10 @@ class Reader:
             self.answer.value = f"{place}<h2>What do you say?</h2>"
         else:
             said = escape(info["class_names"][study.now.alone])
-            self.answer.value = f"{place}{view.view_answer_short(hand, info)}<p>You said <b>{said}</b>.</p><h2>What do you say now?</h2>"
+            self.answer.value = (
+                f"{place}{view.view_answer_short(hand, info)}<p>You said <b>{said}</b>.</p><h2>What"
+                " do you say now?</h2>"
+            )
 
     def _on_begin(self) -> None:
         manifest, rows = self.session.cohort.manifest, self.session.cohort.split("test")
@@ -91,7 +120,9 @@ class Reader:
             from rahelpers.prediction.film import answer_hand
 
             picture = show_sample(self.session.cohort, now.row, f"film {at + 1}")
-            hand = HandState(picture, answer_hand(self.session.bundle, self.session.known, picture.hand))
+            hand = HandState(
+                picture, answer_hand(self.session.bundle, self.session.known, picture.hand)
+            )
             ticket.check()
             with self.session.lock:
                 self.hand = hand
@@ -108,13 +139,20 @@ class Reader:
             return
         hand = self.hand
         with self.session.lock:
-            self.study = read_alone(self.study, positive, hand.result.positive, hand.result.probability)
+            self.study = read_alone(
+                self.study, positive, hand.result.positive, hand.result.probability
+            )
             self.render()
 
         def act() -> None:
             from rahelpers.panel import reading
 
-            heat = reading.map_heat(self.session.bundle, hand.picture.image, self.session.info["gradcam_layer"], "gradcam")
+            heat = reading.map_heat(
+                self.session.bundle,
+                hand.picture.image,
+                self.session.info["gradcam_layer"],
+                "gradcam",
+            )
             with self.session.lock:
                 if self.hand is hand:
                     self.hand = HandState(hand.picture, hand.result, heat)
@@ -123,4 +161,6 @@ class Reader:
         self.session.worker.between(act)
 
     def _on_save(self, _: str) -> None:
-        self.save.deliver("reader_study.csv", "text/csv", write_readings(self.study, self.session.info))
+        self.save.deliver(
+            "reader_study.csv", "text/csv", write_readings(self.study, self.session.info)
+        )

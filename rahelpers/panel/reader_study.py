@@ -1,4 +1,6 @@
-"""A reader study: read films alone, then with the model's answer, and see what the answer did. Pure functions; `reader` puts them on the page."""
+"""A reader study: read films alone, then with the model's answer, and see what the answer did. Pure
+functions; `reader` puts them on the page.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +65,11 @@ class Study:
         return bool(self.readings) and self.at == len(self.readings)
 
 
-def draw_study(labels: np.ndarray, patients: np.ndarray, rows: np.ndarray, films: int, rng: np.random.Generator) -> Study:
-    """One film a patient, so that readings are independent; half of them positive where there are enough.
+def draw_study(
+    labels: np.ndarray, patients: np.ndarray, rows: np.ndarray, films: int, rng: np.random.Generator
+) -> Study:
+    """One film a patient, so that readings are independent; half of them positive where there are
+    enough.
 
     Parameters
     ----------
@@ -115,14 +120,18 @@ def score_study(study: Study) -> dict[str, Any]:
     Returns
     -------
     dict
-        sensitivity, specificity: each {films, alone, after, model, effect}, every one {value, low, high} (95 %), None where there is no such film;
-        helped, harmed: films changed to the right and to the wrong answer.
+        sensitivity, specificity: each {films, alone, after, model, effect}, every one {value, low,
+        high} (95 %), None where there is no such film; helped, harmed: films changed to the right
+        and to the wrong answer.
     """
     done = [r for r in study.readings if r.after is not None]
     scores: dict[str, Any] = {}
     for name, truth in (("sensitivity", True), ("specificity", False)):
         films = [r for r in done if r.truth == truth]
-        right = {who: np.array([getattr(r, who) == truth for r in films], bool) for who in ("alone", "after", "model")}
+        right = {
+            who: np.array([getattr(r, who) == truth for r in films], bool)
+            for who in ("alone", "after", "model")
+        }
         found: dict[str, Any] = {"films": len(films)}
         for who, hits in right.items():
             found[who] = _share(hits) if len(films) else None
@@ -153,13 +162,18 @@ def paired_difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
 
     References
     ----------
-    Newcombe, Stat Med 1998;17:2635, method 10 without continuity correction: it keeps its width where nothing differs.
+    Newcombe, Stat Med 1998;17:2635, method 10 without continuity correction: it keeps its width
+    where nothing differs.
     """
     n = len(one)
-    both, only_one, only_other, neither = (int(x.sum()) for x in (one & other, one & ~other, ~one & other, ~one & ~other))
+    both, only_one, only_other, neither = (
+        int(x.sum()) for x in (one & other, one & ~other, ~one & other, ~one & ~other)
+    )
     p, q = float(one.mean()), float(other.mean())
     (p_low, p_high), (q_low, q_high) = wilson_interval(p, n), wilson_interval(q, n)
-    margins = (both + only_one) * (only_other + neither) * (both + only_other) * (only_one + neither)
+    margins = (
+        (both + only_one) * (only_other + neither) * (both + only_other) * (only_one + neither)
+    )
     product = both * neither - only_one * only_other
     if product > n / 2:
         product -= n / 2
@@ -180,19 +194,39 @@ def view_scores(study: Study, info: dict[str, Any]) -> str:
         found = scores[name]
         cells = "".join(f"<td>{_interval(found[who])}</td>" for who in ("alone", "after", "model"))
         effect = found["effect"]
-        words = "–" if effect is None else f"{100 * effect['value']:+.0f} points ({100 * effect['low']:+.0f} to {100 * effect['high']:+.0f})"
-        rows.append(f"<tr><th scope='row'>{name} ({found['films']} film{'' if found['films'] == 1 else 's'})</th>{cells}<td>{words}</td></tr>")
-    return (f"<section aria-label='Result of the study'><h2>Your study: {len(study.readings)} films</h2>"
-            f"<div class='ra-scroll' tabindex='0' role='region' aria-label='Table of scores'><table>"
-            f"<thead><tr><th scope='col'>Score</th><th scope='col'>You alone</th><th scope='col'>You after the answer</th>"
-            f"<th scope='col'>The model</th><th scope='col'>Effect of the answer</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-            f"<p>The model's answer moved you to the right answer {scores['helped']} times, and to the wrong one {scores['harmed']} times.</p>"
-            f"<p class='ra-small'>{escape(info['title'])}. One film a patient; intervals 95 %. An interval that holds 0 leaves open whether there is "
-            f"an effect. You knew that half of the films may be {escape(positive_name(info))}; in a clinic they are not.</p></section>")  # fmt: skip
+        words = (
+            "–"
+            if effect is None
+            else (
+                f"{100 * effect['value']:+.0f} points ({100 * effect['low']:+.0f} to"
+                f" {100 * effect['high']:+.0f})"
+            )
+        )
+        rows.append(
+            f"<tr><th scope='row'>{name} ({found['films']}"
+            f" film{'' if found['films'] == 1 else 's'})</th>{cells}<td>{words}</td></tr>"
+        )
+    return (
+        f"<section aria-label='Result of the study'><h2>Your study: {len(study.readings)}"
+        " films</h2><div class='ra-scroll' tabindex='0' role='region' aria-label='Table of"
+        " scores'><table><thead><tr><th scope='col'>Score</th><th scope='col'>You alone</th><th"
+        " scope='col'>You after the answer</th><th scope='col'>The model</th><th"
+        " scope='col'>Effect of the"
+        f" answer</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div><p>The model's"
+        f" answer moved you to the right answer {scores['helped']} times, and to the wrong one"
+        f" {scores['harmed']} times.</p><p class='ra-small'>{escape(info['title'])}. One film a"
+        " patient; intervals 95 %. An interval that holds 0 leaves open whether there is an"
+        f" effect. You knew that half of the films may be {escape(positive_name(info))}; in a"
+        " clinic they are not.</p></section>"
+    )
 
 
 def _interval(found: dict[str, float] | None) -> str:
-    return "–" if found is None else f"{percent(found['value'])} ({percent(found['low'])} to {percent(found['high'])})"
+    return (
+        "–"
+        if found is None
+        else f"{percent(found['value'])} ({percent(found['low'])} to {percent(found['high'])})"
+    )
 
 
 def write_readings(study: Study, info: dict[str, Any]) -> bytes:
@@ -203,5 +237,7 @@ def write_readings(study: Study, info: dict[str, Any]) -> bytes:
     name = info["class_names"]
     for number, r in enumerate(study.readings, start=1):
         said = ["" if value is None else name[value] for value in (r.alone, r.after, r.model)]
-        writer.writerow([number, name[r.truth], *said, "" if r.probability is None else f"{r.probability:.4f}"])
+        writer.writerow(
+            [number, name[r.truth], *said, "" if r.probability is None else f"{r.probability:.4f}"]
+        )
     return text.getvalue().encode("utf-8")

@@ -1,4 +1,6 @@
-"""What the panel asks the network. The one module of the panel that starts TensorFlow; only the worker's thread imports it."""
+"""What the panel asks the network. The one module of the panel that starts TensorFlow; only the
+worker's thread imports it.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +13,22 @@ from rahelpers.explanation.gradcam import compute_gradcam
 from rahelpers.explanation.regions import Regions, make_regions
 from rahelpers.explanation.shap_step import RegionShap, compute_region_shap
 from rahelpers.network.bundle import Bundle, load_bundle
-from rahelpers.network.familiarity import Familiarity, look
-from rahelpers.network.familiarity import load as load_familiarity
+from rahelpers.network.familiarity import Familiarity, extract_features, load_familiarity
 from rahelpers.network.graph import list_map_layers
 from rahelpers.panel.state import Heat, Picture
 
 
 def load_model(run: Run) -> tuple[Bundle, Familiarity | None]:
-    """The run's bundle and what it knows of its training films; its hashes checked, its network called once: the first film then waits for no compilation.
+    """The run's bundle and what it knows of its training films; its hashes checked, its network
+    called once: the first film then waits for no compilation.
 
     Raises
     ------
-    MissingArtefact, DamagedArtefact
+    MissingArtefactError, DamagedArtefactError
     """
     bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
     blank = np.zeros((1, bundle.info["image_size"], bundle.info["image_size"]), np.uint8)
-    look(bundle.model, blank)
+    extract_features(bundle.model, blank)
     return bundle, load_familiarity(bundle)
 
 
@@ -35,7 +37,14 @@ def warm_up(bundle: Bundle) -> None:
     size = bundle.info["image_size"]
     compute_gradcam(bundle.model, np.zeros((1, size, size), np.uint8), bundle.info["gradcam_layer"])
     halves = Regions(["left", "right"], np.repeat(np.arange(size)[None] * 2 // size, size, axis=0))
-    compute_region_shap(bundle.model, np.zeros((size, size), np.uint8), halves, "black", evaluations=4, fast=bundle.fast)
+    compute_region_shap(
+        bundle.model,
+        np.zeros((size, size), np.uint8),
+        halves,
+        "black",
+        evaluations=4,
+        fast=bundle.fast,
+    )
 
 
 def map_heat(bundle: Bundle, image: np.ndarray, layer: str, method: str) -> Heat:
@@ -45,14 +54,20 @@ def map_heat(bundle: Bundle, image: np.ndarray, layer: str, method: str) -> Heat
 
 
 def layers_of(bundle: Bundle) -> list[str]:
-    """Layers that a heat map can be made at, the bundle's own first, then from the last to the first."""
+    """Layers that a heat map can be made at, the bundle's own first, then from the last to the
+    first.
+    """
     own = bundle.info["gradcam_layer"]
     last = [name for name in list_map_layers(bundle.model) if "relu" in name or "conv" in name]
     return [own, *[name for name in reversed(last) if name != own]][:8]
 
 
 def weigh_regions(
-    bundle: Bundle, picture: Picture, baseline: str, evaluations: int, progress: Callable[[float], None] = lambda share: None
+    bundle: Bundle,
+    picture: Picture,
+    baseline: str,
+    evaluations: int,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[Regions, RegionShap]:
     """Regions of a film and their Shapley values.
 
@@ -61,7 +76,9 @@ def weigh_regions(
     progress : callable
         Told the share that is done before each batch; what it raises stops the work.
     """
-    regions = make_regions(picture.image, picture.joints if picture.marked else picture.joints.iloc[:0])
+    regions = make_regions(
+        picture.image, picture.joints if picture.marked else picture.joints.iloc[:0]
+    )
     done = 0
 
     def called(films: int) -> None:
@@ -69,4 +86,12 @@ def weigh_regions(
         progress(min(done / evaluations, 1.0))
         done += films
 
-    return regions, compute_region_shap(bundle.model, picture.image, regions, baseline, evaluations, fast=bundle.fast, on_batch=called)
+    return regions, compute_region_shap(
+        bundle.model,
+        picture.image,
+        regions,
+        baseline,
+        evaluations,
+        fast=bundle.fast,
+        on_batch=called,
+    )

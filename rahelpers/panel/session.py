@@ -1,4 +1,6 @@
-"""One user's panel: the run, its bundle, and the thread that uses them. Nothing is shared between users."""
+"""One user's panel: the run, its bundle, and the thread that uses them. Nothing is shared between
+users.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rahelpers.core.store import MissingArtefact, Run
+from rahelpers.core.store import MissingArtefactError, Run
 from rahelpers.curation.cohort import Cohort
 from rahelpers.panel.work import Worker
 
@@ -45,7 +47,9 @@ class Session:
         self.performance: dict[str, Any] = {}
 
     def load(self, ready: Callable[[], None]) -> None:
-        """Load cohort and network in the worker, say when they are there, and trace what explanations will call."""
+        """Load cohort and network in the worker, say when they are there, and trace what
+        explanations will call.
+        """
 
         def job(_: Any) -> None:
             from rahelpers.curation.cohort import load_cohort
@@ -70,12 +74,15 @@ class Session:
             If the bundle could not be loaded; why has been told already.
         """
         if self.bundle is None:
-            raise ValueError("the network is not loaded; the message at the top of the page says why")
+            raise ValueError(
+                "the network is not loaded; the message at the top of the page says why"
+            )
         return self.bundle.info
 
 
 def read_performance(run: Run, info: dict[str, Any]) -> dict[str, Any]:
-    """Sensitivity and specificity at the operating point, each {value, low, high}: of the test split where it was scored, else of validation.
+    """Sensitivity and specificity at the operating point, each {value, low, high}: of the test
+    split where it was scored, else of validation.
 
     Returns
     -------
@@ -87,13 +94,23 @@ def read_performance(run: Run, info: dict[str, Any]) -> dict[str, Any]:
     from rahelpers.scores.intervals import wilson_interval
 
     try:
-        test = json.loads(run.file("evaluate", "metrics.json").read_text(encoding="utf-8"))["splits"]["test"]
-        return {"sensitivity": test["sensitivity"], "specificity": test["specificity"], "films_positive": test["counts"]["films_positive"],
-                "films_negative": test["counts"]["films_negative"], "where": "on the test split"}  # fmt: skip
-    except MissingArtefact:
+        test = json.loads(run.file("evaluate", "metrics.json").read_text(encoding="utf-8"))[
+            "splits"
+        ]["test"]
+        return {
+            "sensitivity": test["sensitivity"],
+            "specificity": test["specificity"],
+            "films_positive": test["counts"]["films_positive"],
+            "films_negative": test["counts"]["films_negative"],
+            "where": "on the test split",
+        }
+    except MissingArtefactError:
         point = info["operating_point"]
-    found = {"films_positive": point["films_positive"], "films_negative": point["films_negative"],
-             "where": "on the validation films that chose the operating point: on new films expect less"}  # fmt: skip
+    found = {
+        "films_positive": point["films_positive"],
+        "films_negative": point["films_negative"],
+        "where": "on the validation films that chose the operating point: on new films expect less",
+    }
     for score, films in (("sensitivity", "films_positive"), ("specificity", "films_negative")):
         low, high = wilson_interval(point[score], point[films])
         found[score] = {"value": point[score], "low": low, "high": high}
@@ -104,4 +121,7 @@ def list_patients(cohort: Cohort) -> list[tuple[str, tuple[int, ...]]]:
     """Patients of the test split with the rows of their films, in manifest order."""
     rows = cohort.split("test")
     patients = cohort.manifest["patient_id"].iloc[rows].to_numpy()
-    return [(str(name), tuple(int(r) for r in rows[patients == name])) for name in dict.fromkeys(patients)]
+    return [
+        (str(name), tuple(int(r) for r in rows[patients == name]))
+        for name in dict.fromkeys(patients)
+    ]

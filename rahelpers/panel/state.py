@@ -1,4 +1,6 @@
-"""What the panel knows: plain frozen values. Callbacks replace them, views read them, nothing else holds state."""
+"""What the panel knows: plain frozen values. Callbacks replace them, views read them, nothing else
+holds state.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ class Picture:
     side_from : str
         Who says which hand it is.
     joints : DataFrame
-        Joint table, boxes as fractions of the square: as marked, or as located by `rahelpers.joint_locator`; empty where neither is there.
+        Joint table, boxes as fractions of the square: as marked, or as located by
+        `rahelpers.joint_locator`; empty where neither is there.
     marked : bool
         The joints are marked; else they are located.
     truth : int or None
@@ -83,7 +86,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Heat:
-    """A heat map: uint8 values (S, S), its method and layer; flat where no place speaks for the class."""
+    """A heat map: uint8 values (S, S), its method and layer; flat where no place speaks for the
+    class.
+    """
 
     values: np.ndarray
     flat: bool
@@ -109,16 +114,29 @@ class HandState:
     @property
     def unlike(self) -> bool:
         """The film is unlike the training films."""
-        return self.answered and self.result.distribution is not None and self.result.distribution.unlike
+        return (
+            self.answered
+            and self.result.distribution is not None
+            and self.result.distribution.unlike
+        )
 
     @property
     def shown_result(self) -> FilmResult:
-        """The result with the explanations that are on the page: what a person saves is what they see."""
+        """The result with the explanations that are on the page: what a person saves is what they
+        see.
+        """
         heat = self.heat
         if heat is None:
             return self.result
         name = f"{METHOD_NAMES[heat.method]}, layer {heat.layer}"
-        return replace(self.result, heatmap=heat.values / np.float32(255), heatmap_name=name, flat=heat.flat, regions=self.regions, shap=self.shap)
+        return replace(
+            self.result,
+            heatmap=heat.values / np.float32(255),
+            heatmap_name=name,
+            flat=heat.flat,
+            regions=self.regions,
+            shap=self.shap,
+        )
 
 
 @dataclass(frozen=True)

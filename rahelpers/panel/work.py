@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The job is no longer wanted."""
 
 
@@ -30,9 +30,9 @@ class Ticket:
         self._stop.set()
 
     def check(self) -> None:
-        """Raise Stopped where the job was stopped; else do the short jobs that wait."""
+        """Raise StoppedError where the job was stopped; else do the short jobs that wait."""
         if self._stop.is_set():
-            raise Stopped
+            raise StoppedError
         self._between()
 
 
@@ -83,7 +83,9 @@ class Worker:
             return self._idle.wait_for(lambda: not self._open, seconds)
 
     def _end(self) -> None:
-        """Let the thread come out of TensorFlow before Python ends; cut off inside it, the process would abort."""
+        """Let the thread come out of TensorFlow before Python ends; cut off inside it, the process
+        would abort.
+        """
         self.stop()
         self.wait(10)
 
@@ -99,7 +101,7 @@ class Worker:
     def _guard(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except Stopped:
+        except StoppedError:
             pass  # wanted
         except Exception as error:  # whatever a job let out is shown to the person
             self._failed(error)

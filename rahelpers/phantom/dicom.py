@@ -1,4 +1,6 @@
-"""A phantom film as a DICOM file, for trying viewers, converters and the panel without anybody's data."""
+"""A phantom film as a DICOM file, for trying viewers, converters and the panel without anybody's
+data.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,13 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from rahelpers import __version__
-from rahelpers.phantom.film import Film
+from rahelpers.phantom.film import PhantomFilm
 from rahelpers.phantom.patient import Patient
 
 DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
 BITS = 12
-# A person of the phantom was never born: the date is a placeholder of the cohort, and the same film has the same UIDs every time.
+# A person of the phantom was never born: the date is a placeholder of the cohort, and the same film
+# has the same UIDs every time.
 STUDY_DATE = datetime.date(2000, 1, 1)
 
 
@@ -26,12 +29,13 @@ def _code(value: str, meaning: str) -> Dataset:
     return item
 
 
-def make_dicom(film: Film, patient: Patient, photometric: str = "MONOCHROME2") -> bytes:
-    """A Digital X-Ray Image for presentation (DICOM PS3.3, A.26), 12 bits in 16, explicit little endian.
+def make_dicom(film: PhantomFilm, patient: Patient, photometric: str = "MONOCHROME2") -> bytes:
+    """A Digital X-Ray Image for presentation (DICOM PS3.3, A.26), 12 bits in 16, explicit little
+    endian.
 
     Parameters
     ----------
-    film : Film
+    film : PhantomFilm
     patient : Patient
         Its number becomes the patient's id; nobody's name or date of birth is in the file.
     photometric : {'MONOCHROME2', 'MONOCHROME1'}
@@ -52,19 +56,38 @@ def make_dicom(film: Film, patient: Patient, photometric: str = "MONOCHROME2") -
     pixels = np.rint(film.image * (2**BITS - 1)).astype(np.uint16)
     if photometric == "MONOCHROME1":
         pixels = (2**BITS - 1 - pixels).astype(np.uint16)
-    unique = [str(patient.seed), patient.patient_id, film.laterality, str(film.image.shape[0]), photometric]
-    study, series, instance = (generate_uid(entropy_srcs=[kind, *unique]) for kind in ("study", "series", "instance"))
+    unique = [
+        str(patient.seed),
+        patient.patient_id,
+        film.laterality,
+        str(film.image.shape[0]),
+        photometric,
+    ]
+    study, series, instance = (
+        generate_uid(entropy_srcs=[kind, *unique]) for kind in ("study", "series", "instance")
+    )
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = DX_FOR_PRESENTATION, instance
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     data.SOPClassUID, data.SOPInstanceUID = DX_FOR_PRESENTATION, instance
     data.StudyInstanceUID, data.SeriesInstanceUID = study, series
-    data.PatientName, data.PatientID, data.PatientBirthDate = "Phantom^" + patient.patient_id, patient.patient_id, ""
+    data.PatientName, data.PatientID, data.PatientBirthDate = (
+        "Phantom^" + patient.patient_id,
+        patient.patient_id,
+        "",
+    )
     data.PatientSex, data.PatientAge = patient.sex, f"{int(patient.age):03d}Y"
-    data.StudyDate = data.SeriesDate = data.AcquisitionDate = data.ContentDate = STUDY_DATE.strftime("%Y%m%d")
+    data.StudyDate = data.SeriesDate = data.AcquisitionDate = data.ContentDate = (
+        STUDY_DATE.strftime("%Y%m%d")
+    )
     data.StudyTime = data.SeriesTime = data.AcquisitionTime = data.ContentTime = "120000"
-    data.StudyID, data.SeriesNumber, data.InstanceNumber, data.AccessionNumber = "1", 1, 1 + "LR".index(film.laterality), ""
+    data.StudyID, data.SeriesNumber, data.InstanceNumber, data.AccessionNumber = (
+        "1",
+        1,
+        1 + "LR".index(film.laterality),
+        "",
+    )
     data.ReferringPhysicianName, data.PatientOrientation = "", ["L", "F"]
     data.Modality, data.PresentationIntentType = "DX", "FOR PRESENTATION"
     data.Manufacturer, data.ManufacturerModelName = "RA hand workbench", "phantom"
@@ -77,12 +100,19 @@ def make_dicom(film: Film, patient: Patient, photometric: str = "MONOCHROME2") -
     data.ImageType, data.BurnedInAnnotation = ["DERIVED", "PRIMARY"], "YES"
     data.DerivationDescription = "Computed from a model of the hand"
     data.KVP, data.DetectorType = 50, "DIRECT"
-    data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign = "LOG", 1 if photometric == "MONOCHROME2" else -1
+    data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign = (
+        "LOG",
+        (1 if photometric == "MONOCHROME2" else -1),
+    )
     data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
     data.PresentationLUTShape = "IDENTITY" if photometric == "MONOCHROME2" else "INVERSE"
     data.LossyImageCompression = "00"
     data.ImagerPixelSpacing = [round(film.spacing_mm, 6)] * 2
-    data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, photometric, 0
+    data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = (
+        1,
+        photometric,
+        0,
+    )
     data.BitsAllocated, data.BitsStored, data.HighBit = 16, BITS, BITS - 1
     data.Rows, data.Columns = pixels.shape
     data.WindowCenter, data.WindowWidth = 2 ** (BITS - 1), 2**BITS

@@ -1,7 +1,8 @@
 """Disease as a model of the patient: what each site of each hand has.
 
-Where: wrist > MCP > PIP, DIP spared, peaks at MCP 2, MCP 3, PIP 3 and the ulnar styloid, symmetric; erosions larger in larger
-bones (clinical.md, "How RA shows"). Site weights, grade probabilities, sizes by grade: assumption. docs/phantom.md lists them.
+Where: wrist > MCP > PIP, DIP spared, peaks at MCP 2, MCP 3, PIP 3 and the ulnar styloid, symmetric;
+erosions larger in larger bones (clinical.md, "How RA shows"). Site weights, grade probabilities,
+sizes by grade: assumption. docs/phantom.md lists them.
 """
 
 from __future__ import annotations
@@ -12,21 +13,64 @@ import numpy as np
 
 from rahelpers.phantom.patient import Patient, random_for
 
-EROSION_SITES = {
-    "MCP1": 0.5, "MCP2": 0.95, "MCP3": 0.85, "MCP4": 0.5, "MCP5": 0.75, "PIP2": 0.45, "PIP3": 0.65, "PIP4": 0.4, "PIP5": 0.35,
-    "IP1": 0.35, "CMC1": 0.4, "Trapezium": 0.5, "Scaphoid": 0.7, "Lunate": 0.75, "Radius": 0.75, "Ulna": 1.0,
-}  # fmt: skip
-JSN_SITES = {
-    "MCP1": 0.4, "MCP2": 0.9, "MCP3": 0.85, "MCP4": 0.55, "MCP5": 0.55, "PIP2": 0.45, "PIP3": 0.6, "PIP4": 0.45, "PIP5": 0.4,
-    "CMC3": 0.8, "CMC4": 0.75, "CMC5": 0.7, "STT": 0.75, "SC": 0.8, "SR": 0.95,
-}  # fmt: skip
-SITES = tuple(dict.fromkeys([*EROSION_SITES, *JSN_SITES]))
-# Joint-space width of RA patients as Z-score by JSN grade 0 to 3, mean and SD; grade 4 is ankylosis: no space
-# (Arthritis Res Ther ar4163, Table 1, index MCP; used at every site: assumption). The grades overlap, as they do in people.
+# fmt: skip
+EROSION_WEIGHTS = {
+    "MCP1": 0.5,
+    "MCP2": 0.95,
+    "MCP3": 0.85,
+    "MCP4": 0.5,
+    "MCP5": 0.75,
+    "PIP2": 0.45,
+    "PIP3": 0.65,
+    "PIP4": 0.4,
+    "PIP5": 0.35,
+    "IP1": 0.35,
+    "CMC1": 0.4,
+    "Trapezium": 0.5,
+    "Scaphoid": 0.7,
+    "Lunate": 0.75,
+    "Radius": 0.75,
+    "Ulna": 1.0,
+}
+# fmt: skip
+JSN_WEIGHTS = {
+    "MCP1": 0.4,
+    "MCP2": 0.9,
+    "MCP3": 0.85,
+    "MCP4": 0.55,
+    "MCP5": 0.55,
+    "PIP2": 0.45,
+    "PIP3": 0.6,
+    "PIP4": 0.45,
+    "PIP5": 0.4,
+    "CMC3": 0.8,
+    "CMC4": 0.75,
+    "CMC5": 0.7,
+    "STT": 0.75,
+    "SC": 0.8,
+    "SR": 0.95,
+}
+# Joint-space width of RA patients as Z-score by JSN grade 0 to 3, mean and SD; grade 4 is
+# ankylosis: no space (Arthritis Res Ther ar4163, Table 1, index MCP; used at every site:
+# assumption). The grades overlap, as they do in people.
 SPACE_Z = ((0.46, 0.62), (-0.37, 0.83), (-0.70, 0.96), (-1.91, 1.57))
 ANKYLOSIS = 4
-OA_SITES = {"DIP2": 0.9, "DIP3": 0.9, "DIP4": 0.7, "DIP5": 0.8, "PIP2": 0.5, "PIP3": 0.55, "PIP4": 0.4, "PIP5": 0.4, "CMC1": 0.9, "IP1": 0.5}
-TREATED, QUIET = 0.5, 0.3  # share of patients whose treatment works, and what it leaves of their synovitis: assumption
+OA_SITES = {
+    "DIP2": 0.9,
+    "DIP3": 0.9,
+    "DIP4": 0.7,
+    "DIP5": 0.8,
+    "PIP2": 0.5,
+    "PIP3": 0.55,
+    "PIP4": 0.4,
+    "PIP5": 0.4,
+    "CMC1": 0.9,
+    "IP1": 0.5,
+}
+TREATED, QUIET = (
+    0.5,
+    0.3,
+)  # share of patients whose treatment works, and what it leaves of their synovitis: assumption
 QUIET_BELOW = 0.1  # severity under which synovitis is as quiet as if treated: assumption
 LEAST_SWELLING = 0.2  # less is within what fingers vary by: assumption
 MCP = ("MCP2", "MCP3", "MCP4", "MCP5")
@@ -39,7 +83,8 @@ class Findings:
     Attributes
     ----------
     erosion, jsn : dict
-        Site -> SvdH grade (0 to 5, 0 to 4); all sites of RA patients, sites with narrowing in osteoarthritis.
+        Site -> SvdH grade (0 to 5, 0 to 4); all sites of RA patients, sites with narrowing in
+        osteoarthritis.
     has_ra : bool
         Joint spaces follow SPACE_Z.
     narrowing : dict
@@ -87,12 +132,13 @@ class Findings:
         mean, sd : float
             Of healthy people of this age and sex, mm.
         z : float
-            How wide this person's space is by nature, in SDs. Disease moves it; the same person stays on the same side of their group.
+            How wide this person's space is by nature, in SDs. Disease moves it; the same person
+            stays on the same side of their group.
         """
         grade = self.jsn.get(joint, 0)
         if self.has_ra and grade == ANKYLOSIS:
             return 0.0
-        if self.has_ra and joint in JSN_SITES:
+        if self.has_ra and joint in JSN_WEIGHTS:
             shift, spread = SPACE_Z[grade]
             return max(mean + sd * (shift + spread * z), 0.0)
         return max((mean + sd * z) * (1 - self.narrowing.get(joint, 0.0)), 0.0)
@@ -122,46 +168,85 @@ def draw_findings(patient: Patient, side: int, visit: int = 0) -> Findings:
 
 
 def _damage(patient: Patient, later: float) -> float:
-    """Damage so far, 0 to 1: severity sets how fast it comes, duration for how long (half of the final damage in 5 years: assumption)."""
+    """Damage so far, 0 to 1: severity sets how fast it comes, duration for how long (half of the
+    final damage in 5 years: assumption).
+    """
     return patient.severity * (0.35 + 0.65 * (1 - 0.5 ** ((patient.duration + later) / 5.0)))
 
 
-def _draw_ra(damage: float, severity: float, shared: np.random.Generator, own: np.random.Generator) -> Findings:
-    erosion = {s: _grade(w, 5, damage, shared, own) for s, w in EROSION_SITES.items()}
-    jsn = {s: _grade(w, 4, damage, shared, own) for s, w in JSN_SITES.items()}
-    # synovitis is there from the first months, before bone shows it (clinical.md); how much: assumption
+def _draw_ra(
+    damage: float, severity: float, shared: np.random.Generator, own: np.random.Generator
+) -> Findings:
+    erosion = {s: _grade(w, 5, damage, shared, own) for s, w in EROSION_WEIGHTS.items()}
+    jsn = {s: _grade(w, 4, damage, shared, own) for s, w in JSN_WEIGHTS.items()}
+    # synovitis is there from the first months, before bone shows it (clinical.md); how much:
+    # assumption
     activity = float(np.clip(0.12 + 0.75 * severity + 0.2 * shared.normal(), 0, 1))
     if shared.random() < TREATED or severity < QUIET_BELOW:
         activity *= QUIET
     osteopenia = float(np.clip(0.34 * damage + 0.08 * shared.normal() - 0.02, 0, 0.5))
-    amounts = {s: float(np.clip(activity * w + 0.2 * own.normal() - 0.1, 0, 1)) for s, w in JSN_SITES.items() if s.startswith(("MCP", "PIP"))}
+    amounts = {
+        s: float(np.clip(activity * w + 0.2 * own.normal() - 0.1, 0, 1))
+        for s, w in JSN_WEIGHTS.items()
+        if s.startswith(("MCP", "PIP"))
+    }
     swelling = {s: amount for s, amount in amounts.items() if amount > LEAST_SWELLING}
     deformed = max(damage - 0.4, 0.0) / 0.6
     drift = float(max(deformed * (22 + 8 * own.normal()), 0.0))
-    subluxation = {s: float(max(deformed * (2.5 + 1.5 * own.normal()), 0.0)) for s in MCP if jsn[s] >= 3}
+    subluxation = {
+        s: float(max(deformed * (2.5 + 1.5 * own.normal()), 0.0)) for s in MCP if jsn[s] >= 3
+    }
     collapse = float(np.clip((jsn["SR"] + jsn["SC"] - 3) / 5, 0, 1))
-    return Findings(erosion, jsn, has_ra=True, osteopenia=osteopenia, swelling=swelling, subluxation=subluxation, drift=drift, collapse=collapse)
+    return Findings(
+        erosion,
+        jsn,
+        has_ra=True,
+        osteopenia=osteopenia,
+        swelling=swelling,
+        subluxation=subluxation,
+        drift=drift,
+        collapse=collapse,
+    )
 
 
 def _draw_oa(severity: float, own: np.random.Generator) -> Findings:
     hit = tuple(s for s, w in OA_SITES.items() if own.random() < w * (0.3 + severity))
     narrowing = {s: float(own.uniform(0.15, 0.25 + 0.6 * severity)) for s in hit}
-    jsn = {s: 1 + int(share > 0.3) + int(share > 0.5) for s, share in narrowing.items() if s in JSN_SITES}
-    central = tuple(s for s in hit if s.startswith(("DIP", "PIP", "IP")) and own.random() < 0.35 * severity)
+    jsn = {
+        s: 1 + int(share > 0.3) + int(share > 0.5)
+        for s, share in narrowing.items()
+        if s in JSN_WEIGHTS
+    }
+    central = tuple(
+        s for s in hit if s.startswith(("DIP", "PIP", "IP")) and own.random() < 0.35 * severity
+    )
     fingers = [s for s in hit if s.startswith(("DIP", "PIP", "IP"))]
     deviation = {s: float(own.normal(0, 5 * severity)) for s in fingers}
-    nodes = {s: float(own.uniform(0.0, 0.3 + 0.5 * severity)) for s in fingers}  # Heberden's and Bouchard's
-    return Findings(jsn=jsn, narrowing=narrowing, osteophytes=hit, central=central, deviation=deviation, swelling=nodes)
+    nodes = {
+        s: float(own.uniform(0.0, 0.3 + 0.5 * severity)) for s in fingers
+    }  # Heberden's and Bouchard's
+    return Findings(
+        jsn=jsn,
+        narrowing=narrowing,
+        osteophytes=hit,
+        central=central,
+        deviation=deviation,
+        swelling=nodes,
+    )
 
 
-def _grade(weight: float, most: int, damage: float, shared: np.random.Generator, own: np.random.Generator) -> int:
+def _grade(
+    weight: float, most: int, damage: float, shared: np.random.Generator, own: np.random.Generator
+) -> int:
     """A grade from a latent tendency: three quarters of its variance is common to both hands."""
     latent = np.sqrt(0.75) * shared.normal() + np.sqrt(0.25) * own.normal()
     return int(np.clip(np.round((3.9 * damage * weight + 0.7 * latent - 0.9) * most / 4), 0, most))
 
 
 def count_features(findings: Findings) -> dict[str, float]:
-    """The hand's true findings as numbers, for a classifier that reads perfectly: the ceiling of any network."""
+    """The hand's true findings as numbers, for a classifier that reads perfectly: the ceiling of
+    any network.
+    """
     return {
         "erosion score": float(sum(findings.erosion.values())),
         "JSN score": float(sum(findings.jsn.values())),

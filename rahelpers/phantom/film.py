@@ -1,4 +1,6 @@
-"""From attenuation to a film: dose, noise, blur, exposure, markers and collimation. None of it knows the label."""
+"""From attenuation to a film: dose, noise, blur, exposure, markers and collimation. None of it
+knows the label.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,21 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from rahelpers.phantom.anatomy import Hand, Pose, build_hand, draw_pose
-from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES, SITES, Findings, draw_findings
+from rahelpers.films.sites import EROSION_SITES, JSN_SITES, SITES
+from rahelpers.phantom.anatomy import HandAnatomy, Pose, build_hand, draw_pose
+from rahelpers.phantom.disease import Findings, draw_findings
 from rahelpers.phantom.patient import COHORT, Patient, make_patient, random_for
 from rahelpers.phantom.projection import Detector, project
 
 FIELD_MM = 240.0  # side of the square detector field: a whole hand with a short forearm
-DRAWN_PIXELS = 640  # the hand is drawn on at least so many pixels, 0.35 mm each, whatever the film's size
+# the hand is drawn on at least so many pixels, 0.35 mm each, whatever the film's size
+DRAWN_PIXELS = 640
 DOSE_UGY = 2.5  # air kerma at the detector: assumption, common for hands
-QUANTA = 21759.0 * 0.5  # quanta a mm2 and uGy at RQA3, 50 kVp (IEC 62220-1), times a detective efficiency of 0.5 (assumption)
+QUANTA = (
+    21759.0 * 0.5
+    # quanta a mm2 and uGy at RQA3, 50 kVp (IEC 62220-1), times a detective efficiency of 0.5
+    # (assumption)
+)
 FOCUS_BLUR_MM = 0.15  # focal spot and detector together: assumption
 SCATTER = 0.12  # share of the primary signal: assumption, small for a hand
 TOP_MARGIN_MM = (11.0, 26.0)  # from the tip of the longest finger's bone to the edge of the field
@@ -27,7 +35,7 @@ OWN_DISEASE = "own"
 
 
 @dataclass(frozen=True)
-class Film:
+class PhantomFilm:
     """A phantom film.
 
     Attributes
@@ -39,10 +47,12 @@ class Film:
     laterality : str
         L or R.
     masks : dict
-        Finding -> bool array (n, n): erosion, narrowing, ankylosis, osteopenia, swelling, subluxation, collapse.
+        Finding -> bool array (n, n): erosion, narrowing, ankylosis, osteopenia, swelling,
+        subluxation, collapse.
     joints : DataFrame
-        One SvdH site a row: site, erosion, jsn (missing where the score has no such item), x0, y0, x1, y1 as fractions, and
-        jsw_mm, the joint-space width in the middle of the joint (missing where the site is a bone).
+        One SvdH site a row: site, erosion, jsn (missing where the score has no such item), x0, y0,
+        x1, y1 as fractions, and jsw_mm, the joint-space width in the middle of the joint (missing
+        where the site is a bone).
     """
 
     image: np.ndarray
@@ -53,19 +63,28 @@ class Film:
 
     @property
     def lesion_mask(self) -> np.ndarray:
-        """What makes the film RA and has an edge: erosions, narrowed and fused joint spaces, bool (n, n)."""
+        """What makes the film RA and has an edge: erosions, narrowed and fused joint spaces, bool
+        (n, n).
+        """
         return self.masks["erosion"] | self.masks["narrowing"] | self.masks["ankylosis"]
 
     @property
     def sign_mask(self) -> np.ndarray:
-        """Every sign of RA on the film, also those without an edge (swelling, osteopenia, slipped and collapsed joints), bool (n, n)."""
+        """Every sign of RA on the film, also those without an edge (swelling, osteopenia, slipped
+        and collapsed joints), bool (n, n).
+        """
         return np.logical_or.reduce(list(self.masks.values()))
 
 
 def render(
-    patient: Patient, side: str, size: int, disease: Findings | None | str = OWN_DISEASE, visit: int = 0, dose_ugy: float | None = None,
+    patient: Patient,
+    side: str,
+    size: int,
+    disease: Findings | None | str = OWN_DISEASE,
+    visit: int = 0,
+    dose_ugy: float | None = None,
     pose: Pose | None = None,
-) -> Film:  # fmt: skip
+) -> PhantomFilm:
     """The film of one hand.
 
     Parameters
@@ -75,7 +94,8 @@ def render(
     size : int
         Side of the square film, pixels, at least 32.
     disease : Findings or None, optional
-        Other findings than the patient's own. None: the same hand, pose and noise without any disease (the counterfactual).
+        Other findings than the patient's own. None: the same hand, pose and noise without any
+        disease (the counterfactual).
     visit : int
         0 or 1: a second visit, two years later, has another pose and exposure.
     dose_ugy : float, optional
@@ -95,7 +115,9 @@ def render(
     if dose_ugy is not None and not dose_ugy > 0:
         raise ValueError(f"dose_ugy={dose_ugy}: expected more than 0")
     which = "LR".index(side)
-    findings = draw_findings(patient, which, visit) if disease == OWN_DISEASE else (disease or Findings())
+    findings = (
+        draw_findings(patient, which, visit) if disease == OWN_DISEASE else (disease or Findings())
+    )
     purpose = (which, visit)
     pose_rng, noise_rng = random_for(patient, 5, *purpose), random_for(patient, 6, *purpose)
     drawn = draw_pose(pose_rng)  # always, so that place and scale stay the same
@@ -104,30 +126,51 @@ def render(
     grid = size * -(-DRAWN_PIXELS // size)
     scale = grid / FIELD_MM * pose_rng.uniform(0.93, 1.03)
     # the hand without disease sets the place, so that a film and its counterfactual lie alike
-    reach = max(bone.outline[:, 1].max() for bone in build_hand(patient, Findings(), which, pose).bones)
+    reach = max(
+        bone.outline[:, 1].max() for bone in build_hand(patient, Findings(), which, pose).bones
+    )
     below = min((reach + pose_rng.uniform(*TOP_MARGIN_MM)) * scale, 0.92 * grid)
     centre = np.array([0.5 * grid + pose_rng.normal(0, 0.02) * grid, below])
-    detector = Detector(scale, np.radians(pose_rng.normal(0, 4)), np.radians(pose.tilt), centre, grid)
-    streams = (random_for(patient, 12, which), random_for(patient, 7, which), random_for(patient, 13))
-    incidental = tuple(name for name in patient.incidental if name not in ("ring", "cannula", "implant") or side == "L")
+    detector = Detector(
+        scale, np.radians(pose_rng.normal(0, 4)), np.radians(pose.tilt), centre, grid
+    )
+    streams = (
+        random_for(patient, 12, which),
+        random_for(patient, 7, which),
+        random_for(patient, 13),
+    )
+    incidental = tuple(
+        name
+        for name in patient.incidental
+        if name not in ("ring", "cannula", "implant") or side == "L"
+    )
     thickness, masks = project(hand, findings, incidental, detector, streams)
     attenuation = thickness.attenuation()
     boxes = _joint_table(hand, findings, detector)
-    masks = {name: cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) >= 0.5 for name, mask in masks.items()}
+    masks = {
+        name: cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) >= 0.5
+        for name, mask in masks.items()
+    }
     if side == "R":
         attenuation = np.ascontiguousarray(attenuation[:, ::-1])
         masks = {name: mask[:, ::-1].copy() for name, mask in masks.items()}
         boxes[["x0", "x1"]] = 1 - boxes[["x1", "x0"]].to_numpy()
     image = _expose(attenuation, size, scale, dose_ugy, noise_rng)
     image = _mark(image, side, noise_rng)
-    return Film(image, float(grid / size / scale), side, masks, boxes)
+    return PhantomFilm(image, float(grid / size / scale), side, masks, boxes)
 
 
-def _expose(attenuation: np.ndarray, size: int, scale: float, dose_ugy: float | None, rng: np.random.Generator) -> np.ndarray:
+def _expose(
+    attenuation: np.ndarray,
+    size: int,
+    scale: float,
+    dose_ugy: float | None,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Beer-Lambert, scatter, blur, quantum noise, log response, and a manufacturer's presentation.
 
-    Noise is the Gaussian limit of Poisson's (counts are above 50 but behind metal): one draw a pixel, so that a film and its
-    counterfactual share their noise.
+    Noise is the Gaussian limit of Poisson's (counts are above 50 but behind metal): one draw a
+    pixel, so that a film and its counterfactual share their noise.
     """
     drawn = DOSE_UGY * rng.lognormal(0, 0.25)
     if rng.random() < COHORT["film"]["misexposed"]:
@@ -135,8 +178,12 @@ def _expose(attenuation: np.ndarray, size: int, scale: float, dose_ugy: float | 
     quanta = (dose_ugy or drawn) * QUANTA / scale**2
     primary = np.exp(-attenuation)
     coarse = cv2.resize(primary, (64, 64), interpolation=cv2.INTER_AREA)
-    scatter = SCATTER * cv2.resize(cv2.GaussianBlur(coarse, (0, 0), 6), primary.shape, interpolation=cv2.INTER_LINEAR)
-    signal = cv2.GaussianBlur((primary + scatter).astype(np.float32), (0, 0), max(FOCUS_BLUR_MM * scale, 0.3))
+    scatter = SCATTER * cv2.resize(
+        cv2.GaussianBlur(coarse, (0, 0), 6), primary.shape, interpolation=cv2.INTER_LINEAR
+    )
+    signal = cv2.GaussianBlur(
+        (primary + scatter).astype(np.float32), (0, 0), max(FOCUS_BLUR_MM * scale, 0.3)
+    )
     counts = signal * np.float32(quanta)
     counts += np.sqrt(counts) * rng.standard_normal(counts.shape, dtype=np.float32)
     film = -np.log(np.maximum(counts, 1.0) / np.float32(quanta))
@@ -145,7 +192,9 @@ def _expose(attenuation: np.ndarray, size: int, scale: float, dose_ugy: float | 
     wide = cv2.GaussianBlur(film, (0, 0), max(2.0 * scale * size / attenuation.shape[0], 0.5))
     film = film + np.float32(rng.uniform(0.1, 0.5)) * (film - wide)
     air, bone = np.percentile(film[::2, ::2], [3, 99.5])
-    film = np.clip((film - air) / max(bone - air, 1e-6) * rng.uniform(0.9, 1.0), 0, 1) ** rng.uniform(0.65, 0.95)
+    film = np.clip(
+        (film - air) / max(bone - air, 1e-6) * rng.uniform(0.9, 1.0), 0, 1
+    ) ** rng.uniform(0.65, 0.95)
     steep = rng.uniform(0.0, 0.5)
     film = (1 - steep) * film + steep * film * film * (3 - 2 * film)
     air_grey = np.float32(0.3 * rng.beta(1.0, 5.0))  # most detectors show air black, some grey
@@ -167,8 +216,14 @@ def _mark(film: np.ndarray, side: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_marker(size: int, side: str, rng: np.random.Generator) -> np.ndarray:
-    """The letter of the side in lead, in some with initials below and on a plate that is seen; a little askew, in an upper corner."""
-    text = "".join(rng.choice(list("ABDEHJKMNPST"), int(rng.integers(2, 4)))) if rng.random() < COHORT["film"]["initials"] else ""
+    """The letter of the side in lead, in some with initials below and on a plate that is seen; a
+    little askew, in an upper corner.
+    """
+    text = (
+        "".join(rng.choice(list("ABDEHJKMNPST"), int(rng.integers(2, 4))))
+        if rng.random() < COHORT["film"]["initials"]
+        else ""
+    )
     plate, at_left = rng.random() < 0.4, rng.random() < 0.5
     height, angle, lead = rng.uniform(0.035, 0.06) * size, rng.normal(0, 10), rng.uniform(0.8, 1.0)
     x = rng.uniform(0.07, 0.12) * size
@@ -177,51 +232,86 @@ def _draw_marker(size: int, side: str, rng: np.random.Generator) -> np.ndarray:
     if plate:
         half = np.array([0.75 * height, 1.25 * height])
         corners = np.round([centre - half, centre + half]).astype(int)
-        cv2.rectangle(sheet, tuple(map(int, corners[0])), tuple(map(int, corners[1])), round(255 * rng.uniform(0.1, 0.4)), -1)
+        cv2.rectangle(
+            sheet,
+            tuple(map(int, corners[0])),
+            tuple(map(int, corners[1])),
+            round(255 * rng.uniform(0.1, 0.4)),
+            -1,
+        )
     for words, share_of_height, line in ((side, 1.0, 0.0), (text, 0.42, 0.85)):
         scale, thick = share_of_height * height / 22, max(1, round(share_of_height * height / 7))
         (width, tall), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-        place = (round(centre[0] - width / 2), round(centre[1] + line * height + tall / 2 - 0.2 * height))
-        cv2.putText(sheet, words, place, cv2.FONT_HERSHEY_SIMPLEX, scale, round(255 * lead), thick, cv2.LINE_AA)
-    turned = cv2.warpAffine(sheet, cv2.getRotationMatrix2D(tuple(map(float, centre)), angle, 1.0), (size, size))
+        place = (
+            round(centre[0] - width / 2),
+            round(centre[1] + line * height + tall / 2 - 0.2 * height),
+        )
+        cv2.putText(
+            sheet,
+            words,
+            place,
+            cv2.FONT_HERSHEY_SIMPLEX,
+            scale,
+            round(255 * lead),
+            thick,
+            cv2.LINE_AA,
+        )
+    turned = cv2.warpAffine(
+        sheet, cv2.getRotationMatrix2D(tuple(map(float, centre)), angle, 1.0), (size, size)
+    )
     return turned / np.float32(255)
 
 
 def _draw_edges(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.float32]:
-    """Where collimator blades shade the film, 0 to 1 with a soft rim, and the grey that stands there: black, or any light grey."""
-    most = np.array([0.015, 0.06, 0.06, 0.06])  # at the top a radiographer leaves the fingertips free
+    """Where collimator blades shade the film, 0 to 1 with a soft rim, and the grey that stands
+    there: black, or any light grey.
+    """
+    most = np.array(
+        [0.015, 0.06, 0.06, 0.06]
+    )  # at the top a radiographer leaves the fingertips free
     widths = np.minimum(rng.exponential(0.022, 4), most) * (rng.random(4) < 0.7) * size
     shade = np.float32(rng.uniform(0.35, 1.0) if rng.random() < 0.5 else 0.0)
     top, right, bottom, left = (round(w) for w in widths)
     edges = np.ones((size, size), np.float32)
     edges[top : size - bottom, left : size - right] = 0
-    return cv2.GaussianBlur(edges, (0, 0), max(size / 400, 0.3), borderType=cv2.BORDER_REPLICATE), shade
+    return (
+        cv2.GaussianBlur(edges, (0, 0), max(size / 400, 0.3), borderType=cv2.BORDER_REPLICATE),
+        shade,
+    )
 
 
-def _joint_table(hand: Hand, findings: Findings, detector: Detector) -> pd.DataFrame:
+def _joint_table(hand: HandAnatomy, findings: Findings, detector: Detector) -> pd.DataFrame:
     rows = []
     for site in SITES:
         joint = hand.joints[site]
         x, y = detector.to_pixels(joint.centre[None])[0] / detector.size
         half = (1.15 * joint.half_width + 2.0) * detector.scale / detector.size
-        rows.append({
-            "site": site,
-            "erosion": findings.erosion.get(site, 0) if site in EROSION_SITES else pd.NA,
-            "jsn": findings.jsn.get(site, 0) if site in JSN_SITES else pd.NA,
-            "x0": max(x - half, 0.0), "y0": max(y - half, 0.0), "x1": min(x + half, 1.0), "y1": min(y + half, 1.0),
-            "jsw_mm": joint.space,
-        })  # fmt: skip
+        rows.append(
+            {
+                "site": site,
+                "erosion": findings.erosion.get(site, 0) if site in EROSION_SITES else pd.NA,
+                "jsn": findings.jsn.get(site, 0) if site in JSN_SITES else pd.NA,
+                "x0": max(x - half, 0.0),
+                "y0": max(y - half, 0.0),
+                "x1": min(x + half, 1.0),
+                "y1": min(y + half, 1.0),
+                "jsw_mm": joint.space,
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def iter_cohort(seed: int, n_patients: int, size: int, spectrum: str = "mixed", workers: int = 2) -> Iterator[tuple[Patient, Film]]:
-    """Patients and films, left hand then right, in order; the same bytes whatever the number of workers.
+def iter_cohort(
+    seed: int, n_patients: int, size: int, spectrum: str = "mixed", workers: int = 2
+) -> Iterator[tuple[Patient, PhantomFilm]]:
+    """Patients and films, left hand then right, in order; the same bytes whatever the number of
+    workers.
 
-    Threads, not processes: OpenCV and NumPy let go of the interpreter lock, and a Jupyter kernel with TensorFlow must not fork.
-    Memory stays flat: at most four patients are ahead of the reader.
+    Threads, not processes: OpenCV and NumPy let go of the interpreter lock, and a Jupyter kernel
+    with TensorFlow must not fork. Memory stays flat: at most four patients are ahead of the reader.
     """
 
-    def both(index: int) -> list[tuple[Patient, Film]]:
+    def both(index: int) -> list[tuple[Patient, PhantomFilm]]:
         patient = make_patient(seed, index, spectrum)
         return [(patient, render(patient, side, size)) for side in "LR"]
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 
-from rahelpers.phantom import Film, Pose, draw_findings, make_patient, render
-from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES
+from rahelpers.films.sites import EROSION_SITES, JSN_SITES
+from rahelpers.phantom import PhantomFilm, Pose, draw_findings, make_patient, render
 
 SIZE = 384
 
 
 def render_knobs(
-    seed: int, index: int, severity: float, duration: float, site: str, grade: int, dose: float, visit: int = 0, spread: float = 1.35, tilt: float = 0.0,
+    seed: int,
+    index: int,
+    severity: float,
+    duration: float,
+    site: str,
+    grade: int,
+    dose: float,
+    visit: int = 0,
+    spread: float = 1.35,
+    tilt: float = 0.0,
     jsn: dict[str, int] | None = None,
-) -> Film:  # fmt: skip
+) -> PhantomFilm:
     """The left hand of a phantom patient with RA as the knobs say.
 
     Parameters
@@ -47,8 +56,14 @@ def render_knobs(
     if site not in EROSION_SITES:
         raise ValueError(f"site={site!r}: expected one of {', '.join(EROSION_SITES)}")
     if unknown := set(jsn or {}) - set(JSN_SITES):
-        raise ValueError(f"jsn={', '.join(sorted(unknown))}: expected some of {', '.join(JSN_SITES)}")
-    patient = dataclasses.replace(make_patient(seed, index), label=1, condition="RA", severity=severity, duration=duration)
+        raise ValueError(
+            f"jsn={', '.join(sorted(unknown))}: expected some of {', '.join(JSN_SITES)}"
+        )
+    patient = dataclasses.replace(
+        make_patient(seed, index), label=1, condition="RA", severity=severity, duration=duration
+    )
     findings = draw_findings(patient, 0, visit)
-    findings = dataclasses.replace(findings, erosion=findings.erosion | {site: grade}, jsn=findings.jsn | (jsn or {}))
+    findings = dataclasses.replace(
+        findings, erosion=findings.erosion | {site: grade}, jsn=findings.jsn | (jsn or {})
+    )
     return render(patient, "L", SIZE, findings, visit, dose, Pose(spread=spread, tilt=tilt))

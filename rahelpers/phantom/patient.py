@@ -60,7 +60,8 @@ def random_for(patient: Patient, *purpose: int) -> np.random.Generator:
 
 
 def make_patient(seed: int, index: int, spectrum: str = "mixed") -> Patient:
-    """Patient `index` of the cohort `seed`. Age, sex and incidental findings are drawn without regard to the label.
+    """Patient `index` of the cohort `seed`. Age, sex and incidental findings are drawn without
+    regard to the label.
 
     Parameters
     ----------
@@ -78,14 +79,31 @@ def make_patient(seed: int, index: int, spectrum: str = "mixed") -> Patient:
         raise ValueError(f"spectrum={spectrum!r}: expected one of {', '.join(SPECTRA)}")
     people, mix = COHORT["people"], COHORT["spectrum"][spectrum]
     rng = np.random.default_rng([seed, index, 0])
-    age = float(np.round(np.clip(rng.normal(people["age_mean"], people["age_sd"]), *people["age_range"]), 1))
+    age = float(
+        np.round(np.clip(rng.normal(people["age_mean"], people["age_sd"]), *people["age_range"]), 1)
+    )
     sex = "F" if rng.random() < people["share_female"] else "M"
     incidental = tuple(name for name, share in COHORT["incidental"].items() if rng.random() < share)
     label = int(rng.random() < mix["prevalence"])
     severity = float(rng.beta(*mix["severity"])) * (SILENT if rng.random() < mix["silent"] else 1.0)
     weights = np.array(list(mix["controls"].values()))
     control = str(rng.choice(list(mix["controls"]), p=weights / weights.sum()))
-    duration = float(np.round(min(rng.exponential(mix["duration"]), max(age - 18, 0.5)), 1)) if label else 0.0
+    duration = (
+        float(np.round(min(rng.exponential(mix["duration"]), max(age - 18, 0.5)), 1))
+        if label
+        else 0.0
+    )
     # how far osteoarthritis has gone does not follow RA's distribution
     severity = severity if label else float(rng.beta(2.0, 2.0))
-    return Patient(seed, index, f"P{index:05d}", label, "RA" if label else control, severity, duration, age, sex, incidental)
+    return Patient(
+        seed,
+        index,
+        f"P{index:05d}",
+        label,
+        "RA" if label else control,
+        severity,
+        duration,
+        age,
+        sex,
+        incidental,
+    )

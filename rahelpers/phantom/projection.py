@@ -1,8 +1,9 @@
 """From bones in millimetres to thickness maps, X-ray attenuation, and exact masks of every finding.
 
-Attenuation at an effective energy of 30 keV (about 50 kVp): water 0.3756 cm2/g; cortical bone (ICRU-44) 1.331 cm2/g at
-1.92 g/cm3; steel (iron) 8.176 cm2/g at 7.87 g/cm3. Source: NIST XCOM / Hubbell & Seltzer (NISTIR 5632). Trabecular bone with
-its marrow: a fifth of cortical bone over soft tissue, assumption.
+Attenuation at an effective energy of 30 keV (about 50 kVp): water 0.3756 cm2/g; cortical bone
+(ICRU-44) 1.331 cm2/g at 1.92 g/cm3; steel (iron) 8.176 cm2/g at 7.87 g/cm3. Source: NIST XCOM /
+Hubbell & Seltzer (NISTIR 5632). Trabecular bone with its marrow: a fifth of cortical bone over soft
+tissue, assumption.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from rahelpers.phantom.anatomy import CORTEX_END, Bone, Hand, Joint
+from rahelpers.phantom.anatomy import CORTEX_END, Bone, HandAnatomy, Joint
 from rahelpers.phantom.disease import ANKYLOSIS, Findings
 
 MU_SOFT = 0.0376  # per mm
@@ -20,18 +21,21 @@ MU_CORTICAL = 0.2556
 MU_TRABECULAR = MU_SOFT + 0.2 * (MU_CORTICAL - MU_SOFT)
 MU_METAL = 6.43
 SUBPIXEL = 4  # bits of cv2's fixed-point coordinates
-# Radius of an erosion by SvdH grade 0 to 5, as a share of half the joint's width: the score grades by share of the surface, 5 is
-# collapse (clinical.md); the shares are assumptions.
+# Radius of an erosion by SvdH grade 0 to 5, as a share of half the joint's width: the score grades
+# by share of the surface, 5 is collapse (clinical.md); the shares are assumptions.
 EROSION_RADIUS = (0.0, 0.2, 0.3, 0.42, 0.55, 0.7)
 SKIN_SMOOTH_MM = 2.0
 SWELLING_MM = 1.8  # by how much the worst swelling moves the skin on either side: assumption
-TEXTURE_MM = 0.22  # side of a texture cell: trabeculae are 0.1 to 0.2 mm thick and 0.6 mm apart (assumption)
+# side of a texture cell: trabeculae are 0.1 to 0.2 mm thick and 0.6 mm apart (assumption)
+TEXTURE_MM = 0.22
 MASKS = ("erosion", "narrowing", "ankylosis", "osteopenia", "swelling", "subluxation", "collapse")
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Where the hand lies: pixels per mm, turn in radians, tilt of the hand in radians, and pixel position of the wrist."""
+    """Where the hand lies: pixels per mm, turn in radians, tilt of the hand in radians, and pixel
+    position of the wrist.
+    """
 
     scale: float
     turn: float
@@ -40,15 +44,22 @@ class Detector:
     size: int
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
-        """Points (n, 2) in mm -> pixels (n, 2), x to the right, y down. A tilted hand looks narrower."""
+        """Points (n, 2) in mm -> pixels (n, 2), x to the right, y down. A tilted hand looks
+        narrower.
+        """
         c, s = np.cos(self.turn), np.sin(self.turn)
         tilted = np.asarray(points, dtype=float) * np.array([np.cos(self.tilt), 1.0])
-        return self.origin + (tilted @ np.array([[c, s], [-s, c]])) * np.array([1.0, -1.0]) * self.scale
+        return (
+            self.origin
+            + (tilted @ np.array([[c, s], [-s, c]])) * np.array([1.0, -1.0]) * self.scale
+        )
 
 
 @dataclass
 class Thickness:
-    """Thickness maps, float32 (n, n), mm: cortical and trabecular bone, soft tissue (bone included), metal; and where bone is."""
+    """Thickness maps, float32 (n, n), mm: cortical and trabecular bone, soft tissue (bone
+    included), metal; and where bone is.
+    """
 
     cortical: np.ndarray
     trabecular: np.ndarray
@@ -59,20 +70,30 @@ class Thickness:
     def attenuation(self) -> np.ndarray:
         """Sum of mu times thickness. Bone and metal take the place of soft tissue."""
         flesh = np.maximum(self.soft - self.cortical - self.trabecular, 0)
-        return MU_SOFT * flesh + MU_CORTICAL * self.cortical + MU_TRABECULAR * self.trabecular + MU_METAL * self.metal
+        return (
+            MU_SOFT * flesh
+            + MU_CORTICAL * self.cortical
+            + MU_TRABECULAR * self.trabecular
+            + MU_METAL * self.metal
+        )
 
 
 def project(
-    hand: Hand, findings: Findings, incidental: tuple[str, ...], detector: Detector, rng: tuple[np.random.Generator, ...]
+    hand: HandAnatomy,
+    findings: Findings,
+    incidental: tuple[str, ...],
+    detector: Detector,
+    rng: tuple[np.random.Generator, ...],
 ) -> tuple[Thickness, dict[str, np.ndarray]]:
     """Thickness maps, and the mask of each finding.
 
     Parameters
     ----------
-    hand : Hand
+    hand : HandAnatomy
     findings : Findings
     incidental : tuple of str
-        Ring, implant, cannula, cyst: what is on the film and means nothing. A fracture is part of the hand.
+        Ring, implant, cannula, cyst: what is on the film and means nothing. A fracture is part of
+        the hand.
     detector : Detector
     rng : three Generators
         For texture, for lesions, for what is incidental: none shifts another.
@@ -87,9 +108,17 @@ def project(
     size = detector.size
     masks = {name: np.zeros((size, size), np.uint8) for name in MASKS}
     flat = lambda: np.zeros((size, size), np.float32)  # noqa: E731
-    body = Thickness(flat(), flat(), _soft_tissue(hand, findings, detector, masks), flat(), np.zeros((size, size), np.uint8))
+    body = Thickness(
+        flat(),
+        flat(),
+        _soft_tissue(hand, findings, detector, masks),
+        flat(),
+        np.zeros((size, size), np.uint8),
+    )
     texture = texture_rng.standard_normal((512, 512), dtype=np.float32)
-    texture = cv2.GaussianBlur(texture, (0, 0), sigmaX=0.9, sigmaY=3.0)  # trabeculae run along the bone
+    texture = cv2.GaussianBlur(
+        texture, (0, 0), sigmaX=0.9, sigmaY=3.0
+    )  # trabeculae run along the bone
     texture /= texture.std()
     for bone in hand.bones:
         _add_bone(body, bone, detector, texture, texture_rng)
@@ -111,12 +140,29 @@ def _pixel(point: np.ndarray, detector: Detector) -> tuple[int, int]:
     return round(x), round(y)
 
 
-def _line(target: np.ndarray, points: np.ndarray, width: float, value: float, detector: Detector) -> None:
+def _line(
+    target: np.ndarray, points: np.ndarray, width: float, value: float, detector: Detector
+) -> None:
     """A polyline of `width` mm."""
-    cv2.polylines(target, [_fixed(detector.to_pixels(points))], False, value, max(1, round(width * detector.scale)), cv2.LINE_8, SUBPIXEL)
+    cv2.polylines(
+        target,
+        [_fixed(detector.to_pixels(points))],
+        False,
+        value,
+        max(1, round(width * detector.scale)),
+        cv2.LINE_8,
+        SUBPIXEL,
+    )
 
 
-def _disc(target: np.ndarray, centre: np.ndarray, axes: tuple[float, float], angle: float, value: float, detector: Detector) -> None:
+def _disc(
+    target: np.ndarray,
+    centre: np.ndarray,
+    axes: tuple[float, float],
+    angle: float,
+    value: float,
+    detector: Detector,
+) -> None:
     """A filled ellipse with half axes in mm; `angle` in degrees from the x axis of the film."""
     pixels = tuple(max(1, round(a * detector.scale)) for a in axes)
     cv2.ellipse(target, _pixel(centre, detector), pixels, angle, 0, 360, value, -1)
@@ -132,9 +178,17 @@ def _film_angle(direction: np.ndarray, detector: Detector) -> float:
     return float(np.degrees(np.arctan2(end[1] - start[1], end[0] - start[0])))
 
 
-def _soft_tissue(hand: Hand, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]) -> np.ndarray:
-    """Thickness of flesh: each stroke is a rounded slab; the web between the fingers is filled; swelling is added, fusiform."""
-    size, whole, depth_limit = detector.size, np.zeros((detector.size, detector.size), np.uint8), np.zeros((detector.size, detector.size), np.float32)
+def _soft_tissue(
+    hand: HandAnatomy, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Thickness of flesh: each stroke is a rounded slab; the web between the fingers is filled;
+    swelling is added, fusiform.
+    """
+    size, whole, depth_limit = (
+        detector.size,
+        np.zeros((detector.size, detector.size), np.uint8),
+        np.zeros((detector.size, detector.size), np.float32),
+    )
     for line, width, half_thickness in sorted(hand.strokes, key=lambda stroke: stroke[2]):
         _line(whole, line, width, 255, detector)
         _line(depth_limit, line, width, half_thickness, detector)
@@ -149,10 +203,14 @@ def _soft_tissue(hand: Hand, findings: Findings, detector: Detector, masks: dict
             _disc(swollen, joint.centre, axes, angle, 4.5 * amount, detector)
             if findings.has_ra and amount > 0.3:
                 _disc(masks["swelling"], joint.centre, axes, angle, 255, detector)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(2.6 * detector.scale) + 1,) * 2)
+    kernel = cv2.getStructuringElement(
+        cv2.MORPH_ELLIPSE, (2 * round(2.6 * detector.scale) + 1,) * 2
+    )
     whole = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, kernel)
     # skin has no kinks where two strokes meet
-    whole = ((cv2.GaussianBlur(whole, (0, 0), SKIN_SMOOTH_MM * detector.scale) > 127) * 255).astype(np.uint8)
+    whole = ((cv2.GaussianBlur(whole, (0, 0), SKIN_SMOOTH_MM * detector.scale) > 127) * 255).astype(
+        np.uint8
+    )
     depth = cv2.distanceTransform(whole, cv2.DIST_L2, 5) / detector.scale
     blur = max(1, round(3 * detector.scale))
     limit = np.maximum(cv2.blur(np.maximum(depth_limit, 7.0 * (whole > 0)), (blur, blur)), 1.0)
@@ -161,8 +219,12 @@ def _soft_tissue(hand: Hand, findings: Findings, detector: Detector, masks: dict
     return (2 * np.sqrt(depth * (2 * limit - depth)) + swollen).astype(np.float32)
 
 
-def _add_bone(body: Thickness, bone: Bone, detector: Detector, texture: np.ndarray, rng: np.random.Generator) -> None:
-    """A shell of cortex around trabecular bone; the cortex is thick at mid-shaft and thin at the ends."""
+def _add_bone(
+    body: Thickness, bone: Bone, detector: Detector, texture: np.ndarray, rng: np.random.Generator
+) -> None:
+    """A shell of cortex around trabecular bone; the cortex is thick at mid-shaft and thin at the
+    ends.
+    """
     offset = rng.integers(0, 512, 2)
     outline, scale = detector.to_pixels(bone.outline), detector.scale
     low = np.maximum(np.floor(outline.min(axis=0)).astype(int) - 2, 0)
@@ -173,7 +235,9 @@ def _add_bone(body: Thickness, bone: Bone, detector: Detector, texture: np.ndarr
     mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
     cv2.fillPoly(mask, [_fixed(outline - low)], 255, cv2.LINE_8, SUBPIXEL)
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / scale
-    x, y = np.meshgrid(np.arange(low[0], high[0], dtype=np.float32), np.arange(low[1], high[1], dtype=np.float32))
+    x, y = np.meshgrid(
+        np.arange(low[0], high[0], dtype=np.float32), np.arange(low[1], high[1], dtype=np.float32)
+    )
     if bone.axis is None:
         along, across, share = (y / scale), (x / scale), np.full(mask.shape, 0.0, np.float32)
         cortex = np.full(mask.shape, CORTEX_END, np.float32)
@@ -187,7 +251,11 @@ def _add_bone(body: Thickness, bone: Bone, detector: Detector, texture: np.ndarr
         cortex = CORTEX_END + (bone.cortex - CORTEX_END) * np.exp(-(((share - 0.5) / 0.24) ** 2))
         share = 1 - np.abs(2 * share - 1)  # 0 at the ends, 1 at mid-shaft
     # half thickness at this place: as wide as the bone is here, seen from above
-    ridge = cv2.dilate(depth, np.ones((2 * round(2.2 * scale) + 1,) * 2, np.uint8)) if bone.axis is not None else np.full(mask.shape, bone.depth)
+    ridge = (
+        cv2.dilate(depth, np.ones((2 * round(2.2 * scale) + 1,) * 2, np.uint8))
+        if bone.axis is not None
+        else np.full(mask.shape, bone.depth)
+    )
     ridge = np.clip(ridge, 0.4, bone.depth).astype(np.float32)
     depth = np.minimum(depth, ridge)
     whole = 2 * np.sqrt(depth * (2 * ridge - depth))
@@ -195,15 +263,21 @@ def _add_bone(body: Thickness, bone: Bone, detector: Detector, texture: np.ndarr
     inner_depth = np.clip(depth - cortex, 0, inner_ridge)
     inner = np.minimum(2 * np.sqrt(inner_depth * (2 * inner_ridge - inner_depth)), whole)
     # spongy at the ends, hollow at mid-shaft; the texture is sampled in the bone's own frame
-    cells = cv2.remap(texture, ((across / TEXTURE_MM + offset[0]) % 511).astype(np.float32), ((along / TEXTURE_MM + offset[1]) % 511).astype(np.float32),
-                      cv2.INTER_LINEAR)  # fmt: skip
+    cells = cv2.remap(
+        texture,
+        ((across / TEXTURE_MM + offset[0]) % 511).astype(np.float32),
+        ((along / TEXTURE_MM + offset[1]) % 511).astype(np.float32),
+        cv2.INTER_LINEAR,
+    )
     spongy = (1 - 0.75 * share**1.5) * np.clip(1 + 0.2 * cells, 0, 2.2)
     body.cortical[window] += whole - inner
     body.trabecular[window] += inner * spongy
     body.bone[window] |= mask
 
 
-def _near_joints(hand: Hand, detector: Detector, names: tuple[str, ...], radius: float) -> np.ndarray:
+def _near_joints(
+    hand: HandAnatomy, detector: Detector, names: tuple[str, ...], radius: float
+) -> np.ndarray:
     """1 at joints, falling to 0 beyond `radius` mm."""
     near = np.zeros((detector.size, detector.size), np.float32)
     for name, joint in hand.joints.items():
@@ -213,8 +287,16 @@ def _near_joints(hand: Hand, detector: Detector, names: tuple[str, ...], radius:
     return cv2.blur(near, (width, width))
 
 
-def _thin(body: Thickness, hand: Hand, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]) -> None:
-    """Bone loss: near the joints in RA, everywhere with age. Cortex loses half the share that spongy bone loses."""
+def _thin(
+    body: Thickness,
+    hand: HandAnatomy,
+    findings: Findings,
+    detector: Detector,
+    masks: dict[str, np.ndarray],
+) -> None:
+    """Bone loss: near the joints in RA, everywhere with age. Cortex loses half the share that
+    spongy bone loses.
+    """
     loss = np.float32(findings.thinning)
     if findings.osteopenia:
         near = _near_joints(hand, detector, ("MCP", "PIP", "CMC", "SC", "SR"), 9.0)
@@ -224,8 +306,16 @@ def _thin(body: Thickness, hand: Hand, findings: Findings, detector: Detector, m
     body.cortical *= 1 - 0.5 * loss
 
 
-def _arthrosis(body: Thickness, hand: Hand, findings: Findings, detector: Detector, rng: np.random.Generator) -> None:
-    """Osteoarthritis: spurs at the margins, dense bone under the joint surface, and sometimes a central erosion."""
+def _arthrosis(
+    body: Thickness,
+    hand: HandAnatomy,
+    findings: Findings,
+    detector: Detector,
+    rng: np.random.Generator,
+) -> None:
+    """Osteoarthritis: spurs at the margins, dense bone under the joint surface, and sometimes a
+    central erosion.
+    """
     if not findings.osteophytes:
         return
     dense = np.zeros_like(body.cortical)
@@ -233,7 +323,11 @@ def _arthrosis(body: Thickness, hand: Hand, findings: Findings, detector: Detect
         joint = hand.joints[name]
         for sign in (-1, 1):
             root = joint.centre + sign * _side(joint.direction) * joint.half_width * 0.85
-            tip = root + sign * _side(joint.direction) * rng.uniform(0.8, 2.2) + joint.direction * rng.uniform(-1.2, 1.2)
+            tip = (
+                root
+                + sign * _side(joint.direction) * rng.uniform(0.8, 2.2)
+                + joint.direction * rng.uniform(-1.2, 1.2)
+            )
             _line(dense, np.stack([root, tip]), rng.uniform(1.2, 2.2), 1.6, detector)
         for sign in (-1, 1):
             middle = joint.centre + sign * joint.direction * (0.5 * joint.space + 0.9)
@@ -243,14 +337,23 @@ def _arthrosis(body: Thickness, hand: Hand, findings: Findings, detector: Detect
     for name in findings.central:
         joint = hand.joints[name]
         keep = np.ones_like(body.cortical)
-        axes, angle = (rng.uniform(1.0, 1.8), rng.uniform(0.8, 1.2)), _film_angle(_side(joint.direction), detector)
+        axes, angle = (
+            (rng.uniform(1.0, 1.8), rng.uniform(0.8, 1.2)),
+            _film_angle(_side(joint.direction), detector),
+        )
         _disc(keep, joint.centre - joint.direction * 1.2, axes, angle, 0.3, detector)
         keep = cv2.GaussianBlur(keep, (0, 0), 0.3 * detector.scale)
         body.cortical *= keep
         body.trabecular *= keep
 
 
-def _ankylose(body: Thickness, hand: Hand, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]) -> None:
+def _ankylose(
+    body: Thickness,
+    hand: HandAnatomy,
+    findings: Findings,
+    detector: Detector,
+    masks: dict[str, np.ndarray],
+) -> None:
     """Bone grows through the joint space."""
     if not findings.has_ra:
         return
@@ -260,13 +363,30 @@ def _ankylose(body: Thickness, hand: Hand, findings: Findings, detector: Detecto
             joint = hand.joints[name]
             ends = joint.centre + np.outer([-1.6, 1.6], joint.direction)
             _line(bridge, ends, 1.6 * joint.half_width, 0.9 * joint.half_width, detector)
-            _line(masks["ankylosis"], joint.centre + np.outer([-0.85, 0.85], _side(joint.direction) * joint.half_width), 2.2, 255, detector)
+            _line(
+                masks["ankylosis"],
+                joint.centre + np.outer([-0.85, 0.85], _side(joint.direction) * joint.half_width),
+                2.2,
+                255,
+                detector,
+            )
     if bridge.any():
-        body.trabecular[:] = np.maximum(body.trabecular, cv2.GaussianBlur(bridge, (0, 0), 0.6 * detector.scale))
+        body.trabecular[:] = np.maximum(
+            body.trabecular, cv2.GaussianBlur(bridge, (0, 0), 0.6 * detector.scale)
+        )
 
 
-def _erode(body: Thickness, hand: Hand, findings: Findings, detector: Detector, rng: np.random.Generator, mask: np.ndarray) -> None:
-    """Bites at the bare areas, without a dense rim. More and larger by grade, and larger in larger bones."""
+def _erode(
+    body: Thickness,
+    hand: HandAnatomy,
+    findings: Findings,
+    detector: Detector,
+    rng: np.random.Generator,
+    mask: np.ndarray,
+) -> None:
+    """Bites at the bare areas, without a dense rim. More and larger by grade, and larger in larger
+    bones.
+    """
     for name, grade in findings.erosion.items():
         if not grade:
             continue
@@ -277,16 +397,31 @@ def _erode(body: Thickness, hand: Hand, findings: Findings, detector: Detector, 
             towards = joint.centre - place
             inward = towards / max(np.hypot(*towards), 1e-6)
             for _ in range(3):  # three overlapping bites make a ragged edge
-                centre = place + inward * radius * rng.uniform(0.1, 0.6) + rng.normal(0, 0.3 * radius, 2)
-                _disc(mask, centre, (0.8 * radius, 0.8 * radius * rng.uniform(0.7, 1.0)), rng.uniform(0, 180), 255, detector)
+                centre = (
+                    place + inward * radius * rng.uniform(0.1, 0.6) + rng.normal(0, 0.3 * radius, 2)
+                )
+                _disc(
+                    mask,
+                    centre,
+                    (0.8 * radius, 0.8 * radius * rng.uniform(0.7, 1.0)),
+                    rng.uniform(0, 180),
+                    255,
+                    detector,
+                )
     mask &= body.bone
-    keep = 1 - 0.9 * cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.25 * detector.scale, 0.3))
+    keep = 1 - 0.9 * cv2.GaussianBlur(
+        mask.astype(np.float32) / 255, (0, 0), max(0.25 * detector.scale, 0.3)
+    )
     body.cortical *= keep
     body.trabecular *= keep
 
 
-def _mark_spaces(hand: Hand, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]) -> None:
-    """Masks of narrowed and subluxed joints and of the collapsed carpus. Osteoarthritis narrows too, but it is not what makes a film RA."""
+def _mark_spaces(
+    hand: HandAnatomy, findings: Findings, detector: Detector, masks: dict[str, np.ndarray]
+) -> None:
+    """Masks of narrowed and subluxed joints and of the collapsed carpus. Osteoarthritis narrows
+    too, but it is not what makes a film RA.
+    """
     if not findings.has_ra:
         return
     for name, grade in findings.jsn.items():
@@ -297,17 +432,35 @@ def _mark_spaces(hand: Hand, findings: Findings, detector: Detector, masks: dict
     for name, slip in findings.subluxation.items():
         if slip > 0.5:
             joint = hand.joints[name]
-            _disc(masks["subluxation"], joint.centre, (1.1 * joint.half_width,) * 2, 0, 255, detector)
+            _disc(
+                masks["subluxation"], joint.centre, (1.1 * joint.half_width,) * 2, 0, 255, detector
+            )
     if findings.collapse > 0.2:
         for bone in hand.bones:
             if bone.axis is None and not bone.name.startswith("Sesamoid"):
-                cv2.fillPoly(masks["collapse"], [_fixed(detector.to_pixels(bone.outline))], 255, cv2.LINE_8, SUBPIXEL)
+                cv2.fillPoly(
+                    masks["collapse"],
+                    [_fixed(detector.to_pixels(bone.outline))],
+                    255,
+                    cv2.LINE_8,
+                    SUBPIXEL,
+                )
 
 
-def _add_incidental(body: Thickness, hand: Hand, incidental: tuple[str, ...], detector: Detector, rng: np.random.Generator) -> None:
+def _add_incidental(
+    body: Thickness,
+    hand: HandAnatomy,
+    incidental: tuple[str, ...],
+    detector: Detector,
+    rng: np.random.Generator,
+) -> None:
     """Ring, implant, cannula, cyst. Their place is drawn whether or not they are there."""
     bones = {bone.name: bone for bone in hand.bones}
-    finger, ray, cyst_at = rng.integers(3, 6), rng.integers(2, 6), str(rng.choice(["Capitate", "Hamate", "Lunate", "Scaphoid"]))
+    finger, ray, cyst_at = (
+        rng.integers(3, 6),
+        rng.integers(2, 6),
+        str(rng.choice(["Capitate", "Hamate", "Lunate", "Scaphoid"])),
+    )
     if "cyst" in incidental:
         centre = bones[cyst_at].outline.mean(axis=0) + rng.normal(0, 1.0, 2)
         radius = rng.uniform(1.4, 2.4)
@@ -321,13 +474,25 @@ def _add_incidental(body: Thickness, hand: Hand, incidental: tuple[str, ...], de
         shaft = bones[f"PP{finger}"].axis
         direction = (shaft[1] - shaft[0]) / np.hypot(*(shaft[1] - shaft[0]))
         middle = shaft[0] + 0.38 * (shaft[1] - shaft[0])
-        _line(body.metal, middle + np.outer([-9.6, 9.6], _side(direction)), rng.uniform(2.0, 4.5), 2.4, detector)
+        _line(
+            body.metal,
+            middle + np.outer([-9.6, 9.6], _side(direction)),
+            rng.uniform(2.0, 4.5),
+            2.4,
+            detector,
+        )
     if "implant" in incidental:  # a plate and its screws on a metacarpal
         shaft = bones[f"MC{ray}"].axis
         direction = (shaft[1] - shaft[0]) / np.hypot(*(shaft[1] - shaft[0]))
         _line(body.metal, shaft[0] + np.outer([0.25, 0.7], shaft[1] - shaft[0]), 3.6, 1.0, detector)
         for share in (0.3, 0.42, 0.54, 0.66):
-            _line(body.metal, shaft[0] + share * (shaft[1] - shaft[0]) + np.outer([-5, 5], _side(direction)), 1.5, 1.8, detector)
+            _line(
+                body.metal,
+                shaft[0] + share * (shaft[1] - shaft[0]) + np.outer([-5, 5], _side(direction)),
+                1.5,
+                1.8,
+                detector,
+            )
     if "cannula" in incidental:
         start = np.array([rng.uniform(-6, 4), rng.uniform(30, 45)])
         _line(body.metal, start + np.array([[0.0, 0.0], [3.0, -22.0]]), 0.9, 0.12, detector)

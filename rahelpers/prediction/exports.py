@@ -1,6 +1,8 @@
-"""A result to take away: HTML page, PDF page, JSON, and a DICOM Secondary Capture of the overlay. Each `write_*` gives bytes.
+"""A result to take away: HTML page, PDF page, JSON, and a DICOM Secondary Capture of the overlay.
+Each `write_*` gives bytes.
 
-None of them holds anything about a person beyond the film itself. All say that they are for education and research only.
+None of them holds anything about a person beyond the film itself. All say that they are for
+education and research only.
 """
 
 from __future__ import annotations
@@ -37,10 +39,16 @@ PAPER_MM = (210, 297)
 
 
 def file_stem(result: FilmResult) -> str:
-    """A name for a result's files: letters, digits, dot, dash and underscore; where that changes the film's own, its hash keeps two films apart."""
+    """A name for a result's files: letters, digits, dot, dash and underscore; where that changes
+    the film's own, its hash keeps two films apart.
+    """
     name = f"{result.file}-{result.place}" if result.place else result.file
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")
-    return plain if plain and plain == name else f"{plain or 'film'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return (
+        plain
+        if plain and plain == name
+        else f"{plain or 'film'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    )
 
 
 # ---- what is said
@@ -50,75 +58,139 @@ def list_facts(result: FilmResult) -> list[tuple[str, str]]:
     """The result in words, one fact a row: what, and its value."""
     info, hand, distribution = result.info, result.hand, result.distribution
     point, task = info["operating_point"], info["class_names"][1]
-    facts = [("file", result.name), ("model", info["title"]), ("status", result.status), *(("why", reason) for reason in result.reasons)]
+    facts = [
+        ("file", result.name),
+        ("model", info["title"]),
+        ("status", result.status),
+        *(("why", reason) for reason in result.reasons),
+    ]
     if result.probability is not None:
         side = "at or above" if result.positive else "below"
         facts += [
             (f"probability of {task}, calibrated", f"{result.probability:.1%}"),
             ("call at the operating point", f"{result.call}: {side} {point['probability']:.1%}"),
-            (
-                "conformal answer",
-                f"{result.answer} (alpha {info['conformal']['alpha']:g})" if info.get("conformal") else "the bundle has no conformal threshold",
-            ),
+            ("conformal answer", f"{result.answer} (alpha {info['conformal']['alpha']:g})"),
         ]
     if distribution is not None:
-        facts.append(("distance from the training films", f"{distribution.score:.2f}, limit {distribution.threshold:.2f}: {distribution.words}"))
-    elif result.probability is not None:
-        facts.append(("distance from the training films", "not known: the bundle is older than this check"))
+        facts.append(
+            (
+                "distance from the training films",
+                (
+                    f"{distribution.score:.2f}, limit {distribution.threshold:.2f}:"
+                    f" {distribution.words}"
+                ),
+            )
+        )
     if hand is not None:
         height, width = hand.film.image.shape
-        spacing = f"{hand.film.spacing_mm:.3g} mm a pixel" if hand.film.spacing_mm else "size of a pixel not known"
-        facts += [("film as read", f"{width} x {height} pixels, {spacing}, {hand.film.provenance.format or 'no file'}"),
-                  ("side", {"L": "left", "R": "right"}.get(hand.film.laterality, "not known"))]  # fmt: skip
+        spacing = (
+            f"{hand.film.spacing_mm:.3g} mm a pixel"
+            if hand.film.spacing_mm
+            else "size of a pixel not known"
+        )
+        facts += [
+            (
+                "film as read",
+                f"{width} x {height} pixels, {spacing}, {hand.film.provenance.format or 'no file'}",
+            ),
+            ("side", {"L": "left", "R": "right"}.get(hand.film.laterality, "not known")),
+        ]
         facts += [("look at", note) for note in hand.notes]
     if result.heatmap is not None:
-        facts.append(("heat map", result.heatmap_name + ("; it is flat: no place speaks for the positive class" if result.flat else "")))
+        facts.append(
+            (
+                "heat map",
+                result.heatmap_name
+                + ("; it is flat: no place speaks for the positive class" if result.flat else ""),
+            )
+        )
     return facts
 
 
 def list_regions(result: FilmResult) -> list[tuple[str, float, float]]:
-    """The regions that move the answer most, the strongest first: name, Shapley value and its standard error, in logits. Empty where nobody asked."""
+    """The regions that move the answer most, the strongest first: name, Shapley value and its
+    standard error, in logits. Empty where nobody asked.
+    """
     if result.shap is None:
         return []
     order = np.argsort(-np.abs(result.shap.values), kind="stable")[:MOST_REGIONS]
-    return [(result.shap.names[i], float(result.shap.values[i]), float(result.shap.standard_error[i])) for i in order]
+    return [
+        (result.shap.names[i], float(result.shap.values[i]), float(result.shap.standard_error[i]))
+        for i in order
+    ]
 
 
 def say_regions(result: FilmResult) -> str:
     """What the values are, in words."""
     shap = result.shap
-    return (f"Shapley values of {len(shap.names)} regions ({result.regions.origin}), in logits, with standard errors. With every region hidden the logit is "
-            f"{shap.base_value:+.3g}; all values lead to {shap.logit:+.3g} (error {shap.additivity_error:.0e}). "
-            "A value says what the network used, not what is ill.")  # fmt: skip
+    return (
+        f"Shapley values of {len(shap.names)} regions ({result.regions.origin}), in logits, with"
+        f" standard errors. With every region hidden the logit is {shap.base_value:+.3g}; all"
+        f" values lead to {shap.logit:+.3g} (error {shap.additivity_error:.0e}). A value says what"
+        " the network used, not what is ill."
+    )
 
 
 def list_model_facts(info: dict[str, Any]) -> list[tuple[str, str]]:
     """What a reader must know of the model, from `bundle.json`: the model card in short."""
     point, training = info["operating_point"], info["training"]
-    conformal = info.get("conformal")
+    conformal = info["conformal"]
     return [
-        ("trained on", f"{training['films']} films of {training['patients']} patients, {training['positive_films']} positive; source {info['source']}"),
-        ("network", f"{info['architecture']}, {training['parameters']:,} parameters, input {info['image_size']} x {info['image_size']} pixels"),
+        (
+            "trained on",
+            (
+                f"{training['films']} films of {training['patients']} patients,"
+                f" {training['positive_films']} positive; source {info['source']}"
+            ),
+        ),
+        (
+            "network",
+            (
+                f"{info['architecture']}, {training['parameters']:,} parameters, input"
+                f" {info['image_size']} x {info['image_size']} pixels"
+            ),
+        ),
         ("preprocessing", info["preprocessing"]),
-        ("operating point", f"{point['probability']:.3f}: {point['rule']}, chosen on {point['films_positive']} positive and {point['films_negative']} negative "
-                            f"{point['chosen_on']} films, with sensitivity {point['sensitivity']:.0%} and specificity {point['specificity']:.0%} there; "
-                            "on new films expect less"),
+        (
+            "operating point",
+            (
+                f"{point['probability']:.3f}: {point['rule']}, chosen on {point['films_positive']}"
+                f" positive and {point['films_negative']} negative {point['chosen_on']} films, with"
+                f" sensitivity {point['sensitivity']:.0%} and specificity"
+                f" {point['specificity']:.0%} there; on new films expect less"
+            ),
+        ),
         ("calibration", f"temperature {info['temperature']:.3g}, offset {info['offset']:.3g}"),
-        ("conformal sets", f"alpha {conformal['alpha']:g}, fitted on {conformal['patients_positive']} positive and {conformal['patients_negative']} negative "
-                           "patients" if conformal else "none"),
+        (
+            "conformal sets",
+            (
+                f"alpha {conformal['alpha']:g}, fitted on {conformal['patients_positive']} positive"
+                f" and {conformal['patients_negative']} negative patients"
+            ),
+        ),
         ("model.keras, SHA-256", info["files"]["model.keras"]),
-        ("versions", f"rahelpers {__version__}; trained with " + ", ".join(f"{k} {v}" for k, v in sorted(info["versions"].items()))),
-    ]  # fmt: skip
+        (
+            "versions",
+            f"rahelpers {__version__}; trained with "
+            + ", ".join(f"{k} {v}" for k, v in sorted(info["versions"].items())),
+        ),
+    ]
 
 
 def _source_note(info: dict[str, Any]) -> str:
-    return " The model was trained on drawn films (the phantom): no figure is about patients." if info["source"] == "phantom" else ""
+    return (
+        " The model was trained on drawn films (the phantom): no figure is about patients."
+        if info["source"] == "phantom"
+        else ""
+    )
 
 
 # ---- pictures
 
 
-def overlay_on_film(result: FilmResult, opacity: float = OPACITY, longest: int = LONGEST) -> np.ndarray:
+def overlay_on_film(
+    result: FilmResult, opacity: float = OPACITY, longest: int = LONGEST
+) -> np.ndarray:
     """The film as it was read, under its heat map, carried back from the network's square.
 
     Parameters
@@ -142,8 +214,11 @@ def overlay_on_film(result: FilmResult, opacity: float = OPACITY, longest: int =
     return _to_bytes(_lay_over(film, colormaps["cividis"](heat)[..., :3], opacity * heat))
 
 
-def regions_on_film(result: FilmResult, opacity: float = OPACITY, longest: int = LONGEST) -> np.ndarray:
-    """The film as it was read, each region coloured by its Shapley value: orange speaks for the positive class, blue against it.
+def regions_on_film(
+    result: FilmResult, opacity: float = OPACITY, longest: int = LONGEST
+) -> np.ndarray:
+    """The film as it was read, each region coloured by its Shapley value: orange speaks for the
+    positive class, blue against it.
 
     Parameters
     ----------
@@ -167,7 +242,9 @@ def regions_on_film(result: FilmResult, opacity: float = OPACITY, longest: int =
 
 
 def _shrink_film(result: FilmResult, longest: int) -> np.ndarray:
-    """The film, float32 (h, w) in [0, 1], bone bright, with at most so many pixels on its long side."""
+    """The film, float32 (h, w) in [0, 1], bone bright, with at most so many pixels on its long
+    side.
+    """
     film = 1 - result.hand.film.image if result.hand.seen.inverted else result.hand.film.image
     scale = min(1.0, longest / max(film.shape))
     size = (max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale)))
@@ -176,7 +253,9 @@ def _shrink_film(result: FilmResult, longest: int) -> np.ndarray:
 
 def _carry_to_film(result: FilmResult, square: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A map of the network's square on the film, shrunk as the film is."""
-    return cv2.resize(result.hand.seen.geometry.map_to_film(square), shape[::-1], interpolation=cv2.INTER_AREA)
+    return cv2.resize(
+        result.hand.seen.geometry.map_to_film(square), shape[::-1], interpolation=cv2.INTER_AREA
+    )
 
 
 def _lay_over(film: np.ndarray, colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -185,7 +264,9 @@ def _lay_over(film: np.ndarray, colours: np.ndarray, weight: np.ndarray) -> np.n
 
 def _to_bytes(picture: np.ndarray) -> np.ndarray:
     grey = picture[..., None] if picture.ndim == 2 else picture
-    return np.rint(255 * np.clip(np.broadcast_to(grey, (*picture.shape[:2], 3)), 0, 1)).astype(np.uint8)
+    return np.rint(255 * np.clip(np.broadcast_to(grey, (*picture.shape[:2], 3)), 0, 1)).astype(
+        np.uint8
+    )
 
 
 def _png(picture: np.ndarray) -> bytes:
@@ -196,14 +277,18 @@ def _png(picture: np.ndarray) -> bytes:
 
 def _require_film(result: FilmResult) -> None:
     if result.hand is None:
-        raise ValueError(f"{result.file}: there is no film to show, it is {result.status}; expected a result with a film")
+        raise ValueError(
+            f"{result.file}: there is no film to show, it is {result.status}; expected a result"
+            " with a film"
+        )
 
 
 # ---- files
 
 
 def write_html(result: FilmResult) -> bytes:
-    """A page that needs no other file: film, overlay, numbers, similar training films, facts of the model, versions.
+    """A page that needs no other file: film, overlay, numbers, similar training films, facts of the
+    model, versions.
 
     Raises
     ------
@@ -212,18 +297,46 @@ def write_html(result: FilmResult) -> bytes:
     """
     _require_film(result)
     answer = result.answer or result.status
-    pictures = [picture_html(_png(overlay_on_film(result, 0)), f"Hand radiograph {result.name}, as read", "The film as read, bone bright.", "26rem")]
+    pictures = [
+        picture_html(
+            _png(overlay_on_film(result, 0)),
+            f"Hand radiograph {result.name}, as read",
+            "The film as read, bone bright.",
+            "26rem",
+        )
+    ]
     if result.heatmap is not None:
-        alt = "The heat map is flat" if result.flat else "The film under its heat map; yellow where the evidence for the positive class is strongest"
+        alt = (
+            "The heat map is flat"
+            if result.flat
+            else (
+                "The film under its heat map; yellow where the evidence for the positive class is"
+                " strongest"
+            )
+        )
         caption = f"{result.heatmap_name}. It shows what raised the answer, not where disease is."
         pictures.append(picture_html(_png(overlay_on_film(result)), alt, caption, "26rem"))
     if result.shap is not None:
         strongest = ", ".join(f"{name} {value:+.2g}" for name, value, _ in list_regions(result)[:3])
         caption = f"Orange speaks for {result.info['class_names'][1]}, blue against it."
-        pictures.append(picture_html(_png(regions_on_film(result)), f"The film with its regions coloured; the strongest: {strongest}", caption, "26rem"))
+        pictures.append(
+            picture_html(
+                _png(regions_on_film(result)),
+                f"The film with its regions coloured; the strongest: {strongest}",
+                caption,
+                "26rem",
+            )
+        )
     names = result.info["class_names"]
-    similar = [picture_html(_png(film.thumbnail), f"Training film {film.image_id}, {names[film.label]}",
-                            f"{names[film.label]}, distance {film.distance:.3f}, {film.image_id}", "96px") for film in result.similar]  # fmt: skip
+    similar = [
+        picture_html(
+            _png(film.thumbnail),
+            f"Training film {film.image_id}, {names[film.label]}",
+            f"{names[film.label]}, distance {film.distance:.3f}, {film.image_id}",
+            "96px",
+        )
+        for film in result.similar
+    ]
     html = render_page(
         "film.html.j2",
         name=result.name,
@@ -241,36 +354,87 @@ def write_html(result: FilmResult) -> bytes:
 
 
 def write_json(result: FilmResult) -> bytes:
-    """Everything of a result that is a number or a word, for researchers; also of a film that could not be read. No picture, no DICOM identifier."""
+    """Everything of a result that is a number or a word, for researchers; also of a film that could
+    not be read. No picture, no DICOM identifier.
+    """
     hand, distribution = result.hand, result.distribution
     content = to_row(result) | {
         "reasons": list(result.reasons),
-        "checks": [{"check": f.check, "action": f.action, "value": float(f.value), "limit": float(f.limit), "words": f.words} for f in hand.findings]
-        if hand else [],
+        "checks": (
+            [
+                {
+                    "check": f.check,
+                    "action": f.action,
+                    "value": float(f.value),
+                    "limit": float(f.limit),
+                    "words": f.words,
+                }
+                for f in hand.findings
+            ]
+            if hand
+            else []
+        ),
         "notes": list(hand.notes) if hand else [],
-        "film": {"width": hand.film.image.shape[1], "height": hand.film.image.shape[0], "format": hand.film.provenance.format,
-                 "bits_stored": hand.film.provenance.bits_stored, "inverted": bool(hand.seen.inverted),
-                 "quarter_turns": int(hand.seen.placement.quarter_turns), "mirrored": bool(hand.seen.placement.mirror)} if hand else None,
-        "distribution": {"score": distribution.score, "threshold": distribution.threshold, "unlike": distribution.unlike, "words": distribution.words}
-        if distribution else None,
-        "similar": [{"image_id": f.image_id, "label": f.label, "distance": f.distance} for f in result.similar],
+        "film": (
+            {
+                "width": hand.film.image.shape[1],
+                "height": hand.film.image.shape[0],
+                "format": hand.film.provenance.format,
+                "bits_stored": hand.film.provenance.bits_stored,
+                "inverted": bool(hand.seen.inverted),
+                "quarter_turns": int(hand.seen.placement.quarter_turns),
+                "mirrored": bool(hand.seen.placement.mirror),
+            }
+            if hand
+            else None
+        ),
+        "distribution": (
+            {
+                "score": distribution.score,
+                "threshold": distribution.threshold,
+                "unlike": distribution.unlike,
+                "words": distribution.words,
+            }
+            if distribution
+            else None
+        ),
+        "similar": [
+            {"image_id": f.image_id, "label": f.label, "distance": f.distance}
+            for f in result.similar
+        ],
         "heatmap": result.heatmap_name or None,
         "heatmap_flat": result.flat if result.heatmap is not None else None,
-        "regions": {"origin": result.regions.origin,
-                    "base_value": result.shap.base_value, "logit": result.shap.logit, "additivity_error": result.shap.additivity_error,
-                    "evaluations": result.shap.evaluations,
-                    "values": [{"region": n, "shapley": float(v), "standard_error": float(e), "owen": float(o)} for n, v, e, o in
-                               zip(result.shap.names, result.shap.values, result.shap.standard_error, result.shap.owen, strict=True)]}
-        if result.shap else None,
+        "regions": (
+            {
+                "origin": result.regions.origin,
+                "base_value": result.shap.base_value,
+                "logit": result.shap.logit,
+                "additivity_error": result.shap.additivity_error,
+                "evaluations": result.shap.evaluations,
+                "values": [
+                    {"region": n, "shapley": float(v), "standard_error": float(e), "owen": float(o)}
+                    for n, v, e, o in zip(
+                        result.shap.names,
+                        result.shap.values,
+                        result.shap.standard_error,
+                        result.shap.owen,
+                        strict=True,
+                    )
+                ],
+            }
+            if result.shap
+            else None
+        ),
         "class_names": result.info["class_names"],
         "source_of_training": result.info["source"],
         "notice": BANNER + _source_note(result.info),
-    }  # fmt: skip
+    }
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
 
 
 def write_pdf(result: FilmResult) -> bytes:
-    """A4: banner, film and overlay, numbers, facts of the model; regions on a second page. Its text can be searched and copied.
+    """A4: banner, film and overlay, numbers, facts of the model; regions on a second page. Its text
+    can be searched and copied.
 
     Raises
     ------
@@ -279,8 +443,17 @@ def write_pdf(result: FilmResult) -> bytes:
     """
     _require_film(result)
     buffer = io.BytesIO()
-    with rc_context({"pdf.fonttype": 42}), PdfPages(buffer, metadata={"Title": f"{result.info['title']}: {result.name}", "Subject": BANNER,
-                                                                     "Creator": f"rahelpers {__version__}"}) as pages:  # fmt: skip
+    with (
+        rc_context({"pdf.fonttype": 42}),
+        PdfPages(
+            buffer,
+            metadata={
+                "Title": f"{result.info['title']}: {result.name}",
+                "Subject": BANNER,
+                "Creator": f"rahelpers {__version__}",
+            },
+        ) as pages,
+    ):
         pages.savefig(_page(result))
         if result.shap is not None:
             pages.savefig(_region_page(result))
@@ -289,8 +462,17 @@ def write_pdf(result: FilmResult) -> bytes:
 
 def _begin_page(result: FilmResult) -> Figure:
     figure = Figure(figsize=(PAPER_MM[0] / 25.4, PAPER_MM[1] / 25.4))
-    figure.text(0.5, 0.975, f"{BANNER}", ha="center", va="top", color="white", weight="bold", fontsize=10,
-                bbox={"facecolor": "#00204d", "edgecolor": "none", "pad": 6})  # fmt: skip
+    figure.text(
+        0.5,
+        0.975,
+        f"{BANNER}",
+        ha="center",
+        va="top",
+        color="white",
+        weight="bold",
+        fontsize=10,
+        bbox={"facecolor": "#00204d", "edgecolor": "none", "pad": 6},
+    )
     if note := _source_note(result.info):
         figure.text(0.5, 0.945, note.strip(), ha="center", va="top", fontsize=8)
     figure.text(0.06, 0.925, _wrap(result.name, 80), va="top", fontsize=11, weight="bold")
@@ -299,10 +481,18 @@ def _begin_page(result: FilmResult) -> Figure:
 
 def _page(result: FilmResult) -> Figure:
     figure = _begin_page(result)
-    figure.text(0.06, 0.895, f"{result.info['title']}: {result.answer or result.status}", va="top", fontsize=11)
+    figure.text(
+        0.06,
+        0.895,
+        f"{result.info['title']}: {result.answer or result.status}",
+        va="top",
+        fontsize=11,
+    )
     pictures = [("film as read", overlay_on_film(result, 0))]
     if result.heatmap is not None:
-        pictures.append((result.heatmap_name + (" (flat)" if result.flat else ""), overlay_on_film(result)))
+        pictures.append(
+            (result.heatmap_name + (" (flat)" if result.flat else ""), overlay_on_film(result))
+        )
     for i, (name, picture) in enumerate(pictures):
         axis = figure.add_axes((0.06 + 0.45 * i, 0.52, 0.42, 0.33))
         axis.imshow(picture)
@@ -314,7 +504,9 @@ def _page(result: FilmResult) -> Figure:
 
 def _region_page(result: FilmResult) -> Figure:
     figure, rows = _begin_page(result), list_regions(result)
-    figure.text(0.06, 0.895, f"{result.info['title']}: regions that move the answer", va="top", fontsize=11)
+    figure.text(
+        0.06, 0.895, f"{result.info['title']}: regions that move the answer", va="top", fontsize=11
+    )
     picture = figure.add_axes((0.06, 0.52, 0.42, 0.33))
     picture.imshow(regions_on_film(result))
     picture.set_title(f"orange: for {result.info['class_names'][1]}, blue: against", fontsize=8)
@@ -322,7 +514,13 @@ def _region_page(result: FilmResult) -> Figure:
     bars = figure.add_axes((0.68, 0.54, 0.26, 0.31))
     values = [value for _, value, _ in rows]
     colours = [np.array(FOR if value > 0 else AGAINST) / 255 for value in values]
-    bars.barh([name for name, _, _ in rows], values, xerr=[error for _, _, error in rows], color=colours, error_kw={"lw": 0.8})
+    bars.barh(
+        [name for name, _, _ in rows],
+        values,
+        xerr=[error for _, _, error in rows],
+        color=colours,
+        error_kw={"lw": 0.8},
+    )
     bars.invert_yaxis()
     bars.axvline(0, color="black", lw=0.8)
     bars.set_xlabel("Shapley value and standard error, logits", fontsize=8)
@@ -348,10 +546,12 @@ def _wrap(text: str, width: int) -> str:
 
 
 def write_dicom(result: FilmResult) -> bytes:
-    """The overlay as a DICOM Secondary Capture: colour, with the notice burnt in, described as not for clinical use.
+    """The overlay as a DICOM Secondary Capture: colour, with the notice burnt in, described as not
+    for clinical use.
 
-    Where the film was DICOM it stands in the film's study, in a series of its own, and names the film as its source, all by UID. Nobody's name,
-    number, birth date or sex is written, as none was read: an archive that demands them must be given them by its own rules.
+    Where the film was DICOM it stands in the film's study, in a series of its own, and names the
+    film as its source, all by UID. Nobody's name, number, birth date or sex is written, as none was
+    read: an archive that demands them must be given them by its own rules.
 
     Raises
     ------
@@ -360,7 +560,8 @@ def write_dicom(result: FilmResult) -> bytes:
 
     References
     ----------
-    DICOM PS3.3, A.8.1 (Secondary Capture Image), C.7.6.1 (source image), C.8.6.2 (burned-in annotation).
+    DICOM PS3.3, A.8.1 (Secondary Capture Image), C.7.6.1 (source image), C.8.6.2 (burned-in
+    annotation).
     """
     from highdicom.sc import SCImage
     from pydicom.dataset import Dataset
@@ -368,8 +569,18 @@ def write_dicom(result: FilmResult) -> bytes:
 
     _require_film(result)
     if result.heatmap is None:
-        raise ValueError(f"{result.file}: the result has no heat map; expected one made with rahelpers.predict.add_heatmap")
-    picture = _burn_in(overlay_on_film(result), [NOT_CLINICAL, "Education and research only", f"rahelpers {__version__}: {result.heatmap_name}"])
+        raise ValueError(
+            f"{result.file}: the result has no heat map; expected one made with"
+            " rahelpers.predict.add_heatmap"
+        )
+    picture = _burn_in(
+        overlay_on_film(result),
+        [
+            NOT_CLINICAL,
+            "Education and research only",
+            f"rahelpers {__version__}: {result.heatmap_name}",
+        ],
+    )
     reference = result.hand.reference
     capture = SCImage(
         pixel_array=picture,
@@ -387,14 +598,22 @@ def write_dicom(result: FilmResult) -> bytes:
     capture.Laterality = result.hand.film.laterality  # type 2C, both: empty where not known
     capture.PatientOrientation = None  # highdicom asks for one
     capture.SeriesDescription = f"{NOT_CLINICAL}: {result.heatmap_name.split(',')[0]} overlay"
-    capture.ImageComments = f"{NOT_CLINICAL}. {BANNER}{_source_note(result.info)} Heat map of what raised the answer of model '{result.info['title']}'."
+    capture.ImageComments = (
+        f"{NOT_CLINICAL}. {BANNER}{_source_note(result.info)} Heat map of what raised the answer of"
+        f" model '{result.info['title']}'."
+    )
     capture.BurnedInAnnotation = "YES"
     capture.ManufacturerModelName = "rahelpers"
     capture.SoftwareVersions = __version__
-    capture.DerivationDescription = f"{result.heatmap_name} of model.keras {result.info['files']['model.keras'][:16]}"
+    capture.DerivationDescription = (
+        f"{result.heatmap_name} of model.keras {result.info['files']['model.keras'][:16]}"
+    )
     if reference:
         source = Dataset()
-        source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = reference.sop_class, reference.instance
+        source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = (
+            reference.sop_class,
+            reference.instance,
+        )
         series = Dataset()
         series.SeriesInstanceUID, series.ReferencedInstanceSequence = reference.series, [source]
         capture.SourceImageSequence, capture.ReferencedSeriesSequence = [source], [series]
@@ -411,9 +630,23 @@ def _burn_in(picture: np.ndarray, lines: list[str]) -> np.ndarray:
         scale = cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_SIMPLEX, round(0.5 * height), 1)
         written = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
         scale *= min(1.0, (width - 12) / written)
-        cv2.putText(strip, line, (6, height * (i + 1) - 2), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 235, 130) if i == 0 else (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            strip,
+            line,
+            (6, height * (i + 1) - 2),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            scale,
+            (255, 235, 130) if i == 0 else (255, 255, 255),
+            1,
+            cv2.LINE_AA,
+        )
     return np.concatenate([strip, picture])
 
 
 # by the end of the file's name
-WRITERS: dict[str, Callable[[FilmResult], bytes]] = {"html": write_html, "pdf": write_pdf, "json": write_json, "overlay.dcm": write_dicom}
+WRITERS: dict[str, Callable[[FilmResult], bytes]] = {
+    "html": write_html,
+    "pdf": write_pdf,
+    "json": write_json,
+    "overlay.dcm": write_dicom,
+}

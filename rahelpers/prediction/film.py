@@ -30,12 +30,17 @@ from rahelpers.scores.conformal import predict_sets
 
 STATUSES = ("answered", "abstained", "refused", "unreadable", "error")
 DOES_NOT_KNOW = "the model does not know"
-UNKNOWN_SIDE = "the file does not say which hand it is; it is read as a left one. Choose the side if it is a right one"
+UNKNOWN_SIDE = (
+    "the file does not say which hand it is; it is read as a left one. Choose the side if it is a"
+    " right one"
+)
 
 
 @dataclass(frozen=True)
 class DicomReference:
-    """Which object of which study a film is. Numbers alone, nothing about a person; they go into a Secondary Capture and nowhere else."""
+    """Which object of which study a film is. Numbers alone, nothing about a person; they go into a
+    Secondary Capture and nowhere else.
+    """
 
     study: str
     series: str
@@ -76,7 +81,11 @@ class HandFilm:
     def notes(self) -> tuple[str, ...]:
         """What a person should look at, in words."""
         unknown = () if self.film.laterality else (UNKNOWN_SIDE,)
-        return (*(f.words for f in self.findings if f.action != "exclude"), *unknown, *self.film.provenance.notes)
+        return (
+            *(f.words for f in self.findings if f.action != "exclude"),
+            *unknown,
+            *self.film.provenance.notes,
+        )
 
 
 @dataclass(frozen=True)
@@ -88,8 +97,9 @@ class FilmResult:
     file, place : str
         See HandFilm.
     status : str
-        answered; abstained (there is a probability, but the model should not be relied on); refused (by quality control, or no hand);
-        unreadable (no radiograph); error (a fault of this program, reported with its words).
+        answered; abstained (there is a probability, but the model should not be relied on); refused
+        (by quality control, or no hand); unreadable (no radiograph); error (a fault of this
+        program, reported with its words).
     reasons : tuple of str
         Why it is not answered.
     hand : HandFilm or None
@@ -100,9 +110,9 @@ class FilmResult:
     call : str
         Name of the class at the operating point.
     answer : str
-        Name of the one class that the conformal set holds, or that the model does not know, and why.
+        Name of the one class that the conformal set holds, or that the model does not know, and
+        why.
     distribution : OutOfDistribution or None
-        None also where the bundle is older than this check.
     similar : tuple of SimilarFilm
     heatmap : float32 array (S, S) in [0, 1] or None
         Where it was asked for.
@@ -144,7 +154,9 @@ class FilmResult:
 # ---- one film
 
 
-def read_hands(source: Path | bytes, name: str, info: dict[str, Any], side: str = "") -> list[HandFilm]:
+def read_hands(
+    source: Path | bytes, name: str, info: dict[str, Any], side: str = ""
+) -> list[HandFilm]:
     """The hands on a file, each as the bundle's network takes it.
 
     Parameters
@@ -156,7 +168,8 @@ def read_hands(source: Path | bytes, name: str, info: dict[str, Any], side: str 
     info : dict
         The content of `bundle.json`.
     side : str
-        L or R where the person knows better than the file; else empty. Not used where the film shows two hands.
+        L or R where the person knows better than the file; else empty. Not used where the film
+        shows two hands.
 
     Raises
     ------
@@ -168,14 +181,25 @@ def read_hands(source: Path | bytes, name: str, info: dict[str, Any], side: str 
     film = read_radiograph(source, name)
     film = dataclasses.replace(film, laterality=side or film.laterality)
     reference = _read_reference(source) if film.provenance.format == "DICOM" else None
-    return [take_hand(quote_name(name), hand.film, hand.seen, hand.place, reference) for hand in cut_hands(film, info["image_size"], info["mirror_right"])]
+    return [
+        take_hand(quote_name(name), hand.film, hand.seen, hand.place, reference)
+        for hand in cut_hands(film, info["image_size"], info["mirror_right"])
+    ]
 
 
-def take_hand(file: str, film: Radiograph, seen: NetworkInput, place: str = "", reference: DicomReference | None = None) -> HandFilm:
+def take_hand(
+    file: str,
+    film: Radiograph,
+    seen: NetworkInput,
+    place: str = "",
+    reference: DicomReference | None = None,
+) -> HandFilm:
     """A hand that was found on a film, after quality control and the gate."""
     findings = tuple(check_film(film, seen, place))
     shown = f"{file} ({place} hand)" if place else file
-    return HandFilm(file, place, film, seen, findings, refuse_film(shown, findings, seen), reference)
+    return HandFilm(
+        file, place, film, seen, findings, refuse_film(shown, findings, seen), reference
+    )
 
 
 def _read_reference(source: Path | bytes) -> DicomReference | None:
@@ -186,38 +210,56 @@ def _read_reference(source: Path | bytes) -> DicomReference | None:
     return DicomReference(*map(str, found)) if all(uid.is_valid for uid in found) else None
 
 
-def answer_hand(bundle: Bundle, known: Familiarity | None, hand: HandFilm) -> FilmResult:
+def answer_hand(bundle: Bundle, known: Familiarity, hand: HandFilm) -> FilmResult:
     """What the model says of one hand, from one pass through the network.
 
     Parameters
     ----------
     bundle : Bundle
-    known : Familiarity or None
-        `rahelpers.familiarity.load(bundle)`.
+    known : Familiarity
+        `rahelpers.familiarity.load_familiarity(bundle)`.
     hand : HandFilm
     """
     info = bundle.info
     if hand.refusal:
-        return FilmResult(hand.file, "refused", info, (f"{hand.refusal.reason}. {hand.refusal.advice}",), hand.place, hand)
-    logits, features = familiarity.look(bundle.model, hand.seen.image[None])
+        return FilmResult(
+            hand.file,
+            "refused",
+            info,
+            (f"{hand.refusal.reason}. {hand.refusal.advice}",),
+            hand.place,
+            hand,
+        )
+    logits, features = familiarity.extract_features(bundle.model, hand.seen.image[None])
     probability = float(bundle.probability(logits)[0])
     positive = probability >= info["operating_point"]["probability"]
     call = info["class_names"][int(positive)]
-    distribution = known.judge(features[0]) if known else None
+    distribution = known.judge(features[0])
     answer, silent = _speak(probability, call, info)
     reasons = (
-        *([distribution.words] if distribution and distribution.unlike else []),
+        *([distribution.words] if distribution.unlike else []),
         *([silent] if silent else []),
     )
-    similar = tuple(known.neighbours(features[0])) if known else ()
-    return FilmResult(hand.file, "abstained" if reasons else "answered", info, reasons, hand.place, hand, float(logits[0]), probability, positive, call,
-                      answer, distribution, similar)  # fmt: skip
+    similar = tuple(known.neighbours(features[0]))
+    return FilmResult(
+        hand.file,
+        "abstained" if reasons else "answered",
+        info,
+        reasons,
+        hand.place,
+        hand,
+        float(logits[0]),
+        probability,
+        positive,
+        call,
+        answer,
+        distribution,
+        similar,
+    )
 
 
 def _speak(probability: float, call: str, info: dict[str, Any]) -> tuple[str, str]:
     """The conformal answer, and why the model keeps silent; '' where it does not."""
-    if not info.get("conformal"):  # a bundle of version 0.1.0 has none
-        return call, ""
     inside = predict_sets(np.array([probability]), info["conformal"])[0]
     if inside.sum() == 1:
         return info["class_names"][int(inside[1])], ""
@@ -232,14 +274,20 @@ def add_heatmap(bundle: Bundle, result: FilmResult) -> FilmResult:
         return result
     layer = bundle.info["gradcam_layer"]
     found = compute_gradcam(bundle.model, result.hand.seen.image[None], layer)
-    return dataclasses.replace(result, heatmap=found.maps[0], heatmap_name=f"Grad-CAM, layer {layer}", flat=bool(found.flat[0]))
+    return dataclasses.replace(
+        result,
+        heatmap=found.maps[0],
+        heatmap_name=f"Grad-CAM, layer {layer}",
+        flat=bool(found.flat[0]),
+    )
 
 
 # ---- a folder
 
 
-def list_films(folder: Path) -> list[Path]:
-    """Every file under a folder, sorted; hidden ones are left out. Which of them are radiographs, their content says.
+def find_film_files(folder: Path) -> list[Path]:
+    """Every file under a folder, sorted; hidden ones are left out. Which of them are radiographs,
+    their content says.
 
     Raises
     ------
@@ -248,14 +296,27 @@ def list_films(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder of films; there is none")
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    files = [
+        p
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    ]
     if not files:
-        raise ValueError(f"{folder}: expected films, PNG, JPEG, TIFF, BMP or DICOM; the folder is empty")
+        raise ValueError(
+            f"{folder}: expected films, PNG, JPEG, TIFF, BMP or DICOM; the folder is empty"
+        )
     return files
 
 
-def predict_films(bundle: Bundle, files: Iterable[Path], root: Path | None = None, side: str = "", heatmaps: bool = False) -> Iterator[FilmResult]:
-    """One result for each hand of each file, as they come; a bad film is a result too, and never stops the rest.
+def predict_films(
+    bundle: Bundle,
+    files: Iterable[Path],
+    root: Path | None = None,
+    side: str = "",
+    heatmaps: bool = False,
+) -> Iterator[FilmResult]:
+    """One result for each hand of each file, as they come; a bad film is a result too, and never
+    stops the rest.
 
     Parameters
     ----------
@@ -268,7 +329,7 @@ def predict_films(bundle: Bundle, files: Iterable[Path], root: Path | None = Non
     heatmaps : bool
         Also Grad-CAM of each hand.
     """
-    known, files = familiarity.load(bundle), list(files)
+    known, files = familiarity.load_familiarity(bundle), list(files)
     for file in show_progress(files, "films"):
         name = str(file.relative_to(root)) if root else file.name
         try:
@@ -276,9 +337,17 @@ def predict_films(bundle: Bundle, files: Iterable[Path], root: Path | None = Non
                 result = answer_hand(bundle, known, hand)
                 yield add_heatmap(bundle, result) if heatmaps else result
         except RadiographError as error:
-            yield FilmResult(quote_name(name), "unreadable", bundle.info, (str(error).removeprefix(f"{quote_name(name)}: "),))
-        except Exception as error:  # whatever is wrong with one film, the others get their answer; the row says what it was
-            yield FilmResult(quote_name(name), "error", bundle.info, (f"{type(error).__name__}: {error}",))
+            yield FilmResult(
+                quote_name(name),
+                "unreadable",
+                bundle.info,
+                (str(error).removeprefix(f"{quote_name(name)}: "),),
+            )
+        # whatever is wrong with one film, the others get their answer; the row says what it was
+        except Exception as error:
+            yield FilmResult(
+                quote_name(name), "error", bundle.info, (f"{type(error).__name__}: {error}",)
+            )
 
 
 def to_row(result: FilmResult) -> dict[str, Any]:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize
+from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_curve
 
-from rahelpers.scores.metrics import as_films
+from rahelpers.scores.intervals import bootstrap_interval, ece_interval, wilson_interval
+from rahelpers.scores.metrics import as_films, compute_brier
 
 
 def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Temperature T and offset b of the calibrated probability sigmoid(logit / T + b), by the least log loss.
+    """Temperature T and offset b of the calibrated probability sigmoid(logit / T + b), by the least
+    log loss.
 
-    The temperature takes overconfidence out; the offset brings back how common the classes are, which class weights take away.
+    The temperature takes overconfidence out; the offset brings back how common the classes are,
+    which class weights take away.
 
     Parameters
     ----------
@@ -30,33 +35,44 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
 
     References
     ----------
-    Platt, Probabilistic outputs for support vector machines, 1999, with its smoothed targets; Guo et al. 2017, arXiv 1706.04599, sec. 4.2.
+    Platt, Probabilistic outputs for support vector machines, 1999, with its smoothed targets; Guo
+    et al. 2017, arXiv 1706.04599, sec. 4.2.
     """
     labels, logits, _ = as_films(labels, logits)
     positive = labels == 1
-    targets = np.where(positive, (positive.sum() + 1) / (positive.sum() + 2), 1 / ((~positive).sum() + 2))
+    targets = np.where(
+        positive, (positive.sum() + 1) / (positive.sum() + 2), 1 / ((~positive).sum() + 2)
+    )
 
     def log_loss(parameters: np.ndarray) -> float:
         scaled = logits / np.exp(parameters[0]) + parameters[1]
         return float(np.mean(np.logaddexp(0, scaled) - targets * scaled))
 
-    found = minimize(log_loss, [0.0, 0.0], bounds=[(np.log(0.05), np.log(20)), (-10, 10)], method="L-BFGS-B")
+    found = minimize(
+        log_loss, [0.0, 0.0], bounds=[(np.log(0.05), np.log(20)), (-10, 10)], method="L-BFGS-B"
+    )
     return float(np.exp(found.x[0])), float(found.x[1])
 
 
 def choose_operating_point(
-    labels: np.ndarray, probability: np.ndarray, rule: str, target_sensitivity: float, cost_ratio: float = 1.0, prevalence: float = 0.5
+    labels: np.ndarray,
+    probability: np.ndarray,
+    rule: str,
+    target_sensitivity: float,
+    cost_ratio: float = 1.0,
+    prevalence: float = 0.5,
 ) -> dict[str, Any]:
-    """The probability from which a film is called positive, by a stated rule. Give it validation data, never test data.
+    """The probability from which a film is called positive, by a stated rule. Give it validation
+    data, never test data.
 
     Parameters
     ----------
     labels : int array (n,)
     probability : float array (n,) in [0, 1]
     rule : {'youden', 'sensitivity', 'cost'}
-        Youden: the largest sensitivity + specificity - 1 (Youden 1950). Sensitivity: the largest threshold that reaches
-        `target_sensitivity`. Cost: the least cost_ratio x prevalence x (1 - sensitivity) + (1 - prevalence) x (1 - specificity)
-        (Metz, Semin Nucl Med 1978;8:283).
+        Youden: the largest sensitivity + specificity - 1 (Youden 1950). Sensitivity: the largest
+        threshold that reaches `target_sensitivity`. Cost: the least cost_ratio x prevalence x (1 -
+        sensitivity) + (1 - prevalence) x (1 - specificity) (Metz, Semin Nucl Med 1978;8:283).
     target_sensitivity : float
     cost_ratio : float
         Cost of a missed positive, in false alarms.
@@ -66,19 +82,24 @@ def choose_operating_point(
     Returns
     -------
     dict
-        probability, rule, and on the data given: sensitivity, specificity and the counts of both classes.
+        probability, rule, and on the data given: sensitivity, specificity and the counts of both
+        classes.
     """
     labels, probability, _ = as_films(labels, probability, probability=True)
     if len(np.unique(labels)) < 2:
         raise ValueError(f"labels hold {np.unique(labels)}: an operating point needs both classes")
     if not (0 < target_sensitivity <= 1 and cost_ratio > 0 and 0 < prevalence < 1):
         raise ValueError(
-            f"target_sensitivity={target_sensitivity:g}, cost_ratio={cost_ratio:g}, prevalence={prevalence:g}: expected 0 to 1 (not 0), "
-            "more than 0, and between 0 and 1"
+            f"target_sensitivity={target_sensitivity:g}, cost_ratio={cost_ratio:g},"
+            f" prevalence={prevalence:g}: expected 0 to 1 (not 0), more than 0, and between 0 and 1"
         )
-    false_positive, true_positive, thresholds = roc_curve(labels, probability, drop_intermediate=False)
+    false_positive, true_positive, thresholds = roc_curve(
+        labels, probability, drop_intermediate=False
+    )
     if rule == "youden":
-        best = int(np.argmax(np.round(true_positive - false_positive, 9)))  # rounded: of equals, the highest threshold
+        best = int(
+            np.argmax(np.round(true_positive - false_positive, 9))
+        )  # rounded: of equals, the highest threshold
     elif rule == "sensitivity":
         best = int(np.argmax(true_positive >= target_sensitivity))
     elif rule == "cost":
@@ -92,10 +113,154 @@ def choose_operating_point(
     called = probability >= threshold
     return {
         "probability": threshold,
-        "rule": {"youden": rule, "sensitivity": f"sensitivity of at least {target_sensitivity}",
-                 "cost": f"least cost, a missed positive weighing {cost_ratio:g} false alarms, prevalence {prevalence:g}"}[rule],
+        "rule": {
+            "youden": rule,
+            "sensitivity": f"sensitivity of at least {target_sensitivity}",
+            "cost": (
+                f"least cost, a missed positive weighing {cost_ratio:g} false alarms, prevalence"
+                f" {prevalence:g}"
+            ),
+        }[rule],
         "films_positive": int((labels == 1).sum()),
         "films_negative": int((labels == 0).sum()),
         "sensitivity": float(called[labels == 1].mean()),
         "specificity": float((~called[labels == 0]).mean()),
-    }  # fmt: skip
+    }
+
+
+def calibrate(logits: np.ndarray, temperature: float, offset: float) -> np.ndarray:
+    """sigmoid(logit / temperature + offset), float64 (n,); see rahelpers.training.fit_calibration."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature + offset
+    return 1.0 / (1.0 + np.exp(-np.clip(scaled, -60, 60)))
+
+
+def adjust_prevalence(probability: np.ndarray, share: float, prevalence: float) -> np.ndarray:
+    """Probabilities for another place: calibrated where a share of people is positive, used where
+    the prevalence is another.
+
+    The odds change by the ratio of prior odds; the evidence in the film stays (Elkan, IJCAI 2001,
+    theorem 2).
+
+    Parameters
+    ----------
+    probability : float array (n,) in [0, 1]
+    share : float in (0, 1)
+        Share of positives among the films of the calibration.
+    prevalence : float in (0, 1)
+
+    Returns
+    -------
+    float array (n,) in [0, 1]
+    """
+    for name, value in (("share", share), ("prevalence", prevalence)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name}={value:g}: expected more than 0 and less than 1")
+    ratio = prevalence / (1 - prevalence) * (1 - share) / share
+    return probability * ratio / (probability * ratio + 1 - probability)
+
+
+def compute_calibration(
+    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, bins: int = 6
+) -> pd.DataFrame:
+    """Predicted against observed share of positives in bins of about equal count, with intervals.
+
+    Returns
+    -------
+    DataFrame
+        One bin a row: predicted, observed, low, high (Wilson, with patients as trials), films,
+        patients.
+    """
+    labels, probability, patients = as_films(labels, probability, patients, probability=True)
+    edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))
+    bin_of = np.clip(np.searchsorted(edges, probability, "right") - 1, 0, max(len(edges) - 2, 0))
+    rows = []
+    for b in np.unique(bin_of):
+        inside = bin_of == b
+        observed, people = float(labels[inside].mean()), len(np.unique(patients[inside]))
+        low, high = wilson_interval(observed, people)
+        rows.append(
+            {
+                "predicted": float(probability[inside].mean()),
+                "observed": observed,
+                "low": low,
+                "high": high,
+                "films": int(inside.sum()),
+                "patients": people,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+RAW = "none (sigmoid of the logit)"  # calibrator that there is without one
+
+
+def calibrate_each(test: pd.DataFrame, validation: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Probabilities of the test films from the raw logit, from the bundle's temperature and offset,
+    and from isotonic regression.
+
+    The last two are fitted on the same films: `validation`.
+
+    References
+    ----------
+    Zadrozny & Elkan, KDD 2002 (isotonic regression); Niculescu-Mizil & Caruana, ICML 2005 (it needs
+    many films: below a thousand it overfits).
+    """
+    logit = test["logit"].to_numpy()
+    isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(
+        validation["logit"], validation["label"]
+    )
+    return {
+        RAW: 1 / (1 + np.exp(-logit)),
+        "temperature and offset": test["probability"].to_numpy(),
+        "isotonic": isotonic.predict(logit),
+    }
+
+
+def compare_calibrators(
+    calibrated: dict[str, np.ndarray],
+    labels: np.ndarray,
+    patients: np.ndarray,
+    fitted: int,
+    n: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Brier score and calibration error of each calibrator.
+
+    Parameters
+    ----------
+    calibrated : dict
+        As `calibrate_each` returns it.
+    labels, patients : array (k,)
+        Of the same films.
+    fitted : int
+        Films that the calibrators were fitted on.
+    n, seed : int
+        Bootstrap resamples and seed.
+
+    Returns
+    -------
+    DataFrame
+        One calibrator a row: calibrator, fitted_films, brier, brier_low, brier_high, ece, ece_low,
+        ece_high, ece_if_calibrated, films.
+    """
+    rows = []
+    for name, probability in calibrated.items():
+        low, high = bootstrap_interval(
+            compute_brier, labels, probability, patients, n, seed, "bca", by_class=False
+        )
+        error = ece_interval(labels, probability, patients, n, seed)
+        rows.append(
+            {
+                "calibrator": name,
+                "fitted_films": 0 if name == RAW else fitted,
+                "brier": compute_brier(labels, probability),
+                "brier_low": low,
+                "brier_high": high,
+                "ece": error["value"],
+                "ece_low": error["low"],
+                "ece_high": error["high"],
+                "ece_if_calibrated": error["if_calibrated"],
+                "films": len(labels),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -30,16 +30,36 @@ class DeLong:
         return float(max(self.auc[i] - half, 0.0)), float(min(self.auc[i] + half, 1.0))
 
     def compare(self, i: int = 0, j: int = 1) -> dict[str, float]:
-        """AUC i minus AUC j: value, low, high, z and two-sided p. Scores that rank alike differ by 0 with p = 1."""
+        """AUC i minus AUC j: value, low, high, z and two-sided p. Scores that rank alike differ by
+        0 with p = 1.
+        """
         difference = float(self.auc[i] - self.auc[j])
-        error = float(np.sqrt(max(self.covariance[i, i] + self.covariance[j, j] - 2 * self.covariance[i, j], 0.0)))
+        error = float(
+            np.sqrt(
+                max(self.covariance[i, i] + self.covariance[j, j] - 2 * self.covariance[i, j], 0.0)
+            )
+        )
         if error < 1e-12:
-            return {"value": difference, "low": difference, "high": difference, "z": 0.0, "p": 1.0 if difference == 0 else 0.0}
+            return {
+                "value": difference,
+                "low": difference,
+                "high": difference,
+                "z": 0.0,
+                "p": 1.0 if difference == 0 else 0.0,
+            }
         half, z = float(norm.ppf((1 + LEVEL) / 2) * error), difference / error
-        return {"value": difference, "low": difference - half, "high": difference + half, "z": z, "p": float(2 * norm.sf(abs(z)))}
+        return {
+            "value": difference,
+            "low": difference - half,
+            "high": difference + half,
+            "z": z,
+            "p": float(2 * norm.sf(abs(z))),
+        }
 
 
-def compute_delong(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None) -> DeLong:
+def compute_delong(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None
+) -> DeLong:
     """AUCs and their covariance without resampling.
 
     Parameters
@@ -48,7 +68,8 @@ def compute_delong(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray 
     scores : float array (k, n) or (n,)
         k networks' scores of the same films.
     patients : array (n,), optional
-        Films of one patient count as one cluster; without it films are taken as independent, which two hands of a person are not.
+        Films of one patient count as one cluster; without it films are taken as independent, which
+        two hands of a person are not.
 
     Raises
     ------
@@ -57,30 +78,44 @@ def compute_delong(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray 
 
     References
     ----------
-    DeLong et al., Biometrics 1988;44:837; Sun & Xu, IEEE Signal Process Lett 2014;21:1389 (midranks instead of pairs: n log n); Obuchowski,
-    Biometrics 1997;53:567 (clusters).
+    DeLong et al., Biometrics 1988;44:837; Sun & Xu, IEEE Signal Process Lett 2014;21:1389 (midranks
+    instead of pairs: n log n); Obuchowski, Biometrics 1997;53:567 (clusters).
     """
     scores = np.atleast_2d(np.asarray(scores, dtype=float))
     if scores.shape[1] != len(labels):
-        raise ValueError(f"scores have shape {scores.shape}: expected (k, {len(labels)}), one score a film")
+        raise ValueError(
+            f"scores have shape {scores.shape}: expected (k, {len(labels)}), one score a film"
+        )
     for row in scores:
         as_films(labels, row, patients)
     positive = np.asarray(labels) == 1
-    names = np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
+    names = (
+        np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
+    )
     m, n = int(positive.sum()), int((~positive).sum())
     clusters = [len(np.unique(names[mask])) for mask in (positive, ~positive)]
     if min(clusters) < 2:
-        raise ValueError(f"{clusters[0]} positive and {clusters[1]} negative patients: expected at least 2 of each")
+        raise ValueError(
+            f"{clusters[0]} positive and {clusters[1]} negative patients: expected at least 2 of"
+            " each"
+        )
     of_all = rankdata(scores, axis=1)
-    # placements: of a positive film the share of negatives below it, of a negative film the share of positives above it
+    # placements: of a positive film the share of negatives below it, of a negative film the share
+    # of positives above it
     above = (of_all[:, positive] - rankdata(scores[:, positive], axis=1)) / n
     below = 1 - (of_all[:, ~positive] - rankdata(scores[:, ~positive], axis=1)) / m
     auc = above.mean(axis=1)
 
     def sums(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return np.stack([np.bincount(names[mask], v, minlength=names.max() + 1) for v in values - auc[:, None]])
+        return np.stack(
+            [np.bincount(names[mask], v, minlength=names.max() + 1) for v in values - auc[:, None]]
+        )
 
-    of_positive, of_negative, total = sums(above, positive), sums(below, ~positive), len(np.unique(names))
+    of_positive, of_negative, total = (
+        sums(above, positive),
+        sums(below, ~positive),
+        len(np.unique(names)),
+    )
     cross = of_positive @ of_negative.T * total / (total - 1)
     covariance = (
         of_positive @ of_positive.T * clusters[0] / (clusters[0] - 1) / m**2
@@ -90,10 +125,14 @@ def compute_delong(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray 
     return DeLong(auc, covariance)
 
 
-def permutation_test(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, n: int, seed: int) -> float:
-    """One-sided p of the AUC against chance: patients exchange their labels, all films of a patient together.
+def permutation_test(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, n: int, seed: int
+) -> float:
+    """One-sided p of the AUC against chance: patients exchange their labels, all films of a patient
+    together.
 
-    Labels go round among patients with the same number of films, so that a patient's films keep belonging together.
+    Labels go round among patients with the same number of films, so that a patient's films keep
+    belonging together.
 
     Parameters
     ----------
@@ -113,7 +152,9 @@ def permutation_test(labels: np.ndarray, scores: np.ndarray, patients: np.ndarra
     """
     labels, scores, patients = as_films(labels, scores, patients)
     rng, films = np.random.default_rng(seed), group_patients(labels, patients).films
-    blocks = [np.stack([f for f in films if len(f) == size]) for size in sorted({len(f) for f in films})]
+    blocks = [
+        np.stack([f for f in films if len(f) == size]) for size in sorted({len(f) for f in films})
+    ]
     observed, reached = auc_of_arrays(labels, scores), 0
     if np.isnan(observed):
         return observed

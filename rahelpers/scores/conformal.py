@@ -1,7 +1,8 @@
-"""Abstention: split-conformal sets by class, and accuracy against the share of films on which the network keeps silent.
+"""Abstention: split-conformal sets by class, and accuracy against the share of films on which the
+network keeps silent.
 
-By hand, not with MAPIE: the method is ten lines, and MAPIE counts films where films of one patient must count as one. With one film a patient the sets are
-MAPIE's (tests/test_abstention.py).
+By hand, not with MAPIE: the method is ten lines, and MAPIE counts films where films of one patient
+must count as one. With one film a patient the sets are MAPIE's (tests/test_abstention.py).
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from rahelpers.scores.metrics import as_films
 ALPHA = 0.1  # of each class, at most this share of patients' films may lie outside its set
 
 
-def fit_conformal(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, alpha: float = ALPHA) -> dict[str, Any]:
-    """For each class, how badly its films may fit before they are called strange. Give it validation data, never test or training data.
+def fit_conformal(
+    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, alpha: float = ALPHA
+) -> dict[str, Any]:
+    """For each class, how badly its films may fit before they are called strange. Give it
+    validation data, never test or training data.
 
-    A film's misfit with a class is 1 - the probability of that class. The threshold of a class is the value that a share of
-    (k + 1) (1 - alpha) / k of its k patients' films do not exceed, each patient counting once however many films there are. With
-    fewer than 1 / alpha - 1 patients no value is large enough: the threshold is 1, and the class stands in every set.
+    A film's misfit with a class is 1 - the probability of that class. The threshold of a class is
+    the value that a share of (k + 1) (1 - alpha) / k of its k patients' films do not exceed, each
+    patient counting once however many films there are. With fewer than 1 / alpha - 1 patients no
+    value is large enough: the threshold is 1, and the class stands in every set.
 
     Parameters
     ----------
@@ -36,12 +41,13 @@ def fit_conformal(labels: np.ndarray, probability: np.ndarray, patients: np.ndar
     Returns
     -------
     dict
-        alpha, fitted_on, threshold_negative, threshold_positive, patients_negative, patients_positive.
+        alpha, fitted_on, threshold_negative, threshold_positive, patients_negative,
+        patients_positive.
 
     References
     ----------
-    Vovk et al., Algorithmic Learning in a Random World, 2005, sec. 4.5 (by class); Dunn, Wasserman & Ramdas, J Am Stat Assoc 2023;118:2491
-    (films in groups: pooled distribution functions).
+    Vovk et al., Algorithmic Learning in a Random World, 2005, sec. 4.5 (by class); Dunn, Wasserman
+    & Ramdas, J Am Stat Assoc 2023;118:2491 (films in groups: pooled distribution functions).
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha}: expected more than 0 and less than 1")
@@ -56,7 +62,8 @@ def fit_conformal(labels: np.ndarray, probability: np.ndarray, patients: np.ndar
 
 
 def rank_threshold(misfit: np.ndarray, patients: np.ndarray, alpha: float) -> float:
-    """What a share alpha of new patients' films exceeds at most: a rank among held-out films, each patient counting once.
+    """What a share alpha of new patients' films exceeds at most: a rank among held-out films, each
+    patient counting once.
 
     Parameters
     ----------
@@ -90,20 +97,31 @@ def predict_sets(probability: np.ndarray, conformal: dict[str, Any]) -> np.ndarr
     Returns
     -------
     bool array (n, 2)
-        Whether class 0 and class 1 stand in the film's set. Both: the network cannot tell. None: the film is like neither class.
+        Whether class 0 and class 1 stand in the film's set. Both: the network cannot tell. None:
+        the film is like neither class.
     """
     probability = np.asarray(probability, dtype=float)
-    return np.stack([probability <= conformal["threshold_negative"], 1 - probability <= conformal["threshold_positive"]], axis=1)
+    return np.stack(
+        [
+            probability <= conformal["threshold_negative"],
+            1 - probability <= conformal["threshold_positive"],
+        ],
+        axis=1,
+    )
 
 
-def score_sets(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, conformal: dict[str, Any]) -> dict[str, Any]:
-    """Measured coverage by class, set sizes, and accuracy where the network speaks (exactly one class in the set).
+def score_sets(
+    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, conformal: dict[str, Any]
+) -> dict[str, Any]:
+    """Measured coverage by class, set sizes, and accuracy where the network speaks (exactly one
+    class in the set).
 
     Returns
     -------
     dict
-        coverage_negative, coverage_positive, abstained, accuracy_spoken as {value, low, high} (None where there is no such film);
-        counts of films by set: negative, positive, both, none; and spoken, films.
+        coverage_negative, coverage_positive, abstained, accuracy_spoken as {value, low, high} (None
+        where there is no such film); counts of films by set: negative, positive, both, none; and
+        spoken, films.
     """
     labels, probability, patients = as_films(labels, probability, patients, probability=True)
     sets = predict_sets(probability, conformal)
@@ -118,11 +136,15 @@ def score_sets(labels: np.ndarray, probability: np.ndarray, patients: np.ndarray
         "coverage_positive": rate(right, labels == 1),
         "abstained": rate(size != 1, everything),
         "accuracy_spoken": rate(right, size == 1),
-        "sets": {"negative": int((sets[:, 0] & ~sets[:, 1]).sum()), "positive": int((~sets[:, 0] & sets[:, 1]).sum()),
-                 "both": int((size == 2).sum()), "none": int((size == 0).sum())},
+        "sets": {
+            "negative": int((sets[:, 0] & ~sets[:, 1]).sum()),
+            "positive": int((~sets[:, 0] & sets[:, 1]).sum()),
+            "both": int((size == 2).sum()),
+            "none": int((size == 0).sum()),
+        },
         "spoken": int((size == 1).sum()),
         "films": len(labels),
-    }  # fmt: skip
+    }
 
 
 def compute_abstention_curve(
@@ -133,7 +155,8 @@ def compute_abstention_curve(
     shares: np.ndarray | None = None,
     strangeness: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Accuracy on the films that are left when the least certain ones, or the strangest ones, go to a person.
+    """Accuracy on the films that are left when the least certain ones, or the strangest ones, go to
+    a person.
 
     A film's certainty is the distance of its log odds from those of the operating point.
 
@@ -150,24 +173,38 @@ def compute_abstention_curve(
     Returns
     -------
     DataFrame
-        by ('certainty' or 'distance'), abstained (measured share), accuracy, low, high, films (left), patients (left).
+        by ('certainty' or 'distance'), abstained (measured share), accuracy, low, high, films
+        (left), patients (left).
     """
     labels, probability, patients = as_films(labels, probability, patients, probability=True)
     shares = np.arange(0, 0.81, 0.1) if shares is None else np.asarray(shares, dtype=float)
     if ((shares < 0) | (shares >= 1)).any():
-        raise ValueError(f"shares from {shares.min():g} to {shares.max():g}: expected 0 up to, not including, 1")
+        raise ValueError(
+            f"shares from {shares.min():g} to {shares.max():g}: expected 0 up to, not including, 1"
+        )
 
     def log_odds(p: np.ndarray | float) -> np.ndarray:
         p = np.clip(p, 1e-12, 1 - 1e-12)
         return np.log(p / (1 - p))
 
-    first = {"certainty": -np.abs(log_odds(probability) - log_odds(threshold))} | ({} if strangeness is None else {"distance": strangeness})
+    first = {"certainty": -np.abs(log_odds(probability) - log_odds(threshold))} | (
+        {} if strangeness is None else {"distance": strangeness}
+    )
     right, rows = (probability >= threshold) == (labels == 1), []
     for by, reason in first.items():
         order = np.argsort(reason, kind="stable")  # those with the greatest reason to go stand last
         for share in shares:
             kept = order[: max(round(len(labels) * (1 - share)), 1)]
             found = share_interval(right[kept], patients[kept])
-            rows.append({"by": by, "abstained": 1 - len(kept) / len(labels), "accuracy": found["value"], "low": found["low"], "high": found["high"],
-                         "films": len(kept), "patients": len(np.unique(patients[kept]))})  # fmt: skip
+            rows.append(
+                {
+                    "by": by,
+                    "abstained": 1 - len(kept) / len(labels),
+                    "accuracy": found["value"],
+                    "low": found["low"],
+                    "high": found["high"],
+                    "films": len(kept),
+                    "patients": len(np.unique(patients[kept])),
+                }
+            )
     return pd.DataFrame(rows)

@@ -17,26 +17,38 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     history : DataFrame
-        Columns epoch, train_loss, train_auc, validation_loss, validation_auc; with a column C (a head that was fitted exactly), a row is a
-        strength of regularisation instead of an epoch; with a column member, several networks were trained.
+        Columns epoch, train_loss, train_auc, validation_loss, validation_auc; with a column C (a
+        head that was fitted exactly), a row is a strength of regularisation instead of an epoch.
     title : str
     """
     figure = Figure(figsize=(8, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    members = [part for _, part in history.groupby("member")] if "member" in history else [history]
-    step, across = ("step", "step, from strong to weak regularisation") if "C" in history else ("epoch", "epoch")
+    step, across = (
+        ("step", "step, from strong to weak regularisation")
+        if "C" in history
+        else ("epoch", "epoch")
+    )
     for split in ("train", "validation"):
         colour, dash = SPLIT_STYLE[split]
-        for number, member in enumerate(members):
-            for axis, name in ((left, "loss"), (right, "auc")):
-                axis.plot(member["epoch"], member[f"{split}_{name}"], color=colour, linestyle=dash, label=None if number else split)
-    for member in members:
-        best = int(member.loc[member["validation_auc"].idxmax(), "epoch"])
-        for axis, name in ((left, "loss"), (right, "AUC")):
-            axis.axvline(best, color="black", linewidth=0.8)
-            axis.set(xlabel=across, ylabel=name)
-        if len(members) == 1:
-            right.annotate(f"kept: {step} {best}", (best, right.get_ylim()[0]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+        for axis, name in ((left, "loss"), (right, "auc")):
+            axis.plot(
+                history["epoch"],
+                history[f"{split}_{name}"],
+                color=colour,
+                linestyle=dash,
+                label=split,
+            )
+    best = int(history.loc[history["validation_auc"].idxmax(), "epoch"])
+    for axis, name in ((left, "loss"), (right, "AUC")):
+        axis.axvline(best, color="black", linewidth=0.8)
+        axis.set(xlabel=across, ylabel=name)
+    right.annotate(
+        f"kept: {step} {best}",
+        (best, right.get_ylim()[0]),
+        xytext=(4, 4),
+        textcoords="offset points",
+        fontsize=8,
+    )
     left.legend(frameon=False)
     sns.despine(figure)
     figure.suptitle(title, fontsize=10)
@@ -44,7 +56,8 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_repeats(scores: pd.DataFrame, kind: str, title: str) -> Figure:
-    """AUC of train, validation and test (with its interval) over the share of patients or the resolution; the run's own network stands last.
+    """AUC of train, validation and test (with its interval) over the share of patients or the
+    resolution; the run's own network stands last.
 
     Parameters
     ----------
@@ -55,7 +68,14 @@ def plot_repeats(scores: pd.DataFrame, kind: str, title: str) -> Figure:
     """
     part = pd.concat([scores[scores["kind"] == kind], scores[scores["kind"] == "run"]])
     if len(part) < 2:
-        return say_in_figure("not asked for: set learning_curve" if kind == "share" else "not asked for: set resolutions", title)
+        return say_in_figure(
+            (
+                "not asked for: set learning_curve"
+                if kind == "share"
+                else "not asked for: set resolutions"
+            ),
+            title,
+        )
     if part["test_auc"].isna().all():
         return say_in_figure("too few test films for an AUC", title)
     figure = Figure(figsize=(5, 3.2), layout="constrained")
@@ -65,12 +85,26 @@ def plot_repeats(scores: pd.DataFrame, kind: str, title: str) -> Figure:
         colour, dash = SPLIT_STYLE[split]
         axis.plot(x, part[f"{split}_auc"], color=colour, linestyle=dash, marker=".", label=split)
     error = [part["test_auc"] - part["test_low"], part["test_high"] - part["test_auc"]]
-    axis.errorbar(x, part["test_auc"], error, color=SPLIT_STYLE["test"][0], marker="o", capsize=3, label="test, 95 % interval")
+    axis.errorbar(
+        x,
+        part["test_auc"],
+        error,
+        color=SPLIT_STYLE["test"][0],
+        marker="o",
+        capsize=3,
+        label="test, 95 % interval",
+    )
     if kind == "resolution":
-        axis.set_xticks(x, [*(f"{value:.0f} px" for value in part["value"].iloc[:-1]), "as the run"])
+        axis.set_xticks(
+            x, [*(f"{value:.0f} px" for value in part["value"].iloc[:-1]), "as the run"]
+        )
     axis.set(xlabel="patients that train" if kind == "share" else "side of the input", ylabel="AUC")
     axis.legend(frameon=False, fontsize=8)
     counts = part.iloc[-1]
-    axis.set_title(f"{title}; test: {counts['films_positive']} positive, {counts['films_negative']} negative films", fontsize=9)
+    axis.set_title(
+        f"{title}; test: {counts['films_positive']} positive, {counts['films_negative']} negative"
+        " films",
+        fontsize=9,
+    )
     sns.despine(figure)
     return figure

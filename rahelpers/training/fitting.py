@@ -1,4 +1,6 @@
-"""Fit one network to some films of a cohort. The whole state is on disk after each epoch: a killed training goes on to the same weights."""
+"""Fit one network to some films of a cohort. The whole state is on disk after each epoch: a killed
+training goes on to the same weights.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,33 @@ from rahelpers.scores.metrics import compute_auc
 from rahelpers.training.frozen import KeptMaps, compute_frozen, find_cut
 from rahelpers.training.head import STRENGTHS, fit_head
 
-WEIGHT_DECAY = 1e-2  # of pretrained layers, per step and rate (Loshchilov & Hutter 2019, arXiv 1711.05101)
+# of pretrained layers, per step and rate (Loshchilov & Hutter 2019, arXiv 1711.05101)
+WEIGHT_DECAY = 1e-2
 PREDICT_BATCH = 32
-NOT_KEPT = ("block2", "block3")  # with these learning, the frozen blocks' maps take more disk than the time that they save is worth
+NOT_KEPT = (
+    "block2",
+    "block3",
+    # with these learning, the frozen blocks' maps take more disk than the time that they save is
+    # worth
+)
 TRAINING_KEYS = (
-    "architecture", "weights", "train_from", "frozen_copies", "epochs", "patience", "batch_size", "learning_rate", "augment", "mirror",
-    "precision", "deterministic",
-)  # fmt: skip
+    "architecture",
+    "weights",
+    "train_from",
+    "frozen_copies",
+    "epochs",
+    "patience",
+    "batch_size",
+    "learning_rate",
+    "augment",
+    "mirror",
+    "precision",
+    "deterministic",
+)
 
-Inputs = Sequence[Sequence[np.ndarray | KeptMaps]]  # copies of the cohort, each with one array for each input of a network
+Inputs = Sequence[
+    Sequence[np.ndarray | KeptMaps]
+]  # copies of the cohort, each with one array for each input of a network
 
 
 @dataclass(frozen=True)
@@ -40,8 +60,9 @@ class Fit:
     model : keras.Model
         In float32, whatever it was trained in.
     history : DataFrame
-        One epoch a row: epoch, train_loss, train_auc, validation_loss, validation_auc. Epoch 0 is a pretrained network whose head alone was fitted.
-        With a column C, a row is a strength of regularisation of such a head, and nothing else was trained.
+        One epoch a row: epoch, train_loss, train_auc, validation_loss, validation_auc. Epoch 0 is a
+        pretrained network whose head alone was fitted. With a column C, a row is a strength of
+        regularisation of such a head, and nothing else was trained.
     """
 
     model: keras.Model
@@ -49,22 +70,41 @@ class Fit:
 
 
 class OnePassAdam(keras.optimizers.Adam):
-    """Keras's Adam, each variable updated in one pass over it; Keras 3.15 takes a dozen. A step of vgg_small at 128 px is a tenth faster."""
+    """Keras's Adam, each variable updated in one pass over it; Keras 3.15 takes a dozen. A step of
+    vgg_small at 128 px is a tenth faster.
+    """
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-        """Kingma & Ba 2015, arXiv 1412.6980, algorithm 1, in the order of operations of its section 2."""
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Kingma & Ba 2015, arXiv 1412.6980, algorithm 1, in the order of operations of its section
+        2.
+        """
         step, number = tf.cast(self.iterations + 1, tf.float32), self._get_variable_index(variable)
         held = variable.value if isinstance(variable, keras.Variable) else variable
         tf.raw_ops.ResourceApplyAdam(
-            var=held.handle, m=self._momentums[number].value.handle, v=self._velocities[number].value.handle, grad=gradient,
-            lr=learning_rate, beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon,
-            beta1_power=self.beta_1**step, beta2_power=self.beta_2**step,
-        )  # fmt: skip
+            var=held.handle,
+            m=self._momentums[number].value.handle,
+            v=self._velocities[number].value.handle,
+            grad=gradient,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+        )
 
 
 def choose_strategy() -> tf.distribute.Strategy:
-    """One copy of the network on each GPU where there are several (each takes a part of every batch), else the one device there is."""
-    return tf.distribute.MirroredStrategy() if len(tf.config.list_logical_devices("GPU")) > 1 else tf.distribute.get_strategy()
+    """One copy of the network on each GPU where there are several (each takes a part of every
+    batch), else the one device there is.
+    """
+    return (
+        tf.distribute.MirroredStrategy()
+        if len(tf.config.list_logical_devices("GPU")) > 1
+        else tf.distribute.get_strategy()
+    )
 
 
 def fit_network(
@@ -76,13 +116,13 @@ def fit_network(
     seed: int,
     folder: Path,
     cache: Path,
-    standardise: np.ndarray | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Fit:
     """Train on the films `train`; the best epoch by the AUC of the films `validation` is kept.
 
-    A network that starts from pretrained weights is trained in two phases: its head is fitted exactly while the base rests; then the layers from
-    `train_from` on learn together. What layers before `train_from` see is computed once for all trainings on these films.
+    A network that starts from pretrained weights is trained in two phases: its head is fitted
+    exactly while the base rests; then the layers from `train_from` on learn together. What layers
+    before `train_from` see is computed once for all trainings on these films.
 
     Parameters
     ----------
@@ -98,8 +138,6 @@ def fit_network(
         The state after each epoch; a training that finds one continues from it.
     cache : Path
         Outputs of frozen layers; may be deleted whenever nothing trains.
-    standardise : int array, optional
-        Rows whose mean and spread standardise the pooled features of a pretrained base; empty: `train`.
     callbacks : sequence of keras.callbacks.Callback
         Further ones, such as TensorBoard.
 
@@ -112,43 +150,76 @@ def fit_network(
     """
     for name, rows in (("train", train), ("validation", validation)):
         if len(np.unique(labels[rows])) < 2:
-            raise ValueError(f"{name} holds {len(rows)} films of one class (label {', '.join(map(str, np.unique(labels[rows])))}): expected films of both")
+            raise ValueError(
+                f"{name} holds {len(rows)} films of one class (label"
+                f" {', '.join(map(str, np.unique(labels[rows])))}): expected films of both"
+            )
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     pretrained = config.weights != "none"
     with choose_strategy().scope():
         with computing_in(choose_precision(config.precision)):
-            model = build_network(config.architecture, images.shape[1], config.weights, config.train_from, seed, one_pass=True)
+            model = build_network(
+                config.architecture,
+                images.shape[1],
+                config.weights,
+                config.train_from,
+                seed,
+                one_pass=True,
+            )
         inputs, tail, history = [[images]], model, pd.DataFrame()
         if pretrained:
             pools = model.get_layer("pools").output
-            cut = [] if config.train_from in NOT_KEPT else [t for t in find_cut(model) if t is not pools]
-            learnt = np.unique(train if standardise is None else np.concatenate([train, standardise]))
-            copies = [np.union1d(learnt, validation), *[learnt] * (config.frozen_copies - 1 if config.augment else 0)]
-            frozen = compute_frozen(model, [*cut, pools], images, copies, config.seed, config.mirror, cache)
-            strengths = STRENGTHS if config.train_from == "head" else STRENGTHS[:1]  # a head that fits every film leaves nothing to learn from
+            cut = (
+                []
+                if config.train_from in NOT_KEPT
+                else [t for t in find_cut(model) if t is not pools]
+            )
+            copies = [
+                np.union1d(train, validation),
+                *[np.sort(train)] * (config.frozen_copies - 1 if config.augment else 0),
+            ]
+            frozen = compute_frozen(
+                model, [*cut, pools], images, copies, config.seed, config.mirror, cache
+            )
+            strengths = (
+                STRENGTHS if config.train_from == "head" else STRENGTHS[:1]
+            )  # a head that fits every film leaves nothing to learn from
             features = np.full((len(copies), *frozen[0][-1].shape), np.nan, np.float32)
             for own, copy, rows in zip(features, frozen, copies, strict=True):
                 own[rows] = copy[-1][rows]
-            history = fit_head(model, features, labels, train, validation, strengths, standardise)
+            history = fit_head(model, features, labels, train, validation, strengths)
             model.get_layer("pool_bn").trainable = False
             if cut:
                 inputs, tail = [copy[:-1] for copy in frozen], keras.Model(cut, model.output)
         if not (pretrained and config.train_from == "head"):
-            history = _fit_layers(tail, inputs, labels, train, validation, config, seed, folder, history, callbacks)
+            history = _fit_layers(
+                tail, inputs, labels, train, validation, config, seed, folder, history, callbacks
+            )
     exact = build_network(config.architecture, images.shape[1])
     exact.set_weights(model.get_weights())
     return Fit(exact, history)
 
 
 def _fit_layers(
-    model: keras.Model, inputs: Inputs, labels: np.ndarray, train: np.ndarray, validation: np.ndarray, config: RunConfig, seed: int, folder: Path,
-    head: pd.DataFrame, callbacks: Sequence[keras.callbacks.Callback],
-) -> pd.DataFrame:  # fmt: skip
+    model: keras.Model,
+    inputs: Inputs,
+    labels: np.ndarray,
+    train: np.ndarray,
+    validation: np.ndarray,
+    config: RunConfig,
+    seed: int,
+    folder: Path,
+    head: pd.DataFrame,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> pd.DataFrame:
     """All layers that learn, epoch by epoch; the best epoch's weights are left in the model."""
     steps = -(-len(train) // config.batch_size)
     model.compile(
-        OnePassAdam(_schedule(config.learning_rate, config.epochs * steps), weight_decay=WEIGHT_DECAY if len(head) else None),
+        OnePassAdam(
+            _schedule(config.learning_rate, config.epochs * steps),
+            weight_decay=WEIGHT_DECAY if len(head) else None,
+        ),
         keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[keras.metrics.AUC(from_logits=True, name="auc")],
     )
@@ -173,18 +244,26 @@ def _fit_layers(
 
 
 def _schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Up to `rate` in the first tenth of the steps, then down along a cosine to a tenth of it (Loshchilov & Hutter 2017, arXiv 1608.03983)."""
+    """Up to `rate` in the first tenth of the steps, then down along a cosine to a tenth of it
+    (Loshchilov & Hutter 2017, arXiv 1608.03983).
+    """
     warm = max(steps // 10, 1)
-    return keras.optimizers.schedules.CosineDecay(rate / 10, max(steps - warm, 1), alpha=0.1, warmup_target=rate, warmup_steps=warm)
+    return keras.optimizers.schedules.CosineDecay(
+        rate / 10, max(steps - warm, 1), alpha=0.1, warmup_target=rate, warmup_steps=warm
+    )
 
 
-def make_stream(inputs: Inputs, labels: np.ndarray, rows: np.ndarray, config: RunConfig, seed: int, start: int) -> tf.data.Dataset:
-    """Batches of the epochs from `start` on, each epoch in an order of its own. What a batch holds follows from seed and step alone.
+def make_stream(
+    inputs: Inputs, labels: np.ndarray, rows: np.ndarray, config: RunConfig, seed: int, start: int
+) -> tf.data.Dataset:
+    """Batches of the epochs from `start` on, each epoch in an order of its own. What a batch holds
+    follows from seed and step alone.
 
     Parameters
     ----------
     inputs : copies of the cohort
-        Films, uint8 (n, S, S), which are augmented here; or what frozen layers made of films: then a copy is drawn for each film.
+        Films, uint8 (n, S, S), which are augmented here; or what frozen layers made of films: then
+        a copy is drawn for each film.
     labels : int array (n,)
     rows : int array
         The films to train on.
@@ -196,18 +275,24 @@ def make_stream(inputs: Inputs, labels: np.ndarray, rows: np.ndarray, config: Ru
     Returns
     -------
     tf.data.Dataset
-        Of (one tensor an input, float32 (b, 1)). Autotune is off: in TensorFlow 2.21 it stalls epochs.
+        Of (one tensor an input, float32 (b, 1)). Autotune is off: in TensorFlow 2.21 it stalls
+        epochs.
     """
     steps, films = -(-len(rows) // config.batch_size), inputs[0][0].dtype == np.uint8
     answers = tf.constant(labels.astype(np.float32)[:, None])
     wanted = tf.constant(rows.astype(np.int64))
 
     def order_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(wanted, seed=tf.stack([tf.constant(seed, tf.int64), epoch]))
+        order = tf.random.experimental.stateless_shuffle(
+            wanted, seed=tf.stack([tf.constant(seed, tf.int64), epoch])
+        )
         return tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size)
 
     def gather(copy: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
-        return [np.stack([inputs[c][i][r] for c, r in zip(copy, order, strict=True)]) for i in range(len(inputs[0]))]
+        return [
+            np.stack([inputs[c][i][r] for c, r in zip(copy, order, strict=True)])
+            for i in range(len(inputs[0]))
+        ]
 
     def fetch(step: tf.Tensor, order: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
         key = tf.stack([tf.constant(seed, tf.int64), step])
@@ -228,8 +313,12 @@ def make_stream(inputs: Inputs, labels: np.ndarray, rows: np.ndarray, config: Ru
     return stream.with_options(options)
 
 
-def predict_rows(model: keras.Model, arrays: Sequence[np.ndarray | KeptMaps], rows: np.ndarray) -> np.ndarray:
-    """Logits, float64 (n,), of rows of a cohort: of films, uint8 (n, S, S), or of what frozen layers made of them."""
+def predict_rows(
+    model: keras.Model, arrays: Sequence[np.ndarray | KeptMaps], rows: np.ndarray
+) -> np.ndarray:
+    """Logits, float64 (n,), of rows of a cohort: of films, uint8 (n, S, S), or of what frozen
+    layers made of them.
+    """
     if arrays[0].dtype == np.uint8:
         return predict_logits(model, arrays[0][rows])
     batches = [rows[i : i + PREDICT_BATCH] for i in range(0, len(rows), PREDICT_BATCH)]
@@ -238,7 +327,8 @@ def predict_rows(model: keras.Model, arrays: Sequence[np.ndarray | KeptMaps], ro
 
 
 class ValidationWatcher(keras.callbacks.Callback):
-    """After each epoch: loss and AUC of train (its films as augmented, while learning) and of validation.
+    """After each epoch: loss and AUC of train (its films as augmented, while learning) and of
+    validation.
 
     Keeps the best weights, stops early, and saves a state to resume from.
 
@@ -255,14 +345,23 @@ class ValidationWatcher(keras.callbacks.Callback):
         Epochs without a better validation AUC before training stops.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray | KeptMaps], labels: np.ndarray, rows: np.ndarray, folder: Path, patience: int) -> None:
+    def __init__(
+        self,
+        arrays: Sequence[np.ndarray | KeptMaps],
+        labels: np.ndarray,
+        rows: np.ndarray,
+        folder: Path,
+        patience: int,
+    ) -> None:
         super().__init__()
         self.arrays, self.rows, self.labels = arrays, rows, labels[rows]
         self.folder, self.patience = folder, patience
         self.history: list[dict] = []
 
     def resume(self, model: keras.Model) -> int:
-        """Load the last finished epoch's state into the model, where there is one; the number of epochs that it has."""
+        """Load the last finished epoch's state into the model, where there is one; the number of
+        epochs that it has.
+        """
         file, table = self.folder / "state.npz", self.folder / "history.csv"
         if not (file.exists() and table.exists()):
             return 0
@@ -271,7 +370,9 @@ class ValidationWatcher(keras.callbacks.Callback):
             finished = int(saved["epoch"])
             for name, variable in self._state(model):
                 variable.assign(saved[name])
-        self.history = [row for row in pd.read_csv(table).to_dict("records") if row["epoch"] <= finished]
+        self.history = [
+            row for row in pd.read_csv(table).to_dict("records") if row["epoch"] <= finished
+        ]
         print(f"training continues after epoch {finished}, where it was stopped")
         return finished
 
@@ -284,25 +385,44 @@ class ValidationWatcher(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Score the validation split and save the state."""
-        self.take(self.model, {"epoch": epoch + 1, "train_loss": float(logs["loss"]), "train_auc": float(logs["auc"])})
+        self.take(
+            self.model,
+            {
+                "epoch": epoch + 1,
+                "train_loss": float(logs["loss"]),
+                "train_auc": float(logs["auc"]),
+            },
+        )
         # Keras's own progress line prints what it finds here
-        logs |= {"val_loss": self.history[-1]["validation_loss"], "val_auc": self.history[-1]["validation_auc"]}
+        logs |= {
+            "val_loss": self.history[-1]["validation_loss"],
+            "val_auc": self.history[-1]["validation_auc"],
+        }
         self.model.stop_training |= self.is_over()
 
     def take(self, model: keras.Model, row: dict) -> None:
         """Add an epoch to the history, with the validation films' scores, and save the state."""
         logits = predict_rows(model, self.arrays, self.rows)
         if not np.isfinite(logits).all():
-            raise FloatingPointError(f"after epoch {row['epoch']} the network's answers are not finite: the training went astray; lower learning_rate")
+            raise FloatingPointError(
+                f"after epoch {row['epoch']} the network's answers are not finite: the training"
+                " went astray; lower learning_rate"
+            )
         loss = float(np.mean(np.logaddexp(0, np.where(self.labels == 1, -logits, logits))))
         row |= {"validation_loss": loss, "validation_auc": compute_auc(self.labels, logits)}
         self.history.append(row)
-        if row["validation_auc"] > max((h["validation_auc"] for h in self.history[:-1]), default=-1):
+        if row["validation_auc"] > max(
+            (h["validation_auc"] for h in self.history[:-1]), default=-1
+        ):
             best = {f"w{i}": w for i, w in enumerate(model.get_weights())}
             write_atomically(self.folder / "best.npz", lambda p: np.savez(p, **best))
         state = {name: np.asarray(variable) for name, variable in self._state(model)}
-        write_atomically(self.folder / "history.csv", lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
-        write_atomically(self.folder / "state.npz", lambda p: np.savez(p, epoch=row["epoch"], **state))
+        write_atomically(
+            self.folder / "history.csv", lambda p: pd.DataFrame(self.history).to_csv(p, index=False)
+        )
+        write_atomically(
+            self.folder / "state.npz", lambda p: np.savez(p, epoch=row["epoch"], **state)
+        )
 
     def restore_best(self, model: keras.Model) -> None:
         """Load the weights of the best epoch."""
@@ -311,7 +431,15 @@ class ValidationWatcher(keras.callbacks.Callback):
 
     @staticmethod
     def _state(model: keras.Model) -> list[tuple[str, keras.Variable]]:
-        """All that an epoch changes: weights, the state of dropout's generator, and the optimizer's variables."""
+        """All that an epoch changes: weights, the state of dropout's generator, and the optimizer's
+        variables.
+        """
         metrics = {id(v) for v in model.metrics_variables}
-        kept = [v for v in model.variables if id(v) not in metrics and id(v) not in {id(o) for o in model.optimizer.variables}]
-        return [(f"w{i}", v) for i, v in enumerate(kept)] + [(f"o{i}", v) for i, v in enumerate(model.optimizer.variables)]
+        kept = [
+            v
+            for v in model.variables
+            if id(v) not in metrics and id(v) not in {id(o) for o in model.optimizer.variables}
+        ]
+        return [(f"w{i}", v) for i, v in enumerate(kept)] + [
+            (f"o{i}", v) for i, v in enumerate(model.optimizer.variables)
+        ]

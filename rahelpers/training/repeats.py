@@ -1,4 +1,6 @@
-"""Training again: cross-validation, other seeds, fewer patients, smaller films, shuffled labels. Each is a job of its own, here or on a cluster."""
+"""Training again: cross-validation, other seeds, fewer patients, smaller films, shuffled labels.
+Each is a job of its own, here or on a cluster.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +18,40 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from rahelpers.core.config import RunConfig
-from rahelpers.core.store import STEPS, Run, Step, read_table, weights_fingerprint, write_atomically, write_json
+from rahelpers.core.store import (
+    STEPS,
+    Run,
+    Step,
+    read_table,
+    weights_fingerprint,
+    write_atomically,
+    write_json,
+)
 from rahelpers.core.workers import map_in_order
 from rahelpers.curation.cohort import Cohort, load_cohort
 from rahelpers.network.backend import keras
-from rahelpers.network.bundle import calibrate, predict_logits
+from rahelpers.network.bundle import predict_logits
 from rahelpers.network.vgg import change_precision
-from rahelpers.scores.calibration import fit_calibration
+from rahelpers.scores.calibration import calibrate, fit_calibration
 from rahelpers.scores.intervals import auc_interval, gap_interval
 from rahelpers.scores.metrics import FEW_FILMS, compute_auc, count_films
-from rahelpers.training.fitting import TRAINING_KEYS
-from rahelpers.training.step import features_folder, load_outputs, train_on
+from rahelpers.training.fitting import TRAINING_KEYS, fit_network
+from rahelpers.training.step import features_folder, load_outputs
 
 KEPT = ("seed", "shuffled")  # kinds whose networks the sanity tests of step 04 explain
 REPEAT_KEYS = ("folds", "seeds", "learning_curve", "resolutions", "shuffled_labels")
-CONFIG_KEYS = ("seed", "n_bootstrap", "test_fraction", "validation_fraction", "ensemble", *TRAINING_KEYS, *REPEAT_KEYS)
+RERUN_KEYS = (
+    "seed",
+    "n_bootstrap",
+    "test_fraction",
+    "validation_fraction",
+    *TRAINING_KEYS,
+    *REPEAT_KEYS,
+)
 
 
 @dataclass(frozen=True)
-class Job:
+class RepeatJob:
     """One training.
 
     Attributes
@@ -42,7 +59,8 @@ class Job:
     kind : str
         fold, seed, share, resolution or shuffled.
     value : float
-        Number of the fold or seed, share of the training patients, or side of the input in pixels; 0 for shuffled.
+        Number of the fold or seed, share of the training patients, or side of the input in pixels;
+        0 for shuffled.
     """
 
     kind: str
@@ -54,41 +72,49 @@ class Job:
         return f"{self.kind}-{self.value:g}"
 
 
-def list_jobs(config: RunConfig) -> list[Job]:
+def list_jobs(config: RunConfig) -> list[RepeatJob]:
     """The trainings that a configuration asks for, in the order in which they are done."""
     return [
-        *(Job("fold", k) for k in range(1, config.folds + 1)),
-        *(Job("seed", s) for s in range(2, config.seeds + 1)),
-        *(Job("share", s) for s in config.number_list("learning_curve", float, 0.01, 1.0)),
-        *(Job("resolution", r) for r in config.number_list("resolutions", int, 32, 512) if r < config.image_size),
-        *([Job("shuffled", 0)] if config.shuffled_labels else []),
+        *(RepeatJob("fold", k) for k in range(1, config.folds + 1)),
+        *(RepeatJob("seed", s) for s in range(2, config.seeds + 1)),
+        *(RepeatJob("share", s) for s in config.number_list("learning_curve", float, 0.01, 1.0)),
+        *(
+            RepeatJob("resolution", r)
+            for r in config.number_list("resolutions", int, 32, 512)
+            if r < config.image_size
+        ),
+        *([RepeatJob("shuffled", 0)] if config.shuffled_labels else []),
     ]
 
 
 def repeat(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Step 02, second part: train again as the configuration asks. A killed one goes on with the job, and the epoch, where it stood.
+    """Step 02, second part: train again as the configuration asks. A killed one goes on with the
+    job, and the epoch, where it stood.
 
     Returns
     -------
     scores : DataFrame
-        One training a row, the run's own first (kind 'run'): kind, value, patients (that trained), train_auc, validation_auc, test_auc with
-        test_low and test_high (95 % patient bootstrap), films_positive and films_negative (of test), gap with gap_low and gap_high.
-        An AUC is missing where a class has fewer films than `rahelpers.splits.FEW_FILMS`, the gap where either is. Shuffled labels have no
-        validation: their network is kept where it knows its own films best.
+        One training a row, the run's own first (kind 'run'): kind, value, patients (that trained),
+        train_auc, validation_auc, test_auc with test_low and test_high (95 % patient bootstrap),
+        films_positive and films_negative (of test), gap with gap_low and gap_high. An AUC is
+        missing where a class has fewer films than `rahelpers.splits.FEW_FILMS`, the gap where
+        either is. Shuffled labels have no validation: their network is kept where it knows its own
+        films best.
     held_out : DataFrame
-        Cross-validation, one film a row: image_id, patient_id, label, fold, logit, probability (calibrated within the fold). Empty without folds.
+        Cross-validation, one film a row: image_id, patient_id, label, fold, logit, probability
+        (calibrated within the fold). Empty without folds.
 
     The networks of other seeds and of shuffled labels are kept: `load_networks`.
 
     Raises
     ------
-    MissingArtefact
+    MissingArtefactError
         If steps 01 and 02 have not been run.
     ValueError
         If a share leaves no patient of a class, or a fold would.
     """
     config = run.config
-    step = run.step("repeat", config.subset(*CONFIG_KEYS), weights_fingerprint(config))
+    step = run.step("repeat", config.subset(*RERUN_KEYS), weights_fingerprint(config))
     if not step.is_done():
         _repeat(run, step)
     return read_table(step.folder / "scores.csv"), read_table(step.folder / "held_out.csv")
@@ -97,50 +123,62 @@ def repeat(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _repeat(run: Run, step: Step) -> None:
     cohort, jobs = load_cohort(run), list_jobs(run.config)
     for job in jobs:
-        choose_films(cohort, job, run.config)  # says at once what cannot be done
+        choose_rows(cohort, job, run.config)  # says at once what cannot be done
     folder = step.partial()
     waiting = [job for job in jobs if not _file(folder, job).exists()]
     config = dataclasses.replace(run.config, run_dir=str(run.folder.resolve()))
     function = partial(do_job, config=config, folder=folder.resolve())
-    for job, found in zip(waiting, map_in_order(function, waiting, config.dask, STEPS["repeat"][2]), strict=True):
+    for job, found in zip(
+        waiting, map_in_order(function, waiting, config.dask, STEPS["repeat"][2]), strict=True
+    ):
         write_json(_file(folder, job), found)
     results = [(job, json.loads(_file(folder, job).read_text())) for job in jobs]
     shutil.rmtree(step.folder / "networks", ignore_errors=True)  # those of an earlier configuration
     for job in jobs:
         if job.kind in KEPT:
-            step.write(f"networks/{job.name}.keras", lambda p, j=job: shutil.copyfile(_network_file(folder, j), p))
+            step.write(
+                f"networks/{job.name}.keras",
+                lambda p, j=job: shutil.copyfile(_network_file(folder, j), p),
+            )
     scores, held_out = _score(run, cohort, results), _held_out(cohort, results)
     step.write("scores.csv", lambda p: scores.to_csv(p, index=False))
     step.write("held_out.csv", lambda p: held_out.to_csv(p, index=False))
     step.finish()
 
 
-def _file(folder: Path, job: Job) -> Path:
+def _file(folder: Path, job: RepeatJob) -> Path:
     return folder / f"{job.name}.json"
 
 
-def _network_file(folder: Path, job: Job) -> Path:
+def _network_file(folder: Path, job: RepeatJob) -> Path:
     return folder / job.name / "network.keras"
 
 
-def load_networks(run: Run) -> dict[Job, keras.Model]:
-    """The networks of step `repeat` that were trained with another seed, or on shuffled labels; empty where none was asked for.
+def load_networks(run: Run) -> dict[RepeatJob, keras.Model]:
+    """The networks of step `repeat` that were trained with another seed, or on shuffled labels;
+    empty where none was asked for.
 
     Raises
     ------
-    MissingArtefact
+    MissingArtefactError
         If the step has not been run.
     """
     wanted = [job for job in list_jobs(run.config) if job.kind in KEPT]
-    return {job: keras.models.load_model(run.file("repeat", f"networks/{job.name}.keras"), compile=False, safe_mode=True) for job in wanted}
+    return {
+        job: keras.models.load_model(
+            run.file("repeat", f"networks/{job.name}.keras"), compile=False, safe_mode=True
+        )
+        for job in wanted
+    }
 
 
-def do_job(job: Job, config: RunConfig, folder: Path) -> dict[str, Any]:
-    """Train and score one job. What comes out does not depend on where it runs, up to rounding; with `deterministic`, to the bit.
+def do_job(job: RepeatJob, config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Train and score one job. What comes out does not depend on where it runs, up to rounding;
+    with `deterministic`, to the bit.
 
     Parameters
     ----------
-    job : Job
+    job : RepeatJob
     config : RunConfig
         Of a run whose step 01 is done, on files that this process sees.
     folder : Path
@@ -149,26 +187,40 @@ def do_job(job: Job, config: RunConfig, folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        rows (of the films scored), logits, probability, validation_auc, patients, all as plain numbers and lists.
+        rows (of the films scored), logits, probability, validation_auc, patients, all as plain
+        numbers and lists.
     """
     print(f"training again: {job.kind} {job.value:g}")
     cohort = load_cohort(Run(config))
-    train, validation, scored = choose_films(cohort, job, config)
+    train, validation, scored = choose_rows(cohort, job, config)
     seed = config.seed + 1000 * int(job.value - 1) if job.kind == "seed" else config.seed
     if job.kind == "shuffled":
         cohort = dataclasses.replace(cohort, manifest=shuffle_labels(cohort.manifest, config.seed))
-        # it is to learn its films by heart: seen each time as they are, and kept where it knows them best (Zhang et al. 2017, arXiv 1611.03530)
-        validation, config = train, dataclasses.replace(config, ensemble=1, augment=False)
+        # it is to learn its films by heart: seen each time as they are, and kept where it knows
+        # them best (Zhang et al. 2017, arXiv 1611.03530)
+        validation, config = train, dataclasses.replace(config, augment=False)
     if job.kind == "resolution":
         cohort = dataclasses.replace(cohort, images=_shrink(cohort.images, int(job.value)))
         config = dataclasses.replace(config, image_size=int(job.value), resolutions="")
-    model, history, rows, logits = train_on(cohort, train, validation, config, seed, folder / job.name, features_folder(Run(config)))
-    if job.kind in KEPT:
-        write_atomically(_network_file(folder, job), model.save)
-    seen = np.concatenate([train, scored])
-    found = predict_logits(change_precision(model, config.precision), cohort.images[seen])
     labels = cohort.manifest["label"].to_numpy()
-    temperature, offset = fit_calibration(logits, labels[rows])
+    fit = fit_network(
+        cohort.images,
+        labels,
+        train,
+        validation,
+        config,
+        seed,
+        folder / job.name,
+        features_folder(Run(config)),
+    )
+    fast = change_precision(fit.model, config.precision)
+    if job.kind in KEPT:
+        write_atomically(_network_file(folder, job), fit.model.save)
+    seen = np.concatenate([train, scored])
+    found = predict_logits(fast, cohort.images[seen])
+    temperature, offset = fit_calibration(
+        predict_logits(fast, cohort.images[validation]), labels[validation]
+    )
     return {
         "rows": seen.tolist(),
         "labels": labels[seen].tolist(),
@@ -176,19 +228,28 @@ def do_job(job: Job, config: RunConfig, folder: Path) -> dict[str, Any]:
         "probability": calibrate(found, temperature, offset).tolist(),
         "trained": len(train),
         "patients": int(cohort.manifest["patient_id"].iloc[train].nunique()),
-        "validation_auc": None if job.kind == "shuffled" else float(history["validation_auc"].max()),
+        "validation_auc": (
+            None if job.kind == "shuffled" else float(fit.history["validation_auc"].max())
+        ),
     }
 
 
-def choose_films(cohort: Cohort, job: Job, config: RunConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows that train, validate, and are scored. Patients never stand in two of them; the split `external` takes no part.
+def choose_rows(
+    cohort: Cohort, job: RepeatJob, config: RunConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows that train, validate, and are scored. Patients never stand in two of them; the split
+    `external` takes no part.
 
     Raises
     ------
     ValueError
         If a share leaves no patient of a class, or a fold would.
     """
-    train, validation, test = cohort.split("train"), cohort.split("validation"), cohort.split("test")
+    train, validation, test = (
+        cohort.split("train"),
+        cohort.split("validation"),
+        cohort.split("test"),
+    )
     labels, patients = cohort.manifest["label"].to_numpy(), cohort.manifest["patient_id"].to_numpy()
     if job.kind == "share":
         return _take_share(train, labels, patients, job.value, config.seed), validation, test
@@ -197,59 +258,103 @@ def choose_films(cohort: Cohort, job: Job, config: RunConfig) -> tuple[np.ndarra
     everyone = np.sort(np.concatenate([train, validation, test]))
     rarest = min(len(set(patients[everyone][labels[everyone] == c])) for c in (0, 1))
     if rarest < 2 * config.folds:
-        raise ValueError(f"folds={config.folds}: the rarer class has {rarest} patients; expected at least {2 * config.folds}, two a fold")
+        raise ValueError(
+            f"folds={config.folds}: the rarer class has {rarest} patients; expected at least"
+            f" {2 * config.folds}, two a fold"
+        )
     rest, held = _divide(everyone, labels, patients, config.folds, config.seed)[int(job.value) - 1]
     rarest = min(len(set(patients[rest][labels[rest] == c])) for c in (0, 1))
     inner = min(max(round((1 - config.test_fraction) / config.validation_fraction), 2), rarest)
     for learn, check in _divide(rest, labels, patients, inner, config.seed) if inner > 1 else []:
-        if len(set(labels[learn])) == len(set(labels[check])) == 2:  # with few patients a part may lack a class
+        if (
+            len(set(labels[learn])) == len(set(labels[check])) == 2
+        ):  # with few patients a part may lack a class
             return learn, check, held
-    raise ValueError(f"fold {job.value:g} of {config.folds}: {rarest} patients of the rarer class are left to train and validate on, too few; use fewer folds")
+    raise ValueError(
+        f"fold {job.value:g} of {config.folds}: {rarest} patients of the rarer class are left to"
+        " train and validate on, too few; use fewer folds"
+    )
 
 
-def _divide(rows: np.ndarray, labels: np.ndarray, patients: np.ndarray, parts: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each of so many parts with whole patients and both classes alike: the rows outside, and inside."""
-    divided = StratifiedGroupKFold(parts, shuffle=True, random_state=seed % 2**32).split(rows, labels[rows], patients[rows])
+def _divide(
+    rows: np.ndarray, labels: np.ndarray, patients: np.ndarray, parts: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each of so many parts with whole patients and both classes alike: the rows outside, and
+    inside.
+    """
+    divided = StratifiedGroupKFold(parts, shuffle=True, random_state=seed % 2**32).split(
+        rows, labels[rows], patients[rows]
+    )
     return [(rows[outside], rows[inside]) for outside, inside in divided]
 
 
-def _take_share(rows: np.ndarray, labels: np.ndarray, patients: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """The films of the first patients of each class in one random order: a smaller share lies within a larger one."""
+def _take_share(
+    rows: np.ndarray, labels: np.ndarray, patients: np.ndarray, share: float, seed: int
+) -> np.ndarray:
+    """The films of the first patients of each class in one random order: a smaller share lies
+    within a larger one.
+    """
     ill = pd.Series(labels[rows]).groupby(patients[rows]).max().sort_index()
     order = ill.sample(frac=1, random_state=seed % 2**32)
     taken: set[str] = set()
     for label, group in order.groupby(order):
         n = round(share * len(group))
         if not n:
-            raise ValueError(f"learning_curve: a share of {share:g} of {len(group)} patients with label {label} is nobody; choose larger shares")
+            raise ValueError(
+                f"learning_curve: a share of {share:g} of {len(group)} patients with label {label}"
+                " is nobody; choose larger shares"
+            )
         taken |= set(group.index[:n])
     return rows[np.isin(patients[rows], list(taken))]
 
 
 def shuffle_labels(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The manifest with labels dealt out anew among the patients; all films of a patient get the same."""
+    """The manifest with labels dealt out anew among the patients; all films of a patient get the
+    same.
+    """
     ill = manifest.groupby("patient_id")["label"].max()
     dealt = pd.Series(np.random.default_rng(seed).permutation(ill.to_numpy()), index=ill.index)
     return manifest.assign(label=manifest["patient_id"].map(dealt).to_numpy())
 
 
 def _shrink(images: np.ndarray, side: int) -> np.ndarray:
-    return np.stack([cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_AREA) for image in images])
+    return np.stack(
+        [
+            cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_AREA)
+            for image in images
+        ]
+    )
 
 
-def _score(run: Run, cohort: Cohort, results: list[tuple[Job, dict]]) -> pd.DataFrame:
+def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataFrame:
     """The table of scores; the run's own network stands first."""
     config, manifest = run.config, cohort.manifest
     patients, labels = manifest["patient_id"].to_numpy(), manifest["label"].to_numpy()
     own = np.concatenate([cohort.split("train"), cohort.split("test")])
     history = pd.read_csv(run.file("train", "history.csv"))
-    first = {"rows": own, "labels": labels[own], "logits": load_outputs(run)[0][own], "trained": len(cohort.split("train")),
-             "patients": manifest["patient_id"].iloc[cohort.split("train")].nunique(), "validation_auc": history["validation_auc"].max()}  # fmt: skip
+    first = {
+        "rows": own,
+        "labels": labels[own],
+        "logits": load_outputs(run)[0][own],
+        "trained": len(cohort.split("train")),
+        "patients": manifest["patient_id"].iloc[cohort.split("train")].nunique(),
+        "validation_auc": history["validation_auc"].max(),
+    }
     rows = []
-    for job, found in [(Job("run", 0), first), *results]:
-        n, y, z, who = found["trained"], np.array(found["labels"]), np.array(found["logits"]), patients[np.asarray(found["rows"], dtype=int)]
+    for job, found in [(RepeatJob("run", 0), first), *results]:
+        n, y, z, who = (
+            found["trained"],
+            np.array(found["labels"]),
+            np.array(found["logits"]),
+            patients[np.asarray(found["rows"], dtype=int)],
+        )
         ours, theirs = (y[:n], z[:n], who[:n]), (y[n:], z[n:], who[n:])
-        row: dict[str, Any] = {"kind": job.kind, "value": job.value, "patients": found["patients"], "validation_auc": found["validation_auc"]}
+        row: dict[str, Any] = {
+            "kind": job.kind,
+            "value": job.value,
+            "patients": found["patients"],
+            "validation_auc": found["validation_auc"],
+        }
         enough = [min(np.bincount(part, minlength=2)) >= FEW_FILMS for part in (y[:n], y[n:])]
         if enough[0]:
             row["train_auc"] = compute_auc(*ours[:2])
@@ -259,20 +364,41 @@ def _score(run: Run, cohort: Cohort, results: list[tuple[Job, dict]]) -> pd.Data
         if all(enough):
             gap = gap_interval(ours, theirs, config.n_bootstrap, config.seed)
             row |= {"gap": gap["value"], "gap_low": gap["low"], "gap_high": gap["high"]}
-        rows.append(row | {k: v for k, v in count_films(y[n:], who[n:]).items() if k.startswith("films")})
-    columns = ["kind", "value", "patients", "train_auc", "validation_auc", "test_auc", "test_low", "test_high", "gap", "gap_low", "gap_high",
-               "films_positive", "films_negative"]  # fmt: skip
+        rows.append(
+            row | {k: v for k, v in count_films(y[n:], who[n:]).items() if k.startswith("films")}
+        )
+    columns = [
+        "kind",
+        "value",
+        "patients",
+        "train_auc",
+        "validation_auc",
+        "test_auc",
+        "test_low",
+        "test_high",
+        "gap",
+        "gap_low",
+        "gap_high",
+        "films_positive",
+        "films_negative",
+    ]
     return pd.DataFrame(rows).reindex(columns=columns)
 
 
-def _held_out(cohort: Cohort, results: list[tuple[Job, dict]]) -> pd.DataFrame:
+def _held_out(cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataFrame:
     """Every film's answer from the network of the fold that it does not train."""
     tables = []
     for job, found in results:
         if job.kind == "fold":
             rows = found["rows"][found["trained"] :]
             part = cohort.manifest.iloc[rows][["image_id", "patient_id", "label"]]
-            tables.append(part.assign(fold=int(job.value), logit=found["logits"][found["trained"] :], probability=found["probability"][found["trained"] :]))
+            tables.append(
+                part.assign(
+                    fold=int(job.value),
+                    logit=found["logits"][found["trained"] :],
+                    probability=found["probability"][found["trained"] :],
+                )
+            )
     columns = ["image_id", "patient_id", "label", "fold", "logit", "probability"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
@@ -291,10 +417,21 @@ def score_folds(held_out: pd.DataFrame, n: int, seed: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        auc (value, low, high), counts, folds (a list of AUCs). Networks of different folds have different scales, so the pooled AUC may lie a
-        little below the folds' mean. The interval is of these networks on other patients; how much another training would change is what the
-        spread of the folds shows (Bengio & Grandvalet 2004: no unbiased estimate of its variance exists).
+        auc (value, low, high), counts, folds (a list of AUCs). Networks of different folds have
+        different scales, so the pooled AUC may lie a little below the folds' mean. The interval is
+        of these networks on other patients; how much another training would change is what the
+        spread of the folds shows (Bengio & Grandvalet 2004: no unbiased estimate of its variance
+        exists).
     """
     labels, patients = held_out["label"].to_numpy(), held_out["patient_id"].to_numpy()
-    each = [auc_interval(f["label"].to_numpy(), f["logit"].to_numpy(), f["patient_id"].to_numpy(), n, seed)["value"] for _, f in held_out.groupby("fold")]
-    return {"auc": auc_interval(labels, held_out["probability"].to_numpy(), patients, n, seed), "counts": count_films(labels, patients), "folds": each}
+    each = [
+        auc_interval(
+            f["label"].to_numpy(), f["logit"].to_numpy(), f["patient_id"].to_numpy(), n, seed
+        )["value"]
+        for _, f in held_out.groupby("fold")
+    ]
+    return {
+        "auc": auc_interval(labels, held_out["probability"].to_numpy(), patients, n, seed),
+        "counts": count_films(labels, patients),
+        "folds": each,
+    }

@@ -1,9 +1,11 @@
-"""How curation scales: time per film, memory and the gain of the cache, at several numbers of films.
+"""How curation scales: time per film, memory and the gain of the cache, at several numbers of
+films.
 
     .venv/bin/python tests/benchmarks/curation_scale.py [FILMS ...]
 
-Not a test: 20,000 films take about ten minutes on 2 cores, and 3 GB of disk in a temporary folder. Films are 256 px PNG files, made from 100
-phantom hands with other exposure and noise each; every hand is one patient.
+Not a test: 20,000 films take about ten minutes on 2 cores, and 3 GB of disk in a temporary folder.
+Films are 256 px PNG files, made from 100 phantom hands with other exposure and noise each; every
+hand is one patient.
 """
 
 import json
@@ -32,17 +34,33 @@ def make_films(folder: Path, n: int) -> None:
     hands = [render(make_patient(7, i), "L", 256).image for i in range(HANDS)]
     for i in range(n):
         rng = np.random.default_rng(i)
-        film = np.clip(hands[i % HANDS] ** rng.uniform(0.8, 1.25) + rng.normal(0, 0.01, (256, 256)), 0, 1)
+        film = np.clip(
+            hands[i % HANDS] ** rng.uniform(0.8, 1.25) + rng.normal(0, 0.01, (256, 256)), 0, 1
+        )
         cv2.imwrite(str(folder / "films" / f"{i:06d}.png"), np.rint(film * 255).astype(np.uint8))
     names = [f"{i:06d}" for i in range(n)]
-    pd.DataFrame({"image_id": names, "who": [i % HANDS for i in range(n)], "ra": [i % HANDS % 2 for i in range(n)]}).to_csv(folder / "t.csv", index=False)
+    pd.DataFrame(
+        {
+            "image_id": names,
+            "who": [i % HANDS for i in range(n)],
+            "ra": [i % HANDS % 2 for i in range(n)],
+        }
+    ).to_csv(folder / "t.csv", index=False)
 
 
 def measure(folder: Path, name: str) -> None:
     """Curate, and print seconds, films kept and the largest memory of this process in MB."""
     begun = time.monotonic()
-    config = make_config(source="folder", images=str(folder / "films"), table=str(folder / "t.csv"), patient_column="who", label_column="ra",
-                         positive="1", image_size=128, run_dir=str(folder / "runs" / name))  # fmt: skip
+    config = make_config(
+        source="folder",
+        images=str(folder / "films"),
+        table=str(folder / "t.csv"),
+        patient_column="who",
+        label_column="ra",
+        positive="1",
+        image_size=128,
+        run_dir=str(folder / "runs" / name),
+    )
     cohort = curate(Run(config))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps([time.monotonic() - begun, len(cohort.manifest), memory]))
@@ -56,9 +74,19 @@ def measure_all(sizes: list[int]) -> None:
             make_films(Path(place), n)
             row: dict[str, float] = {"films": n}
             for name in ("first", "second"):
-                out = subprocess.run([sys.executable, __file__, "--one", place, name], check=True, capture_output=True, text=True).stdout
+                out = subprocess.run(
+                    [sys.executable, __file__, "--one", place, name],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                ).stdout
                 seconds, kept, memory = json.loads(out.splitlines()[-1])
-                row |= {f"{name}, s": round(seconds, 1), f"{name}, ms a film": round(1000 * seconds / n, 2), f"{name}, MB": round(memory), "kept": kept}
+                row |= {
+                    f"{name}, s": round(seconds, 1),
+                    f"{name}, ms a film": round(1000 * seconds / n, 2),
+                    f"{name}, MB": round(memory),
+                    "kept": kept,
+                }
             rows.append(row | {"ratio": round(row["first, s"] / row["second, s"], 1)})
             print(rows[-1], flush=True)
     print(pd.DataFrame(rows).to_string(index=False))

@@ -2,8 +2,9 @@
 
     nice .venv/bin/python tests/benchmarks/interval_coverage.py [COHORTS]
 
-Not a test: 800 cohorts take about ten minutes on 2 cores. tests/test_metrics.py has a reduced form. A patient's two films share 60 % of their
-variance. docs/evaluation.md has the figures of 800 cohorts.
+Not a test: 800 cohorts take about ten minutes on 2 cores. tests/test_metrics.py has a reduced form.
+A patient's two films share 60 % of their variance. docs/evaluation.md has the figures of 800
+cohorts.
 """
 
 import sys
@@ -13,7 +14,13 @@ import numpy as np
 from scipy.stats import norm
 
 from rahelpers.scores.comparison import compute_delong
-from rahelpers.scores.intervals import bootstrap_interval, bootstrap_intervals, ece_interval, gap_interval, rate_interval
+from rahelpers.scores.intervals import (
+    bootstrap_interval,
+    bootstrap_intervals,
+    ece_interval,
+    gap_interval,
+    rate_interval,
+)
 from rahelpers.scores.metrics import compute_auc, compute_average_precision, compute_brier
 
 SHARED = 0.6  # of the variance, between the films of one patient
@@ -22,7 +29,9 @@ RESAMPLES = 300
 
 def draw(rng: np.random.Generator, patients: int) -> np.ndarray:
     """Standard normal values of two films a patient, (2 x patients,)."""
-    return np.repeat(rng.normal(0, np.sqrt(SHARED), patients), 2) + rng.normal(0, np.sqrt(1 - SHARED), 2 * patients)
+    return np.repeat(rng.normal(0, np.sqrt(SHARED), patients), 2) + rng.normal(
+        0, np.sqrt(1 - SHARED), 2 * patients
+    )
 
 
 def cover_auc(cohorts: int, patients: int, distance: float) -> dict[str, float]:
@@ -31,7 +40,10 @@ def cover_auc(cohorts: int, patients: int, distance: float) -> dict[str, float]:
     labels, names = np.repeat([0, 1], 2 * patients), np.repeat(np.arange(2 * patients), 2)
     for seed in range(cohorts):
         scores = distance * labels + draw(rng, 2 * patients)
-        found = {method: bootstrap_interval(compute_auc, labels, scores, names, RESAMPLES, seed, method) for method in ("percentile", "bca")}
+        found = {
+            method: bootstrap_interval(compute_auc, labels, scores, names, RESAMPLES, seed, method)
+            for method in ("percentile", "bca")
+        }
         found["delong"] = compute_delong(labels, scores, names).interval()
         inside.update(name for name, (low, high) in found.items() if low <= truth <= high)
     return {name: inside[name] / cohorts for name in found}
@@ -44,14 +56,18 @@ def cover_rate(cohorts: int, patients: int, share: float) -> dict[str, float]:
     for seed in range(cohorts):
         hits = draw(rng, patients) < norm.ppf(share)
         found = {method: rate_interval(hits, names, RESAMPLES, seed, method) for method in methods}
-        inside.update(name for name, score in found.items() if score["low"] <= share <= score["high"])
+        inside.update(
+            name for name, score in found.items() if score["low"] <= share <= score["high"]
+        )
     return {name: inside[name] / cohorts for name in methods}
 
 
 def cover_probability_scores(cohorts: int, patients: int, temperature: float) -> dict[str, float]:
-    """Share of cohorts whose interval holds the Brier score, the average precision and the calibration error of a network that is too sure.
+    """Share of cohorts whose interval holds the Brier score, the average precision and the
+    calibration error of a network that is too sure.
 
-    One film a patient; the log odds of being positive are normal with SD 1.5, and the network divides them by `temperature`.
+    One film a patient; the log odds of being positive are normal with SD 1.5, and the network
+    divides them by `temperature`.
     """
     rng, inside = np.random.default_rng(3), Counter()
 
@@ -62,12 +78,17 @@ def cover_probability_scores(cohorts: int, patients: int, temperature: float) ->
 
     labels, said, chance = draw_films(400_000)
     bin_of = np.minimum((said * 10).astype(int), 9)
-    truth = {"brier": compute_brier(labels, said), "average precision": compute_average_precision(labels, said),
-             "calibration error": np.abs(np.bincount(bin_of, said - chance)).sum() / len(said)}  # fmt: skip
+    truth = {
+        "brier": compute_brier(labels, said),
+        "average precision": compute_average_precision(labels, said),
+        "calibration error": np.abs(np.bincount(bin_of, said - chance)).sum() / len(said),
+    }
     statistics = {"brier": compute_brier, "average precision": compute_average_precision}
     for seed in range(cohorts):
         labels, said, _ = draw_films(patients)
-        found = bootstrap_intervals(statistics, labels, said, np.arange(patients), RESAMPLES, seed, "bca", by_class=False)
+        found = bootstrap_intervals(
+            statistics, labels, said, np.arange(patients), RESAMPLES, seed, "bca", by_class=False
+        )
         rough = ece_interval(labels, said, np.arange(patients), RESAMPLES, seed)
         found["calibration error"] = (rough["low"], rough["high"])
         inside.update(name for name, (low, high) in found.items() if low <= truth[name] <= high)
@@ -75,14 +96,18 @@ def cover_probability_scores(cohorts: int, patients: int, temperature: float) ->
 
 
 def cover_gap(cohorts: int, patients: int, train: float, test: float) -> dict[str, float]:
-    """Share of cohorts whose interval holds the gap of two AUCs, of twice as many patients in train as in test."""
+    """Share of cohorts whose interval holds the gap of two AUCs, of twice as many patients in train
+    as in test.
+    """
     rng, inside = np.random.default_rng(2), 0
     truth = norm.cdf(train / np.sqrt(2)) - norm.cdf(test / np.sqrt(2))
     for seed in range(cohorts):
         splits = []
         for n, distance in ((2 * patients, train), (patients, test)):
             labels = np.repeat([0, 1], 2 * n)
-            splits.append((labels, distance * labels + draw(rng, 2 * n), np.repeat(np.arange(2 * n), 2)))
+            splits.append(
+                (labels, distance * labels + draw(rng, 2 * n), np.repeat(np.arange(2 * n), 2))
+            )
         found = gap_interval(*splits, RESAMPLES, seed)
         inside += found["low"] <= truth <= found["high"]
     return {"percentile": inside / cohorts}
@@ -91,7 +116,13 @@ def cover_gap(cohorts: int, patients: int, train: float, test: float) -> dict[st
 if __name__ == "__main__":
     cohorts = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     for patients, distance in ((20, 1.2), (40, 1.2), (75, 1.2), (40, 2.0)):
-        print("AUC", patients, f"{norm.cdf(distance / np.sqrt(2)):.2f}", cover_auc(cohorts, patients, distance), flush=True)
+        print(
+            "AUC",
+            patients,
+            f"{norm.cdf(distance / np.sqrt(2)):.2f}",
+            cover_auc(cohorts, patients, distance),
+            flush=True,
+        )
     for patients in (6, 15, 40):
         for share in (0.6, 0.85):
             print("share", patients, share, cover_rate(cohorts, patients, share), flush=True)
@@ -99,4 +130,10 @@ if __name__ == "__main__":
         print("gap", patients, cover_gap(cohorts, patients, 2.0, 1.2), flush=True)
     for patients in (40, 150):
         for temperature in (0.5, 0.9):
-            print("probability", patients, temperature, cover_probability_scores(cohorts // 4, patients, temperature), flush=True)
+            print(
+                "probability",
+                patients,
+                temperature,
+                cover_probability_scores(cohorts // 4, patients, temperature),
+                flush=True,
+            )

@@ -1,4 +1,5 @@
-"""Writes rahelpers/joint_locator/places.toml: where joints lie in a hand, as medians over phantom hands. Prints the hit rate on marked real films.
+"""Writes rahelpers/joint_locator/places.toml: where joints lie in a hand, as medians over phantom
+hands. Prints the hit rate on marked real films.
 
     .venv/bin/python -m tests.benchmarks.joint_places [FOLDER_OF_RSNA_HANDS]
 
@@ -12,7 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rahelpers.films.joints import FINGERS, SIDE, Fingers, find_fingers, finger_frame, hand_frame, locate_joints
+from rahelpers.films.joints import (
+    FINGERS,
+    SIDE,
+    Fingers,
+    find_fingers,
+    finger_frame,
+    hand_frame,
+    locate_joints,
+)
 from rahelpers.films.normalisation import to_network_input
 from rahelpers.films.radiograph import Radiograph
 from rahelpers.films.reading import read_radiograph
@@ -20,13 +29,21 @@ from rahelpers.phantom import make_patient, render
 from rahelpers.scores.intervals import wilson_interval
 
 HANDS, SEED = 600, 1234
-DEEP = 0.4  # of the way from proximal joint to knuckle: a web that ends before is no skin, the outline has closed the gap between two fingers
-KINDS = {"MCP": [f"MCP{k}" for k in range(1, 6)], "PIP": ["IP1", *(f"PIP{k}" for k in range(2, 6))], "Wrist": ["Lunate", "Scaphoid", "CMC3"],
-         "Radius": ["Radius"], "Ulna": ["Ulna"]}  # fmt: skip
+# of the way from proximal joint to knuckle: a web that ends before is no skin, the outline has
+# closed the gap between two fingers
+DEEP = 0.4
+KINDS = {
+    "MCP": [f"MCP{k}" for k in range(1, 6)],
+    "PIP": ["IP1", *(f"PIP{k}" for k in range(2, 6))],
+    "Wrist": ["Lunate", "Scaphoid", "CMC3"],
+    "Radius": ["Radius"],
+    "Ulna": ["Ulna"],
+}
 
 
 def measure_places(image: np.ndarray, joints: pd.DataFrame) -> pd.DataFrame:
-    """Where the joints of a marked film lie in the frames that `locate_joints` uses: what the proportions are made from.
+    """Where the joints of a marked film lie in the frames that `locate_joints` uses: what the
+    proportions are made from.
 
     Parameters
     ----------
@@ -37,28 +54,39 @@ def measure_places(image: np.ndarray, joints: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        site, frame, u, v, half; fingers whose webs the outline does not show are left out. Empty where no fingers are found.
+        site, frame, u, v, half; fingers whose webs the outline does not show are left out. Empty
+        where no fingers are found.
     """
     fingers, columns = find_fingers(image), ["site", "frame", "u", "v", "half"]
     if isinstance(fingers, str):
         return pd.DataFrame(columns=columns)
-    middles = {row.site: SIDE * np.array([(row.x0 + row.x1) / 2, (row.y0 + row.y1) / 2]) for row in joints.itertuples()}
+    middles = {
+        row.site: SIDE * np.array([(row.x0 + row.x1) / 2, (row.y0 + row.y1) / 2])
+        for row in joints.itertuples()
+    }
     if fingers.mirrored:
         middles = {site: np.array([SIDE - x, y]) for site, (x, y) in middles.items()}
     (to_hand, _, length), rows = hand_frame(middles), []
     for row in joints.itertuples():
         finger = row.site[-1] if row.site.startswith(("MCP", "PIP", "IP")) else "hand"
         if finger == "hand" or _webs_are_deep(fingers, middles, finger):
-            u, v = (to_hand if finger == "hand" else finger_frame(fingers, finger)[0])(middles[row.site])
+            u, v = (to_hand if finger == "hand" else finger_frame(fingers, finger)[0])(
+                middles[row.site]
+            )
             rows.append((row.site, finger, u, v, SIDE * (row.x1 - row.x0) / 2 / length))
     return pd.DataFrame(rows, columns=columns)
 
 
 def _webs_are_deep(fingers: Fingers, middles: dict[str, np.ndarray], finger: str) -> bool:
-    """The outline runs down between a finger and its neighbours, well past the proximal joint, as skin does where fingers stand apart."""
+    """The outline runs down between a finger and its neighbours, well past the proximal joint, as
+    skin does where fingers stand apart.
+    """
     i = FINGERS.index(finger)
     for web in (w for w in (i - 1, i) if 0 <= w < 3):
-        tops, ends = (np.mean([middles[f"{joint}{FINGERS[k]}"] for k in (web, web + 1)], axis=0) for joint in ("PIP", "MCP"))
+        tops, ends = (
+            np.mean([middles[f"{joint}{FINGERS[k]}"] for k in (web, web + 1)], axis=0)
+            for joint in ("PIP", "MCP")
+        )
         if (fingers.webs[web] - tops) @ (ends - tops) < DEEP * (ends - tops) @ (ends - tops):
             return False
     return True
@@ -72,18 +100,27 @@ def learn() -> pd.DataFrame:
         if patient.condition == "RA":
             continue
         film = render(patient, "L" if k % 2 else "R", SIDE)
-        seen = to_network_input(Radiograph(film.image, film.spacing_mm, film.laterality), SIDE, True)
+        seen = to_network_input(
+            Radiograph(film.image, film.spacing_mm, film.laterality), SIDE, True
+        )
         joints = film.joints.copy()
-        joints[["x0", "y0", "x1", "y1"]] = seen.geometry.boxes_to_square(joints[["x0", "y0", "x1", "y1"]].to_numpy())
+        joints[["x0", "y0", "x1", "y1"]] = seen.geometry.boxes_to_square(
+            joints[["x0", "y0", "x1", "y1"]].to_numpy()
+        )
         tables.append(measure_places(seen.image, joints))
     every = pd.concat(tables)
     found = every.groupby(["site", "frame"], sort=False)[["u", "v", "half"]].median().reset_index()
-    print(found.assign(hands=every.groupby(["site", "frame"], sort=False).size().to_numpy()).to_string(index=False))
+    print(
+        found.assign(
+            hands=every.groupby(["site", "frame"], sort=False).size().to_numpy()
+        ).to_string(index=False)
+    )
     return found
 
 
 def check(folder: Path) -> None:
-    """Predicted middles inside the boxes of experts, and experts' middles inside the predicted regions; then the share of all films with an answer.
+    """Predicted middles inside the boxes of experts, and experts' middles inside the predicted
+    regions; then the share of all films with an answer.
 
     A box of a kind counts as hit where any site of that kind lies in it.
     """
@@ -91,25 +128,52 @@ def check(folder: Path) -> None:
     corners = ["x0", "y0", "x1", "y1"]
     hits, covered, away = ({kind: [] for kind in KINDS} for _ in range(3))
     for name, marked in boxes.groupby("image_id"):
-        seen = to_network_input(read_radiograph(folder / "images" / Path(films.loc[films["image_id"] == name, "file"].iloc[0]).name), SIDE, True)
+        seen = to_network_input(
+            read_radiograph(
+                folder / "images" / Path(films.loc[films["image_id"] == name, "file"].iloc[0]).name
+            ),
+            SIDE,
+            True,
+        )
         found = locate_joints(seen.image)
         if found.reason:
             print(name, found.reason)
         regions = found.joints.set_index("site")
-        middles = {row.site: ((row.x0 + row.x1) / 2, (row.y0 + row.y1) / 2) for row in found.joints.itertuples()}
-        for kind, x0, y0, x1, y1 in zip(marked["joint"], *seen.geometry.boxes_to_square(marked[corners].to_numpy()).T, strict=True):
+        middles = {
+            row.site: ((row.x0 + row.x1) / 2, (row.y0 + row.y1) / 2)
+            for row in found.joints.itertuples()
+        }
+        for kind, x0, y0, x1, y1 in zip(
+            marked["joint"],
+            *seen.geometry.boxes_to_square(marked[corners].to_numpy()).T,
+            strict=True,
+        ):
             if kind in KINDS:
-                points = np.array([middles[site] for site in KINDS[kind] if site in middles] or [[9.0, 9.0]])
+                points = np.array(
+                    [middles[site] for site in KINDS[kind] if site in middles] or [[9.0, 9.0]]
+                )
                 points = points.mean(axis=0, keepdims=True) if kind == "Wrist" else points
-                hits[kind].append(bool(((points >= [x0, y0]) & (points <= [x1, y1])).all(axis=1).any()))
+                hits[kind].append(
+                    bool(((points >= [x0, y0]) & (points <= [x1, y1])).all(axis=1).any())
+                )
                 own = regions.reindex(KINDS[kind])
-                inside = (own["x0"] <= (x0 + x1) / 2) & ((x0 + x1) / 2 <= own["x1"]) & (own["y0"] <= (y0 + y1) / 2) & ((y0 + y1) / 2 <= own["y1"])
+                inside = (
+                    (own["x0"] <= (x0 + x1) / 2)
+                    & ((x0 + x1) / 2 <= own["x1"])
+                    & (own["y0"] <= (y0 + y1) / 2)
+                    & ((y0 + y1) / 2 <= own["y1"])
+                )
                 covered[kind].append(bool(inside.any()))
-                away[kind].append(np.hypot(*((points - [(x0 + x1) / 2, (y0 + y1) / 2]).T / (x1 - x0))).min())
+                away[kind].append(
+                    np.hypot(*((points - [(x0 + x1) / 2, (y0 + y1) / 2]).T / (x1 - x0))).min()
+                )
     for kind, found in hits.items():
         low, high = wilson_interval(np.mean(found), len(found))
-        print(f"{kind}: middle in the expert's box {sum(found)} of {len(found)} ({low:.2f}-{high:.2f}), "
-              f"median distance {np.median(away[kind]):.2f} box widths; expert's middle in the region {sum(covered[kind])}")  # fmt: skip
+        print(
+            f"{kind}: middle in the expert's box {sum(found)} of {len(found)}"
+            f" ({low:.2f}-{high:.2f}), median distance {np.median(away[kind]):.2f} box widths;"
+            f" expert's middle in the region {sum(covered[kind])}"
+        )
     reasons = Counter()
     for file in films["file"]:
         seen = to_network_input(read_radiograph(folder / "images" / Path(file).name), SIDE, True)
@@ -118,9 +182,15 @@ def check(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    text = "# Medians over phantom hands; tests/benchmarks/joint_places.py writes this file. What the words mean: load_places in joints.py\n"
+    text = (
+        "# Medians over phantom hands; tests/benchmarks/joint_places.py writes this file. What the"
+        " words mean: load_places in joints.py\n"
+    )
     for row in learn().itertuples():
-        text += f'\n[{row.site}]\nframe = "{row.frame}"\nu = {row.u:.4f}\nv = {row.v:.4f}\nhalf = {row.half:.4f}\n'
+        text += (
+            f'\n[{row.site}]\nframe = "{row.frame}"\nu = {row.u:.4f}\nv = {row.v:.4f}\nhalf ='
+            f" {row.half:.4f}\n"
+        )
     (Path(__file__).resolve().parents[2] / "rahelpers" / "films" / "places.toml").write_text(text)
     if len(sys.argv) > 1:
         check(Path(sys.argv[1]))

@@ -2,9 +2,11 @@
 
     .venv/bin/python tests/benchmarks/panel_load.py [RUN] [MINUTES] [BROWSERS]
 
-Not a test: it takes as long as it is told, by default 5 minutes with 8 browsers. Each browser has its own cookies and kernel, chooses one film
-after another, waits for the probability and the explanations, and looks whether another browser's film stands on its page. Memory is that of all
-processes below the server, sampled every 5 seconds; shared pages count once (PSS). docs/panel.md has the figures.
+Not a test: it takes as long as it is told, by default 5 minutes with 8 browsers. Each browser has
+its own cookies and kernel, chooses one film after another, waits for the probability and the
+explanations, and looks whether another browser's film stands on its page. Memory is that of all
+processes below the server, sampled every 5 seconds; shared pages count once (PSS). docs/panel.md
+has the figures.
 """
 
 import asyncio
@@ -33,7 +35,11 @@ def draw_film(user: int, number: int) -> dict:
     image = render(make_patient(100 + user, number), "L" if number % 2 else "R", 512).image
     buffer = io.BytesIO()
     Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(buffer, "PNG")
-    return {"name": f"user{user}-film{number}.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    return {
+        "name": f"user{user}-film{number}.png",
+        "mimeType": "image/png",
+        "buffer": buffer.getvalue(),
+    }
 
 
 def measure_memory(server: int) -> float:
@@ -60,7 +66,11 @@ async def use_panel(page: Page, user: int, until: float, found: list[dict]) -> N
         begun = time.monotonic()
         await page.get_by_label("Choose films, or drop them here").set_input_files([film])
         await page.locator(".ra-caption", has_text=film["name"]).first.wait_for(timeout=SECONDS)
-        await page.get_by_text("Probability of RA:").first.or_(page.get_by_text("No answer").first).first.wait_for(timeout=SECONDS)
+        await (
+            page.get_by_text("Probability of RA:")
+            .first.or_(page.get_by_text("No answer").first)
+            .first.wait_for(timeout=SECONDS)
+        )
         found.append({"what": "probability", "seconds": time.monotonic() - begun})
         await page.get_by_text("Done.").wait_for(timeout=SECONDS)
         found.append({"what": "explanations", "seconds": time.monotonic() - begun})
@@ -77,9 +87,15 @@ async def load(server: int, minutes: float, browsers: int) -> None:
     async with async_playwright() as play:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         chromium = await play.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
-        pages = [await (await chromium.new_context(viewport={"width": 1280, "height": 1400})).new_page() for _ in range(browsers)]
+        pages = [
+            await (await chromium.new_context(viewport={"width": 1280, "height": 1400})).new_page()
+            for _ in range(browsers)
+        ]
         until = time.monotonic() + 60 * minutes
-        people = [asyncio.create_task(use_panel(page, user, until, found)) for user, page in enumerate(pages)]
+        people = [
+            asyncio.create_task(use_panel(page, user, until, found))
+            for user, page in enumerate(pages)
+        ]
         while not all(person.done() for person in people):
             memory.append(await asyncio.to_thread(measure_memory, server))
             await asyncio.sleep(5)
@@ -89,14 +105,20 @@ async def load(server: int, minutes: float, browsers: int) -> None:
     for what in ("page ready", "probability", "explanations"):
         seconds = np.array([f["seconds"] for f in found if f["what"] == what])
         print(
-            f"{what}: {len(seconds)} times, median {np.median(seconds):.2f} s, 95th percentile {np.percentile(seconds, 95):.2f} s, worst {seconds.max():.2f} s"
+            f"{what}: {len(seconds)} times, median {np.median(seconds):.2f} s, 95th percentile"
+            f" {np.percentile(seconds, 95):.2f} s, worst {seconds.max():.2f} s"
         )
     checks = [f for f in found if f["what"] == "check"]
     print(
-        f"pages that showed another's film: {sum(bool(c['others']) for c in checks)} of {len(checks)}; with a fault: {sum(bool(c['faults']) for c in checks)}"
+        f"pages that showed another's film: {sum(bool(c['others']) for c in checks)} of"
+        f" {len(checks)}; with a fault: {sum(bool(c['faults']) for c in checks)}"
     )
     thirds = np.array_split(memory, 3)
-    print("memory, MB: first, middle and last third " + ", ".join(f"{part.mean():.0f}" for part in thirds) + f"; peak {max(memory):.0f}")
+    print(
+        "memory, MB: first, middle and last third "
+        + ", ".join(f"{part.mean():.0f}" for part in thirds)
+        + f"; peak {max(memory):.0f}"
+    )
 
 
 if __name__ == "__main__":
@@ -104,7 +126,12 @@ if __name__ == "__main__":
     book = write_panel_notebook(open_run(project_root() / "runs" / name))
     with this_python_kernel(book.parent / "kernels"):
         environment = os.environ | {"JUPYTER_TOKEN": TOKEN}
-        process = subprocess.Popen(voila_command(book, PORT), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            voila_command(book, PORT),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
     try:
         if not wait_until_up(f"http://127.0.0.1:{PORT}/", 60):
             sys.exit("the panel did not start")

@@ -1,8 +1,10 @@
-"""How hard the phantom is: test AUC of `quick` on each spectrum, its ceiling, and what is left when the disease is taken away.
+"""How hard the phantom is: test AUC of `quick` on each spectrum, its ceiling, and what is left when
+the disease is taken away.
 
     .venv/bin/python tests/benchmarks/phantom_difficulty.py [SEED ...]
 
-Not a test: three spectra and three seeds take about half an hour on 2 cores. Finished runs are reused. The table stands in docs/phantom.md.
+Not a test: three spectra and three seeds take about half an hour on 2 cores. Finished runs are
+reused. The table stands in docs/phantom.md.
 """
 
 import sys
@@ -31,29 +33,52 @@ RESAMPLES = 1000
 
 def patients_of(cohort: Cohort, run: Run) -> list[Patient]:
     """The phantom patient behind each row of the manifest."""
-    return [make_patient(run.config.seed, int(p.removeprefix("P")), run.config.spectrum) for p in cohort.manifest["patient_id"]]
+    return [
+        make_patient(run.config.seed, int(p.removeprefix("P")), run.config.spectrum)
+        for p in cohort.manifest["patient_id"]
+    ]
 
 
 def auc_without_disease(run: Run, cohort: Cohort, model: object) -> np.ndarray:
-    """Logits of the test films rendered again with nobody ill: same patients, same pose, same noise."""
+    """Logits of the test films rendered again with nobody ill: same patients, same pose, same
+    noise.
+    """
     patients, sides, films = patients_of(cohort, run), cohort.manifest["laterality"], []
     for row in cohort.split("test"):
-        film = render(patients[row], sides[row], int(cohort.manifest["width"].iloc[row]), disease=None)
-        films.append(to_network_input(Radiograph(film.image, film.spacing_mm, film.laterality), run.config.image_size).image)
+        film = render(
+            patients[row], sides[row], int(cohort.manifest["width"].iloc[row]), disease=None
+        )
+        films.append(
+            to_network_input(
+                Radiograph(film.image, film.spacing_mm, film.laterality), run.config.image_size
+            ).image
+        )
     return predict_logits(model, np.stack(films))
 
 
 def ceiling(run: Run, cohort: Cohort) -> np.ndarray:
     """Scores of the test films by a logistic regression on the true findings of the training films."""
-    found = [count_features(draw_findings(p, "LR".index(s))) for p, s in zip(patients_of(cohort, run), cohort.manifest["laterality"], strict=True)]
+    found = [
+        count_features(draw_findings(p, "LR".index(s)))
+        for p, s in zip(patients_of(cohort, run), cohort.manifest["laterality"], strict=True)
+    ]
     table, labels, rows = pd.DataFrame(found), cohort.manifest["label"], cohort.split("train")
-    reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(table.iloc[rows], labels.iloc[rows])
+    reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(
+        table.iloc[rows], labels.iloc[rows]
+    )
     return reader.decision_function(table.iloc[cohort.split("test")])
 
 
 def measure(spectrum: str, seed: int) -> dict[str, object]:
     """One run, as a row of the table."""
-    run = Run(make_config(profile="quick", spectrum=spectrum, seed=seed, run_dir=f"runs/difficulty-{spectrum}-{seed}"))
+    run = Run(
+        make_config(
+            profile="quick",
+            spectrum=spectrum,
+            seed=seed,
+            run_dir=f"runs/difficulty-{spectrum}-{seed}",
+        )
+    )
     cohort, bundle = curate(run), train(run)
     metrics = evaluate(run)["splits"]
     test = cohort.manifest.iloc[cohort.split("test")]
@@ -63,10 +88,21 @@ def measure(spectrum: str, seed: int) -> dict[str, object]:
         low, high = bootstrap_interval(roc_auc_score, labels, scores, patients, RESAMPLES, 0)
         return f"{roc_auc_score(labels, scores):.2f} ({low:.2f}–{high:.2f})"
 
-    auc = {split: "{value:.2f} ({low:.2f}–{high:.2f})".format(**metrics[split]["auc"]) for split in ("train", "test")}
-    return {"spectrum": spectrum, "seed": seed, "films": len(cohort.manifest), "test films, RA": f"{labels.sum()} of {len(labels)}", "train AUC": auc["train"],
-            "test AUC": auc["test"], "true findings": shown(ceiling(run, cohort)), "disease removed": shown(auc_without_disease(run, cohort, bundle.model)),
-            "value": metrics["test"]["auc"]["value"]}  # fmt: skip
+    auc = {
+        split: "{value:.2f} ({low:.2f}–{high:.2f})".format(**metrics[split]["auc"])
+        for split in ("train", "test")
+    }
+    return {
+        "spectrum": spectrum,
+        "seed": seed,
+        "films": len(cohort.manifest),
+        "test films, RA": f"{labels.sum()} of {len(labels)}",
+        "train AUC": auc["train"],
+        "test AUC": auc["test"],
+        "true findings": shown(ceiling(run, cohort)),
+        "disease removed": shown(auc_without_disease(run, cohort, bundle.model)),
+        "value": metrics["test"]["auc"]["value"],
+    }
 
 
 if __name__ == "__main__":
@@ -77,4 +113,9 @@ if __name__ == "__main__":
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     print(table.drop(columns="value").to_string(index=False))
-    print(table.groupby("spectrum", sort=False)["value"].agg(["mean", "min", "max"]).round(3).to_string())
+    print(
+        table.groupby("spectrum", sort=False)["value"]
+        .agg(["mean", "min", "max"])
+        .round(3)
+        .to_string()
+    )

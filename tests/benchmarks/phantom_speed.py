@@ -14,4 +14,7 @@ if __name__ == "__main__":
         films = sum(1 for _ in iter_cohort(5, patients, size))
         seconds = time.monotonic() - begun
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"{size} px: {films} hands in {seconds:.1f} s, {films / seconds:.1f} a second; peak memory so far {peak:.0f} MB")
+        print(
+            f"{size} px: {films} hands in {seconds:.1f} s, {films / seconds:.1f} a second; peak"
+            f" memory so far {peak:.0f} MB"
+        )

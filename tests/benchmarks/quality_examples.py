@@ -1,6 +1,6 @@
 """An example picture of each quality check, made from phantom films: writes docs/quality.png.
 
-    .venv/bin/python tests/benchmarks/quality_examples.py
+.venv/bin/python tests/benchmarks/quality_examples.py
 """
 
 from pathlib import Path
@@ -37,11 +37,18 @@ def examples() -> dict[str, np.ndarray]:
     patient = next(p for p in (make_patient(31, i) for i in range(40)) if not p.incidental)
     film = render(patient, "L", 320, dose_ugy=2.5).image
     return {
-        "size": film[::6, ::6], "grey levels": np.round(film * 6) / 6, "inverted": 1 - film, "turned": np.rot90(film, 2),
-        "hand": np.random.default_rng(0).random(film.shape), "exposure": np.clip(film * 2.5, 0, 1), "cut off": film[90:],
-        "border": np.pad(film, 100), "marker": with_plate(film), "text": burn_in(film),
+        "size": film[::6, ::6],
+        "grey levels": np.round(film * 6) / 6,
+        "inverted": 1 - film,
+        "turned": np.rot90(film, 2),
+        "hand": np.random.default_rng(0).random(film.shape),
+        "exposure": np.clip(film * 2.5, 0, 1),
+        "cut off": film[90:],
+        "border": np.pad(film, 100),
+        "marker": with_plate(film),
+        "text": burn_in(film),
         "two hands": np.hstack([film, render(patient, "R", 320, dose_ugy=2.5).image]),
-    }  # fmt: skip
+    }
 
 
 def describe(check: str, image: np.ndarray) -> str:
@@ -57,6 +64,11 @@ def describe(check: str, image: np.ndarray) -> str:
 if __name__ == "__main__":
     shown = examples()
     titles = [describe(check, image) for check, image in shown.items()]
-    pictures = np.stack([make_thumbnail(np.ascontiguousarray(image, np.float32), PICTURE) for image in shown.values()])
+    pictures = np.stack(
+        [
+            make_thumbnail(np.ascontiguousarray(image, np.float32), PICTURE)
+            for image in shown.values()
+        ]
+    )
     figure = plots.plot_films(pictures, titles, "What each check finds (phantom)", columns=4)
     Path("docs/quality.png").write_bytes(plots.figure_png(figure))

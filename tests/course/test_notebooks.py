@@ -12,7 +12,15 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = sorted((PROJECT / "notebooks").glob("*.ipynb"))
-NAMES = ["00_start_here", "01_curate_data", "02_train_vgg", "03_evaluate", "04_explain_gradcam", "05_explain_shap", "06_diagnosis_panel"]
+NAMES = [
+    "00_start_here",
+    "01_curate_data",
+    "02_train_vgg",
+    "03_evaluate",
+    "04_explain_gradcam",
+    "05_explain_shap",
+    "06_diagnosis_panel",
+]
 
 
 def test_all_lessons_are_there():
@@ -34,7 +42,14 @@ def tags(cell):
 
 def test_order_of_cells(book):
     first = book.cells[0].source
-    for word in ("# ", "**Objectives.**", "**Prerequisites**", "**Time.**", "**Reads**", "**Writes**"):
+    for word in (
+        "# ",
+        "**Objectives.**",
+        "**Prerequisites**",
+        "**Time.**",
+        "**Reads**",
+        "**Writes**",
+    ):
         assert word in first
     assert 1 <= len(re.findall(r"^- ", first, re.M)) <= 5
     assert "import" in book.cells[1].source and "parameters" in tags(book.cells[2])
@@ -44,7 +59,9 @@ def test_order_of_cells(book):
 
 def test_parameters_are_literals_only(book):
     for statement in ast.parse(book.cells[2].source).body:
-        assert isinstance(statement, ast.Assign) and isinstance(ast.literal_eval(statement.value), (str, int, float, bool))
+        assert isinstance(statement, ast.Assign) and isinstance(
+            ast.literal_eval(statement.value), (str, int, float, bool)
+        )
 
 
 def test_cells_are_small(book):
@@ -62,7 +79,9 @@ def test_stored_outputs_are_whole(book):
 
 
 def test_each_output_is_compared_or_left_out_on_purpose(book):
-    """nbval compares what has no tag: a picture or a score is the same on one kind of processor alone."""
+    """nbval compares what has no tag: a picture or a score is the same on one kind of processor
+    alone.
+    """
     for cell in code(book):
         decided = {"nbval-check-output", "nbval-ignore-output"} & set(tags(cell))
         assert len(decided) == 1 or not cell.outputs, cell.source
@@ -75,20 +94,41 @@ def test_file_is_small_and_names_nobodys_home(file):
     text = file.read_text()
     assert len(text) < 1_000_000
     assert not re.search(r"/(root|home/\w+|Users/\w+|work)/", text)
-    assert "iopub.status" not in text, "run `make notebooks`: timestamps change at every execution and hide real changes in a diff"
-    assert all(re.search(r'alt=\\"[^"\\]{10,}', image) for image in re.findall(r"<img[^>]{0,400}", text))
+    assert "iopub.status" not in text, (
+        "run `make notebooks`: timestamps change at every execution and hide real changes in a diff"
+    )
+    assert all(
+        re.search(r'alt=\\"[^"\\]{10,}', image) for image in re.findall(r"<img[^>]{0,400}", text)
+    )
 
 
 @pytest.mark.slow
 def test_nbval_fails_when_a_stored_output_is_not_what_comes_out(tmp_path):
     """What CI relies on: a changed stored output is a failure, an equal one is not."""
-    cell = nbformat.v4.new_code_cell("print('films 80')", metadata={"tags": ["nbval-check-output"]}, execution_count=1)
+    cell = nbformat.v4.new_code_cell(
+        "print('films 80')", metadata={"tags": ["nbval-check-output"]}, execution_count=1
+    )
     for name, stored in (("same", "films 80\n"), ("changed", "films 79\n")):
         cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=stored)]
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
     results = {
-        name: subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval", str(tmp_path / f"{name}.ipynb"), "-p", "no:cacheprovider"],
-                             capture_output=True, cwd=tmp_path, check=False).returncode
+        name: (
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "--nbval",
+                    str(tmp_path / f"{name}.ipynb"),
+                    "-p",
+                    "no:cacheprovider",
+                ],
+                capture_output=True,
+                cwd=tmp_path,
+                check=False,
+            ).returncode
+        )
         for name in ("same", "changed")
-    }  # fmt: skip
+    }
     assert results == {"same": 0, "changed": 1}

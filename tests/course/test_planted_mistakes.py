@@ -1,4 +1,6 @@
-"""The planted mistakes can be found with the tools, on the phantom and on real films, and wrong answers get a hint."""
+"""The planted mistakes can be found with the tools, on the phantom and on real films, and wrong
+answers get a hint.
+"""
 
 import pytest
 
@@ -12,8 +14,17 @@ def planted(request, tmp_path):
     if request.param == "phantom":
         return plant_mistakes(make_config(seed=5, run_dir=str(tmp_path)))
     films = request.getfixturevalue("real_films")
-    return plant_mistakes(make_config(source="folder", images=str(films / "images"), table=str(films / "manifest.csv"), patient_column="image_id",
-                                      label_column="sex", positive="M", run_dir=str(tmp_path)))  # fmt: skip
+    return plant_mistakes(
+        make_config(
+            source="folder",
+            images=str(films / "images"),
+            table=str(films / "manifest.csv"),
+            patient_column="image_id",
+            label_column="sex",
+            positive="M",
+            run_dir=str(tmp_path),
+        )
+    )
 
 
 def test_each_mistake_is_found_by_its_tool_and_nothing_else_is(planted):
@@ -31,7 +42,10 @@ def test_each_mistake_is_found_by_its_tool_and_nothing_else_is(planted):
 def test_a_wrong_answer_gets_a_hint_and_none_a_question(tmp_path):
     planted = plant_mistakes(make_config(seed=5, run_dir=str(tmp_path)))
     assert planted.mark({"inverted": "film Z"}).splitlines() == [
-        "inverted: not film Z: look for the film on which bone is darker than the flesh, or ask check_film",
+        (
+            "inverted: not film Z: look for the film on which bone is darker than the flesh, or ask"
+            " check_film"
+        ),
         "duplicate: name a film",
         "leak: name a patient",
     ]

@@ -5,21 +5,45 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rahelpers.curation.duplicates import LOOK_AT, SAME_HAND, Index, count_shared_details, find_same_hands, fingerprint_of, join_patients, propose_pairs
+from rahelpers.curation.duplicates import (
+    LOOK_AT,
+    SAME_HAND,
+    Index,
+    count_shared_details,
+    find_same_hands,
+    fingerprint_of,
+    join_patients,
+    propose_pairs,
+)
 from rahelpers.films.normalisation import to_network_input
 from rahelpers.films.radiograph import Radiograph
 from rahelpers.films.reading import read_radiograph
 from rahelpers.phantom import make_patient, render
 
+# fmt: skip
 CHANGES = {
     "resized": lambda f: cv2.resize(f, None, fx=0.63, fy=0.63, interpolation=cv2.INTER_AREA),
-    "cropped": lambda f: f[int(0.05 * len(f)) : int(0.94 * len(f)), int(0.06 * f.shape[1]) : int(0.95 * f.shape[1])],
+    "cropped": lambda f: f[
+        int(0.05 * len(f)) : int(0.94 * len(f)), int(0.06 * f.shape[1]) : int(0.95 * f.shape[1])
+    ],
     "exposed anew": lambda f: f**1.6 * 0.8,
     "mirrored": lambda f: f[:, ::-1],
     "turned": lambda f: np.rot90(f),
     "inverted": lambda f: 1 - f,
-    "all": lambda f: cv2.resize(np.ascontiguousarray(f[20:-20, 15:-20, ][:, ::-1]) ** 1.3, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA),
-}  # fmt: skip
+    "all": lambda f: cv2.resize(
+        np.ascontiguousarray(
+            f[
+                20:-20,
+                15:-20,
+            ][:, ::-1]
+        )
+        ** 1.3,
+        None,
+        fx=0.8,
+        fy=0.8,
+        interpolation=cv2.INTER_AREA,
+    ),
+}
 
 
 def fingerprint(image: np.ndarray):
@@ -33,7 +57,13 @@ def pairs_of(prints: dict) -> pd.DataFrame:
     for name in names:
         index.add(prints[name])
     table = pd.DataFrame({"image_id": names, "patient_id": names})
-    return find_same_hands(table, index, lambda pairs: [count_shared_details(prints[names[a]], prints[names[b]], m) for a, b, m in pairs])
+    return find_same_hands(
+        table,
+        index,
+        lambda pairs: [
+            count_shared_details(prints[names[a]], prints[names[b]], m) for a, b, m in pairs
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +85,30 @@ def test_a_changed_copy_of_a_real_film_shares_its_details(real_films, change):
     for file in files:
         image = read_radiograph(file).image
         one, copy = fingerprint(image), fingerprint(CHANGES[change](image))
-        assert max(count_shared_details(one, copy), count_shared_details(one, copy, mirrored=True)) >= SAME_HAND, file.name
+        assert (
+            max(count_shared_details(one, copy), count_shared_details(one, copy, mirrored=True))
+            >= SAME_HAND
+        ), file.name
 
 
 def test_real_hands_of_one_child_under_two_names_are_found_and_look_alikes_are_not(real_films):
-    """4993/14575 and 5464/10632: two films of one child each, by eye: every bone alike. 5155/6652: alike as a whole, carpal bones and bone age differ."""
+    """4993/14575 and 5464/10632: two films of one child each, by eye: every bone alike. 5155/6652:
+    alike as a whole, carpal bones and bone age differ.
+    """
     names = ["4993", "14575", "5464", "10632", "5155", "6652", "2465", "5647", "10988", "12512"]
-    found = pairs_of({name: fingerprint(read_radiograph(real_films / "images" / f"{name}.jpg").image) for name in names})
-    verdicts = {frozenset((p.image_a, p.image_b)): (p.verdict, p.details) for p in found.itertuples()}
-    assert {pair for pair, (verdict, _) in verdicts.items() if verdict == "same hand"} == {frozenset(("4993", "14575")), frozenset(("5464", "10632"))}
+    found = pairs_of(
+        {
+            name: fingerprint(read_radiograph(real_films / "images" / f"{name}.jpg").image)
+            for name in names
+        }
+    )
+    verdicts = {
+        frozenset((p.image_a, p.image_b)): (p.verdict, p.details) for p in found.itertuples()
+    }
+    assert {pair for pair, (verdict, _) in verdicts.items() if verdict == "same hand"} == {
+        frozenset(("4993", "14575")),
+        frozenset(("5464", "10632")),
+    }
     verdict, details = verdicts[frozenset(("5155", "6652"))]
     assert verdict == "look" and details < LOOK_AT
 
@@ -81,5 +126,18 @@ def test_a_film_without_details_is_compared_without_error():
 
 
 def test_patients_who_share_a_hand_become_one_through_others_too():
-    pairs = pd.DataFrame({"patient_a": ["b", "c", "e"], "patient_b": ["a", "b", "d"], "verdict": ["same hand", "same hand", "look"]})
-    assert join_patients(pd.Series(list("abcdef")), pairs).tolist() == ["a", "a", "a", "d", "e", "f"]
+    pairs = pd.DataFrame(
+        {
+            "patient_a": ["b", "c", "e"],
+            "patient_b": ["a", "b", "d"],
+            "verdict": ["same hand", "same hand", "look"],
+        }
+    )
+    assert join_patients(pd.Series(list("abcdef")), pairs).tolist() == [
+        "a",
+        "a",
+        "a",
+        "d",
+        "e",
+        "f",
+    ]

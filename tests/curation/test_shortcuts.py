@@ -1,4 +1,6 @@
-"""Facts that give a label away are found, each with its AUC; facts that say nothing are not accused."""
+"""Facts that give a label away are found, each with its AUC; facts that say nothing are not
+accused.
+"""
 
 import numpy as np
 import pandas as pd
@@ -7,31 +9,67 @@ from rahelpers.curation.shortcuts import compute_shortcuts
 
 
 def cohort(n=80):
-    """Positives come from a wider film; age is known in one class alone; 7 of 10 of hospital A are positive."""
+    """Positives come from a wider film; age is known in one class alone; 7 of 10 of hospital A are
+    positive.
+    """
     rng = np.random.default_rng(0)
     label = np.arange(n) % 2
-    manifest = pd.DataFrame({
-        "patient_id": [f"p{i}" for i in range(n)], "label": label, "width": 500 + 100 * label, "height": 700, "spacing_mm": np.nan, "bits_stored": 8,
-        "stored_colour": "", "marker": rng.uniform(size=n), "border": 0.1, "laterality": "", "age": np.where(label == 1, 60.0, np.nan),
-        "sex": np.where(np.arange(n) // 2 % 2, "M", "F"), "centre": np.where(np.arange(n) < 40, "A", "B"), "file_format": "PNG",
-    })  # fmt: skip
+    manifest = pd.DataFrame(
+        {
+            "patient_id": [f"p{i}" for i in range(n)],
+            "label": label,
+            "width": 500 + 100 * label,
+            "height": 700,
+            "spacing_mm": np.nan,
+            "bits_stored": 8,
+            "stored_colour": "",
+            "marker": rng.uniform(size=n),
+            "border": 0.1,
+            "laterality": "",
+            "age": np.where(label == 1, 60.0, np.nan),
+            "sex": np.where(np.arange(n) // 2 % 2, "M", "F"),
+            "centre": np.where(np.arange(n) < 40, "A", "B"),
+            "file_format": "PNG",
+        }
+    )
     return manifest, rng.integers(0, 255, (n, 16, 16), dtype=np.uint8)
 
 
 def test_a_fact_that_is_the_label_and_facts_that_say_nothing():
     found = compute_shortcuts(*cohort(), n=200, seed=0)
     # 40 patients of each class, all pairs right: 0.025 ** (1 / 40)
-    assert found.loc["film width", "AUC"] == "1.00 (0.91–1.00)" and found.loc["film width", "interval contains 0.5"] == "NO"
+    assert (
+        found.loc["film width", "AUC"] == "1.00 (0.91–1.00)"
+        and found.loc["film width", "interval contains 0.5"] == "NO"
+    )
     # sex and hospital are shared out evenly over the labels: their AUC is one half exactly
     for fact in ("male", "hospital is A", "hospital is B"):
-        assert found.loc[fact, "AUC"].startswith("0.50") and found.loc[fact, "interval contains 0.5"] == "yes" and found.loc[fact, "films"] == 80
+        assert (
+            found.loc[fact, "AUC"].startswith("0.50")
+            and found.loc[fact, "interval contains 0.5"] == "yes"
+            and found.loc[fact, "films"] == 80
+        )
     # the same in every film, or known in one class alone: no question can be asked of it
-    assert not {"film height", "bits stored", "stored in colour", "pixel spacing", "age", "right hand", "format is PNG"} & set(found.index)
+    assert not {
+        "film height",
+        "bits stored",
+        "stored in colour",
+        "pixel spacing",
+        "age",
+        "right hand",
+        "format is PNG",
+    } & set(found.index)
 
 
 def test_one_patient_of_a_class_accuses_nobody():
     manifest, images = cohort()
     manifest.loc[manifest["label"] == 1, "patient_id"] = "p1"
     found = compute_shortcuts(manifest, images, n=200, seed=0)
-    assert "NO" not in set(found["interval contains 0.5"]) and found.loc["film width", "AUC"] == "1.00 (0.03–1.00)"
-    assert found.loc["male", "AUC"] == "0.50" and found.loc["male", "interval contains 0.5"] == "not known"
+    assert (
+        "NO" not in set(found["interval contains 0.5"])
+        and found.loc["film width", "AUC"] == "1.00 (0.03–1.00)"
+    )
+    assert (
+        found.loc["male", "AUC"] == "0.50"
+        and found.loc["male", "interval contains 0.5"] == "not known"
+    )

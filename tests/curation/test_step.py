@@ -1,4 +1,6 @@
-"""Curation as a whole: nothing vanishes, what was done once is not done again, and it does not matter where it is done."""
+"""Curation as a whole: nothing vanishes, what was done once is not done again, and it does not
+matter where it is done.
+"""
 
 import base64
 import json
@@ -36,21 +38,44 @@ def films(tmp_path_factory):
     """Thirty phantom patients as files of a folder, with planted mistakes; made once."""
     folder = tmp_path_factory.mktemp("planted")
     (folder / "films").mkdir()
-    images = [np.rint(render(make_patient(51, i), "L", 256).image * 255).astype(np.uint8) for i in range(30)]
-    images[20] = images[3][:, ::-1][6:-6, 4:-10]  # the hand of patient 3 again, mirrored and cropped
+    images = [
+        np.rint(render(make_patient(51, i), "L", 256).image * 255).astype(np.uint8)
+        for i in range(30)
+    ]
+    images[20] = images[3][:, ::-1][
+        6:-6, 4:-10
+    ]  # the hand of patient 3 again, mirrored and cropped
     images[21] = 255 - images[21]  # bone stored dark
     for i, image in enumerate(images):
         Image.fromarray(np.ascontiguousarray(image)).save(folder / "films" / f"{i}.png")
     (folder / "films" / "22.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    (folder / "films" / "24.png").write_bytes((folder / "films" / "7.png").read_bytes())  # patient 7, other label
-    table = pd.DataFrame({"image_id": range(30), "who": [f"p{i:02d}" for i in range(30)], "grade": LABELS, "site": ["A", "B", "C"] * 10})
+    (folder / "films" / "24.png").write_bytes(
+        (folder / "films" / "7.png").read_bytes()
+    )  # patient 7, other label
+    table = pd.DataFrame(
+        {
+            "image_id": range(30),
+            "who": [f"p{i:02d}" for i in range(30)],
+            "grade": LABELS,
+            "site": ["A", "B", "C"] * 10,
+        }
+    )
     table.to_csv(folder / "t.csv", index=False)
     return folder
 
 
 def run_of(films, tmp_path, name="run", **more):
-    settings = {"source": "folder", "images": str(films / "films"), "table": str(films / "t.csv"), "patient_column": "who", "label_column": "grade",
-                "positive": "1", "centre_column": "site", "image_size": 48, "run_dir": str(tmp_path / name)}  # fmt: skip
+    settings = {
+        "source": "folder",
+        "images": str(films / "films"),
+        "table": str(films / "t.csv"),
+        "patient_column": "who",
+        "label_column": "grade",
+        "positive": "1",
+        "centre_column": "site",
+        "image_size": 48,
+        "run_dir": str(tmp_path / name),
+    }
     return Run(make_config(**settings | more))
 
 
@@ -64,39 +89,70 @@ def test_planted_mistakes_are_found_and_said(planted):
     cohort, _ = planted
     rows = cohort.manifest.set_index("image_id")
     assert cohort.excluded.set_index("image_id")["reason"].to_dict() == {
-        "22": cohort.excluded.set_index("image_id")["reason"]["22"], "24": "same content as 7 of patient p07, whose label is 1 and not 0"}  # fmt: skip
+        "22": cohort.excluded.set_index("image_id")["reason"]["22"],
+        "24": "same content as 7 of patient p07, whose label is 1 and not 0",
+    }
     assert "22.png" in cohort.excluded.set_index("image_id")["reason"]["22"]
     assert rows.loc["21", "action"] == "fix" and "inverted" in rows.loc["21", "reason"]
-    assert cohort.pairs[["image_a", "image_b", "verdict"]].to_numpy().tolist() == [["7", "24", "same file"], ["3", "20", "same hand"]]
+    assert cohort.pairs[["image_a", "image_b", "verdict"]].to_numpy().tolist() == [
+        ["7", "24", "same file"],
+        ["3", "20", "same hand"],
+    ]
     # both films count as one patient's, stand in one split, and say why
-    assert rows.loc["3", "patient_id"] == rows.loc["20", "patient_id"] == "p03" and rows.loc["3", "split"] == rows.loc["20", "split"]
-    assert "same hand as 3 of patient p03" in rows.loc["20", "reason"] and "its label is 1, here 0" in rows.loc["20", "reason"]
+    assert (
+        rows.loc["3", "patient_id"] == rows.loc["20", "patient_id"] == "p03"
+        and rows.loc["3", "split"] == rows.loc["20", "split"]
+    )
+    assert (
+        "same hand as 3 of patient p03" in rows.loc["20", "reason"]
+        and "its label is 1, here 0" in rows.loc["20", "reason"]
+    )
 
 
 def test_the_leak_report_shows_both_films_and_what_was_done(films, planted):
     cohort, folder = planted
     page = (folder / "run" / "01_curate" / "leaks.html").read_text()
-    pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(found), np.uint8), 0) for found in re.findall(r"data:image/png;base64,([^\"]+)", page)]
+    pictures = [
+        cv2.imdecode(np.frombuffer(base64.b64decode(found), np.uint8), 0)
+        for found in re.findall(r"data:image/png;base64,([^\"]+)", page)
+    ]
     names = cohort.manifest["image_id"].tolist()
     assert len(pictures) == 3, "a file that was left out has no picture of its own"
     for picture, name in zip(pictures, ("7", "3", "20"), strict=True):
         np.testing.assert_array_equal(picture, cohort.images[names.index(name)])
     said = (
-        "1 pairs: same file, 1 pairs: same hand, 0 pairs: look", "24, patient p24. Left out: the very same file.", "details alike", "3, patient p03. Split",
-        "one file was kept; both patients count as one", "both films stand in", "The two labels differ", "in two splits: 0",
-    )  # fmt: skip
+        "1 pairs: same file, 1 pairs: same hand, 0 pairs: look",
+        "24, patient p24. Left out: the very same file.",
+        "details alike",
+        "3, patient p03. Split",
+        "one file was kept; both patients count as one",
+        "both films stand in",
+        "The two labels differ",
+        "in two splits: 0",
+    )
     for part in said:
         assert part in page
-    assert "src=" not in page.replace('src="data:', "") and "href" not in page, "it needs no other file"
+    assert "src=" not in page.replace('src="data:', "") and "href" not in page, (
+        "it needs no other file"
+    )
 
 
 def test_a_pair_to_look_at_says_where_it_leaks_and_names_cannot_break_the_page(planted):
     cohort, folder = planted
-    manifest = cohort.manifest.assign(patient_id=cohort.manifest["patient_id"].replace("p01", "<script>"))
+    manifest = cohort.manifest.assign(
+        patient_id=cohort.manifest["patient_id"].replace("p01", "<script>")
+    )
     manifest["split"] = np.where(manifest.index == 1, "test", "train")
-    pairs = pd.DataFrame([("0", "p00", "1", "<script>", 44, 30, "look"), ("0", "p00", "2", "p02", 41, 30, "look")], columns=PAIR_COLUMNS)
+    pairs = pd.DataFrame(
+        [("0", "p00", "1", "<script>", 44, 30, "look"), ("0", "p00", "2", "p02", 41, 30, "look")],
+        columns=PAIR_COLUMNS,
+    )
     page = describe_leaks(run_of(folder, folder).config, manifest, pairs, cohort.images)
-    assert "The films stand in train and test" in page and "both films stand in one split" in page and page.count('class="across"') == 1
+    assert (
+        "The films stand in train and test" in page
+        and "both films stand in one split" in page
+        and page.count('class="across"') == 1
+    )
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
@@ -104,32 +160,62 @@ def test_the_datasheet_says_what_the_label_is_made_from(planted, films, tmp_path
     _, folder = planted
     sheet = (folder / "run" / "01_curate" / "datasheet.md").read_text()
     # films 22 and 24 are left out, both of label 0
-    assert "label is made from: column `grade`, rule `= 1`" in sheet and "values that it was made from, and films: 1 15, 0 13" in sheet
+    assert (
+        "label is made from: column `grade`, rule `= 1`" in sheet
+        and "values that it was made from, and films: 1 15, 0 13" in sheet
+    )
     values = pd.Series([float(i) for i in range(20)] + [None])
     assert _label_values(values) == "20 values, 0 to 19, median 9.5"
-    assert _label_values(pd.Series(["RA", "OA", "RA"])) == "'RA' 2, 'OA' 1" and _label_values(pd.Series([None])) == "the label itself"
+    assert (
+        _label_values(pd.Series(["RA", "OA", "RA"])) == "'RA' 2, 'OA' 1"
+        and _label_values(pd.Series([None])) == "the label itself"
+    )
 
 
-def test_two_patients_who_share_a_file_are_one_in_every_split_and_every_film_of_theirs_says_so(films, tmp_path):
-    """An exact copy is left out; its owner's other films must not stand beside the original's in another split."""
+def test_two_patients_who_share_a_file_are_one_in_every_split_and_every_film_of_theirs_says_so(
+    films, tmp_path
+):
+    """An exact copy is left out; its owner's other films must not stand beside the original's in
+    another split.
+    """
     table = pd.read_csv(films / "t.csv")
     table.loc[table["image_id"] == 25, "who"] = "p24"  # the owner of the copy has another film
     table.to_csv(tmp_path / "t.csv", index=False)
-    rows = curate(run_of(films, tmp_path, table=str(tmp_path / "t.csv"))).manifest.set_index("image_id")
-    assert rows.loc["25", "patient_id"] == rows.loc["7", "patient_id"] == "p07" and rows.loc["25", "split"] == rows.loc["7", "split"]
-    assert rows.loc["25", "action"] == "fix" and "patient p24 counts as p07" in rows.loc["25", "reason"]
+    rows = curate(run_of(films, tmp_path, table=str(tmp_path / "t.csv"))).manifest.set_index(
+        "image_id"
+    )
+    assert (
+        rows.loc["25", "patient_id"] == rows.loc["7", "patient_id"] == "p07"
+        and rows.loc["25", "split"] == rows.loc["7", "split"]
+    )
+    assert (
+        rows.loc["25", "action"] == "fix"
+        and "patient p24 counts as p07" in rows.loc["25", "reason"]
+    )
 
 
-@pytest.mark.parametrize(("column", "row", "value", "words"), [
-    ("who", 4, "P03", "differ in upper and lower case alone"),
-    ("site", 0, "A", "external_centre='Oslo' has no film; hospitals of this source: A, B, C"),
-])  # fmt: skip
-def test_what_a_table_shows_is_refused_before_a_film_is_read(films, tmp_path, column, row, value, words):
+@pytest.mark.parametrize(
+    ("column", "row", "value", "words"),
+    [
+        ("who", 4, "P03", "differ in upper and lower case alone"),
+        ("site", 0, "A", "external_centre='Oslo' has no film; hospitals of this source: A, B, C"),
+    ],
+)
+def test_what_a_table_shows_is_refused_before_a_film_is_read(
+    films, tmp_path, column, row, value, words
+):
     table = pd.read_csv(films / "t.csv")
     table.loc[row, column] = value
     table.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(ValueError, match=words):
-        check_source(run_of(films, tmp_path, table=str(tmp_path / "t.csv"), external_centre="Oslo" if column == "site" else "").config)
+        check_source(
+            run_of(
+                films,
+                tmp_path,
+                table=str(tmp_path / "t.csv"),
+                external_centre="Oslo" if column == "site" else "",
+            ).config
+        )
 
 
 def test_blanks_are_no_label_and_spaces_no_other_patient(films, tmp_path):
@@ -137,21 +223,33 @@ def test_blanks_are_no_label_and_spaces_no_other_patient(films, tmp_path):
     table.loc[0, "grade"] = "  "
     table.loc[1, "who"] = " p01 "
     table.to_csv(tmp_path / "t.csv", index=False)
-    found = list_films(run_of(films, tmp_path, table=str(tmp_path / "t.csv"), positive="yes").config)
-    assert found[0].fault == "no value in grade" and found[1].row["patient_id"] == "p01" and found[1].row["condition"] == "yes"
+    found = list_films(
+        run_of(films, tmp_path, table=str(tmp_path / "t.csv"), positive="yes").config
+    )
+    assert (
+        found[0].fault == "no value in grade"
+        and found[1].row["patient_id"] == "p01"
+        and found[1].row["condition"] == "yes"
+    )
 
 
 def test_a_film_of_that_name_in_another_folder_is_not_taken(films, tmp_path):
     table = pd.read_csv(films / "t.csv").assign(file=lambda t: t["image_id"].astype(str) + ".png")
     table.loc[0, "file"], table.loc[1, "file"] = "wardB/0.png", "films/1.png"
     table.to_csv(tmp_path / "t.csv", index=False)
-    found = list_films(run_of(films, tmp_path, table=str(tmp_path / "t.csv"), file_column="file").config)
-    assert "'wardB/0.png': no file of that name" in found[0].fault and found[1].row["file"] == "1.png"
+    found = list_films(
+        run_of(films, tmp_path, table=str(tmp_path / "t.csv"), file_column="file").config
+    )
+    assert (
+        "'wardB/0.png': no file of that name" in found[0].fault and found[1].row["file"] == "1.png"
+    )
 
 
 def test_no_film_vanishes(planted):
     cohort, _ = planted
-    assert set(cohort.manifest["image_id"]) | set(cohort.excluded["image_id"]) == {str(i) for i in range(30)}
+    assert set(cohort.manifest["image_id"]) | set(cohort.excluded["image_id"]) == {
+        str(i) for i in range(30)
+    }
     assert len(cohort.images) == len(cohort.manifest)
 
 
@@ -161,17 +259,23 @@ def test_every_finding_has_its_picture(planted):
     assert cohort.gallery[inverted["picture"]].std() > 10
 
 
-def test_a_second_run_reads_no_film_again_and_gives_the_same_bytes(films, planted, tmp_path, monkeypatch):
+def test_a_second_run_reads_no_film_again_and_gives_the_same_bytes(
+    films, planted, tmp_path, monkeypatch
+):
     _, folder = planted
 
     def refuse(*_):
         raise AssertionError("a film was curated again")
 
-    monkeypatch.setattr(curation, "map_in_order", lambda function, jobs, *_: [function(j) for j in jobs])
+    monkeypatch.setattr(
+        curation, "map_in_order", lambda function, jobs, *_: [function(j) for j in jobs]
+    )
     monkeypatch.setattr("rahelpers.curation.film.cut_hands", refuse)
     curate(run_of(films, folder, "again", seed=7))
     for name in ("manifest.csv", "images.npy", "quality.csv", "pairs.csv", "joints.csv"):
-        assert (folder / "again" / "01_curate" / name).read_bytes() == (folder / "run" / "01_curate" / name).read_bytes(), name
+        assert (folder / "again" / "01_curate" / name).read_bytes() == (
+            folder / "run" / "01_curate" / name
+        ).read_bytes(), name
 
 
 def test_a_changed_label_is_taken_from_the_table_and_not_from_the_cache(films, planted, tmp_path):
@@ -187,7 +291,10 @@ def test_the_datasheet_is_filled_from_the_data_and_open_where_it_cannot_be(plant
     text = (folder / "run" / "01_curate" / "datasheet.md").read_text()
     assert "- films: 28" in text and "- hospital: C 10, A 9, B 9" in text
     assert text.count("TO BE WRITTEN BY A PERSON") >= 8 and "same content as 7" in text
-    assert "Pairs that show one hand, or are one file, under two patients' names: 2; to be looked at: 0" in text
+    assert (
+        "Pairs that show one hand, or are one file, under two patients' names: 2; to be looked"
+        " at: 0" in text
+    )
 
 
 def test_a_growing_array_file_is_an_ordinary_npy_file(tmp_path):
@@ -202,14 +309,22 @@ def test_a_growing_array_file_is_an_ordinary_npy_file(tmp_path):
 def cohort_table(n: int, centres: str = "ABC"):
     rng = np.random.default_rng(3)
     patients = pd.Series(np.repeat([f"p{i}" for i in range(n)], 2))
-    return patients, pd.Series(np.repeat(rng.integers(0, 2, n), 2)), pd.Series(np.repeat([centres[i % len(centres)] for i in range(n)], 2))
+    return (
+        patients,
+        pd.Series(np.repeat(rng.integers(0, 2, n), 2)),
+        pd.Series(np.repeat([centres[i % len(centres)] for i in range(n)], 2)),
+    )
 
 
 def test_the_external_hospital_stands_in_its_split_alone():
     patients, labels, centres = cohort_table(90)
     centres[0] = "B"  # one patient was seen in two hospitals
     split = split_by_patient(patients, labels, 0.25, 0.2, 7, centres, "B")
-    assert set(split[centres == "B"]) == {"external"} and split[1] == "external" and (split == "external").sum() == 62
+    assert (
+        set(split[centres == "B"]) == {"external"}
+        and split[1] == "external"
+        and (split == "external").sum() == 62
+    )
     with pytest.raises(ValueError, match="hospitals of this source: A, B, C"):
         split_by_patient(patients, labels, 0.25, 0.2, 7, centres, "D")
 
@@ -221,17 +336,39 @@ def test_every_hospital_is_shared_evenly_where_asked():
     assert share["test"].between(0.22, 0.28).all() and np.ptp(share["test"]) < 0.03
     # hospitals too small to be shared do not stop the split
     patients, labels, centres = cohort_table(60, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    assert set(split_by_patient(patients, labels, 0.25, 0.2, 7, centres, by_centre=True)) == {"train", "validation", "test"}
+    assert set(split_by_patient(patients, labels, 0.25, 0.2, 7, centres, by_centre=True)) == {
+        "train",
+        "validation",
+        "test",
+    }
 
 
 def test_warnings_are_those_of_a_reviewer():
-    table = pd.DataFrame({"patient_id": [f"p{i}" for i in range(200)], "label": [1] * 150 + [0] * 50, "centre": ["X"] * 150 + ["Y"] * 50,
-                          "split": (["train"] * 100 + ["test"] * 48 + ["validation"] * 2) + ["train"] * 40 + ["test"] * 2 + ["validation"] * 8})  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "patient_id": [f"p{i}" for i in range(200)],
+            "label": [1] * 150 + [0] * 50,
+            "centre": ["X"] * 150 + ["Y"] * 50,
+            "split": (
+                (["train"] * 100 + ["test"] * 48 + ["validation"] * 2)
+                + ["train"] * 40
+                + ["test"] * 2
+                + ["validation"] * 8
+            ),
+        }
+    )
     words = "\n".join(warn_about_splits(table))
     assert "2 negative films in test: no AUC will mean anything" in words
     assert "96% positive films in test, 71% in train" in words
     assert "all 150 films of X are positive: the hospital gives the label away" in words
-    good = pd.DataFrame({"patient_id": range(400), "label": [0, 1] * 200, "centre": "", "split": ["train"] * 200 + ["test"] * 100 + ["validation"] * 100})
+    good = pd.DataFrame(
+        {
+            "patient_id": range(400),
+            "label": [0, 1] * 200,
+            "centre": "",
+            "split": ["train"] * 200 + ["test"] * 100 + ["validation"] * 100,
+        }
+    )
     assert warn_about_splits(good) == []
 
 
@@ -239,7 +376,9 @@ def test_warnings_are_those_of_a_reviewer():
 
 
 @pytest.mark.slow
-def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(films, planted, cluster, tmp_path, monkeypatch):
+def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(
+    films, planted, cluster, tmp_path, monkeypatch
+):
     _, folder = planted
     address, workers = cluster
     monkeypatch.setattr(curation, "PORTION", 16)
@@ -257,15 +396,29 @@ def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(films,
     monkeypatch.setattr(curation, "map_in_order", with_a_loss)
     curate(run_of(films, tmp_path, "cluster", dask=address))
     assert killed and workers[0].wait(10) is not None
-    for name in ("manifest.csv", "images.npy", "quality.csv", "pairs.csv", "joints.csv", "datasheet.md"):
-        assert (tmp_path / "cluster" / "01_curate" / name).read_bytes() == (folder / "run" / "01_curate" / name).read_bytes(), name
+    for name in (
+        "manifest.csv",
+        "images.npy",
+        "quality.csv",
+        "pairs.csv",
+        "joints.csv",
+        "datasheet.md",
+    ):
+        assert (tmp_path / "cluster" / "01_curate" / name).read_bytes() == (
+            folder / "run" / "01_curate" / name
+        ).read_bytes(), name
     record = json.loads((tmp_path / "cluster" / "01_curate" / "record.json").read_text())
-    assert record["key"] == json.loads((folder / "run" / "01_curate" / "record.json").read_text())["key"], "where it was done does not key the step"
+    assert (
+        record["key"]
+        == json.loads((folder / "run" / "01_curate" / "record.json").read_text())["key"]
+    ), "where it was done does not key the step"
 
 
 @pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_explained(films, tmp_path, free_address):
-    with pytest.raises(ValueError, match=r"dask=tcp://127.0.0.1:\d+: no Dask scheduler answers there"):
+    with pytest.raises(
+        ValueError, match=r"dask=tcp://127.0.0.1:\d+: no Dask scheduler answers there"
+    ):
         curate(run_of(films, tmp_path, dask=free_address))
 
 
@@ -277,7 +430,12 @@ def test_no_picture_that_can_be_read_breaks_curation(shape, kind):
     ramp = np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
     spot = np.zeros(shape, np.float32)
     spot[3:9, 4:12] = 1
-    image = {"noise": rng.random(shape, np.float32), "ramp": ramp, "steps": ramp.round(1), "spot": spot}[kind]
+    image = {
+        "noise": rng.random(shape, np.float32),
+        "ramp": ramp,
+        "steps": ramp.round(1),
+        "spot": spot,
+    }[kind]
 
     class Film:
         row = {"image_id": "x", "patient_id": "p", "label": 1, "sha256": "0" * 64, "file": "x.png"}

@@ -1,4 +1,6 @@
-"""Fetching against servers on 127.0.0.1: resumed, pinned, checked, and plain about a network that is away. No test leaves this machine."""
+"""Fetching against servers on 127.0.0.1: resumed, pinned, checked, and plain about a network that
+is away. No test leaves this machine.
+"""
 
 import contextlib
 import hashlib
@@ -15,7 +17,7 @@ from click.testing import CliRunner
 
 from rahelpers.cli.main import main
 from rahelpers.data import download as fetching
-from rahelpers.data.download import FetchFailed, changed_files, fetch, read_source
+from rahelpers.data.download import FetchError, changed_files, fetch, read_source
 from rahelpers.data.records import RAM_W600, RSNA_BONE_AGE, RemoteFile
 
 COMMIT, NEWER = "a" * 40, "b" * 40
@@ -50,7 +52,9 @@ class Server:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
 
     def close(self):
         self._server.shutdown()
@@ -96,51 +100,80 @@ class Archive:
             start = int(asked.group(1))
             if start >= len(self.body):
                 return 416, {}, b"", None
-            return 206, {"Content-Range": f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"}, self.body[start:], self.stop_after
+            return (
+                206,
+                {"Content-Range": f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"},
+                self.body[start:],
+                self.stop_after,
+            )
         return 200, {}, self.body, self.stop_after
 
 
-FILMS = {"boneage-training-dataset/1.png": b"x" * 300_000, "train.csv": b"id,boneage,male\n1,100,True\n"}
+FILMS = {
+    "boneage-training-dataset/1.png": b"x" * 300_000,
+    "train.csv": b"id,boneage,male\n1,100,True\n",
+}
 
 
 @pytest.fixture
 def archive():
-    return Archive(zipped(FILMS | {"Bone Age Validation Set/inner.zip": zipped({"inner/2.png": b"y" * 1000})}))
+    return Archive(
+        zipped(FILMS | {"Bone Age Validation Set/inner.zip": zipped({"inner/2.png": b"y" * 1000})})
+    )
 
 
 def record_of(server, archive, sha256=None):
-    one = RemoteFile(f"{server.address}/set.zip", sha256 or hashlib.sha256(archive.body).hexdigest(), "set.zip")
+    one = RemoteFile(
+        f"{server.address}/set.zip", sha256 or hashlib.sha256(archive.body).hexdigest(), "set.zip"
+    )
     return replace(RSNA_BONE_AGE, files=(one,))
 
 
 def test_pooch_fetches_unpacks_and_remembers(serve, archive, tmp_path):
     server = serve(archive)
     said, asked = [], []
-    done = fetch(record_of(server, archive), tmp_path / "d", lambda text: asked.append(text) or True, said.append)
+    done = fetch(
+        record_of(server, archive),
+        tmp_path / "d",
+        lambda text: asked.append(text) or True,
+        said.append,
+    )
     assert (tmp_path / "d/boneage-training-dataset/1.png").read_bytes() == b"x" * 300_000
-    assert (tmp_path / "d/Bone Age Validation Set/inner/2.png").exists(), "the zip file inside the zip file"
-    assert set(done.files) == {*FILMS, "Bone Age Validation Set/inner/2.png"} and done == read_source(tmp_path / "d")
+    assert (tmp_path / "d/Bone Age Validation Set/inner/2.png").exists(), (
+        "the zip file inside the zip file"
+    )
+    assert set(done.files) == {
+        *FILMS,
+        "Bone Age Validation Set/inner/2.png",
+    } and done == read_source(tmp_path / "d")
     assert len(asked) == 1 and "non-commercial" in asked[0] and "Halabi" in "\n".join(said)
     n = len(server.asked)
-    fetch(record_of(server, archive), tmp_path / "d", lambda _: pytest.fail("asked for the licence twice"), said.append)
+    fetch(
+        record_of(server, archive),
+        tmp_path / "d",
+        lambda _: pytest.fail("asked for the licence twice"),
+        said.append,
+    )
     assert len(server.asked) == n and "nothing to fetch" in said[-1]
 
 
 def test_pooch_resumes_where_it_stopped(serve, archive, tmp_path):
     server = serve(archive)
     archive.stop_after = 100_000
-    with pytest.raises(FetchFailed, match="goes on from what is here"):
+    with pytest.raises(FetchError, match="goes on from what is here"):
         fetch(record_of(server, archive), tmp_path, yes, print)
     assert read_source(tmp_path) is None
     archive.stop_after = None
     fetch(record_of(server, archive), tmp_path, yes, print)
-    assert server.asked[-1][2]["Range"] == "bytes=65536-" and not changed_files(tmp_path, read_source(tmp_path))
+    assert server.asked[-1][2]["Range"] == "bytes=65536-" and not changed_files(
+        tmp_path, read_source(tmp_path)
+    )
 
 
 def test_pooch_starts_again_where_the_server_cannot_resume(serve, archive, tmp_path):
     server = serve(archive)
     archive.stop_after, archive.ranges = 100_000, False
-    with pytest.raises(FetchFailed):
+    with pytest.raises(FetchError):
         fetch(record_of(server, archive), tmp_path, yes, print)
     archive.stop_after = None
     assert fetch(record_of(server, archive), tmp_path, yes, print).complete
@@ -148,7 +181,10 @@ def test_pooch_starts_again_where_the_server_cannot_resume(serve, archive, tmp_p
 
 def test_pooch_refuses_a_wrong_checksum_and_leaves_nothing(serve, archive, tmp_path):
     server = serve(archive)
-    with pytest.raises(FetchFailed, match=r"(?s)set\.zip.*hash.*Place the files in .*boneage-training-dataset/<id>\.png"):
+    with pytest.raises(
+        FetchError,
+        match=r"(?s)set\.zip.*hash.*Place the files in .*boneage-training-dataset/<id>\.png",
+    ):
         fetch(record_of(server, archive, "0" * 64), tmp_path, yes, print)
     assert [p.name for p in tmp_path.iterdir()] == ["LICENCE_ACCEPTED.json"]
 
@@ -168,15 +204,20 @@ def nobody(serve):
 
 
 def test_offline_says_address_and_how_to_place_by_hand(nobody, archive, tmp_path):
-    with pytest.raises(FetchFailed) as caught:
+    with pytest.raises(FetchError) as caught:
         fetch(record_of(nobody, archive), tmp_path, yes, print)
-    for part in (f"{nobody.address}/set.zip", "Without a network", "train.csv or boneage-training-dataset.csv", str(tmp_path)):
+    for part in (
+        f"{nobody.address}/set.zip",
+        "Without a network",
+        "train.csv or boneage-training-dataset.csv",
+        str(tmp_path),
+    ):
         assert part in str(caught.value)
 
 
 def test_a_refused_licence_downloads_nothing(serve, archive, tmp_path):
     server = serve(archive)
-    with pytest.raises(FetchFailed, match="not accepted"):
+    with pytest.raises(FetchError, match="not accepted"):
         fetch(record_of(server, archive), tmp_path / "d", lambda _: False, print)
     assert not server.asked and not (tmp_path / "d").exists()
 
@@ -202,8 +243,24 @@ class Hub:
 
     def entry(self, name):
         body = self.files[name]
-        one = {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()}
-        return one if name in self.small else one | {"lfs": {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 130}}
+        one = {
+            "type": "file",
+            "path": name,
+            "size": len(body),
+            "oid": hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest(),
+        }
+        return (
+            one
+            if name in self.small
+            else one
+            | {
+                "lfs": {
+                    "oid": hashlib.sha256(body).hexdigest(),
+                    "size": len(body),
+                    "pointerSize": 130,
+                }
+            }
+        )
 
     def __call__(self, command, path, headers):
         path = path.split("?")[0]
@@ -213,8 +270,18 @@ class Hub:
             return 200, as_json, json.dumps([self.entry(n) for n in self.files]).encode(), None
         if path.startswith(api):
             asked = path.removeprefix(api).removeprefix("/revision/") or self.commit
-            body = {"id": RAM_W600.repo, "sha": asked if len(asked) == 40 else self.commit, "cardData": {"license": self.licence}, "tags": [], "private": False,
-                    "gated": False, "disabled": False, "downloads": 0, "likes": 0, "siblings": [{"rfilename": n} for n in self.files]}  # fmt: skip
+            body = {
+                "id": RAM_W600.repo,
+                "sha": asked if len(asked) == 40 else self.commit,
+                "cardData": {"license": self.licence},
+                "tags": [],
+                "private": False,
+                "gated": False,
+                "disabled": False,
+                "downloads": 0,
+                "likes": 0,
+                "siblings": [{"rfilename": n} for n in self.files],
+            }
             return 200, as_json, json.dumps(body).encode(), None
         found = re.fullmatch(rf"/datasets/{RAM_W600.repo}/resolve/([0-9a-f]{{40}})/(.+)", path)
         if not found or found.group(2) not in self.files:
@@ -224,7 +291,16 @@ class Hub:
             return 403, {}, b"", None
         body = self.files[name] if name not in self.wrong else b"?" * len(self.files[name])
         entry = self.entry(name)
-        return 200, {"ETag": f'"{entry.get("lfs", entry)["oid"]}"', "X-Repo-Commit": found.group(1), "Accept-Ranges": "bytes"}, body, None
+        return (
+            200,
+            {
+                "ETag": f'"{entry.get("lfs", entry)["oid"]}"',
+                "X-Repo-Commit": found.group(1),
+                "Accept-Ranges": "bytes",
+            },
+            body,
+            None,
+        )
 
 
 @pytest.fixture
@@ -240,17 +316,31 @@ def server(serve, hub, monkeypatch):
 
 
 def gets(server):
-    return [path.split("/resolve/")[1][41:] for command, path, _ in server.asked if command == "GET" and "/resolve/" in path]
+    return [
+        path.split("/resolve/")[1][41:]
+        for command, path, _ in server.asked
+        if command == "GET" and "/resolve/" in path
+    ]
 
 
 def test_hub_pins_the_commit_and_the_card_tells_the_licence(server, hub, tmp_path):
     said, asked = [], []
     done = fetch(RAM_W600, tmp_path, lambda text: asked.append(text) or True, said.append)
     text = "\n".join(said)
-    assert done.commit == COMMIT and done.complete and "no version was pinned yet" in text and COMMIT in text and "arXiv 2507.05193" in text
+    assert (
+        done.commit == COMMIT
+        and done.complete
+        and "no version was pinned yet" in text
+        and COMMIT in text
+        and "arXiv 2507.05193" in text
+    )
     assert "cc-by-4.0 (as the dataset's card says)" in asked[0]
-    assert done.files == {n: hashlib.sha256(b).hexdigest() for n, b in hub.files.items()} and not changed_files(tmp_path, done)
-    assert not [h for *_, h in server.asked if "authorization" in {k.lower() for k in h}], "nobody's token is sent"
+    assert done.files == {
+        n: hashlib.sha256(b).hexdigest() for n, b in hub.files.items()
+    } and not changed_files(tmp_path, done)
+    assert not [h for *_, h in server.asked if "authorization" in {k.lower() for k in h}], (
+        "nobody's token is sent"
+    )
 
 
 def test_hub_keeps_to_the_pin_when_there_is_a_newer_version(server, hub, tmp_path):
@@ -258,13 +348,20 @@ def test_hub_keeps_to_the_pin_when_there_is_a_newer_version(server, hub, tmp_pat
     hub.commit = NEWER
     (tmp_path / "Metadata.xlsx").unlink()
     said = []
-    assert fetch(RAM_W600, tmp_path, lambda _: pytest.fail("asked twice"), said.append).commit == COMMIT
-    assert f"pinned to commit {COMMIT}" in "\n".join(said) and not [p for _, p, _ in server.asked if NEWER in p]
+    assert (
+        fetch(RAM_W600, tmp_path, lambda _: pytest.fail("asked twice"), said.append).commit
+        == COMMIT
+    )
+    assert f"pinned to commit {COMMIT}" in "\n".join(said) and not [
+        p for _, p, _ in server.asked if NEWER in p
+    ]
 
 
 def test_hub_goes_on_after_an_interruption(server, hub, tmp_path):
     hub.broken = {"Metadata.xlsx"}
-    with pytest.raises(FetchFailed, match=r"(?s)datasets/TokyoTechMagicYang/RAM-W600.*goes on from what is here"):
+    with pytest.raises(
+        FetchError, match=r"(?s)datasets/TokyoTechMagicYang/RAM-W600.*goes on from what is here"
+    ):
         fetch(RAM_W600, tmp_path, yes, print)
     assert not read_source(tmp_path).complete and read_source(tmp_path).commit == COMMIT
     fetched_before = {n for n in gets(server) if (tmp_path / n).exists()}
@@ -278,28 +375,38 @@ def test_hub_goes_on_after_an_interruption(server, hub, tmp_path):
 @pytest.mark.parametrize("name", ["BoneSegmentation/images/1.bmp", "README.md"])
 def test_hub_refuses_bytes_that_are_not_what_it_lists(server, hub, tmp_path, name):
     hub.wrong = {name}
-    with pytest.raises(FetchFailed, match=f"{name} has another SHA-256"):
+    with pytest.raises(FetchError, match=f"{name} has another SHA-256"):
         fetch(RAM_W600, tmp_path, yes, print)
     assert not (tmp_path / name).exists() and not read_source(tmp_path).complete
     hub.wrong = set()
-    assert fetch(RAM_W600, tmp_path, yes, print).complete and (tmp_path / name).read_bytes() == hub.files[name]
+    assert (
+        fetch(RAM_W600, tmp_path, yes, print).complete
+        and (tmp_path / name).read_bytes() == hub.files[name]
+    )
 
 
 def test_hub_asks_again_when_the_licence_changed(server, hub, tmp_path):
     fetch(RAM_W600, tmp_path, yes, print)
     hub.licence = "cc-by-nc-sa-4.0"
     (tmp_path / "README.md").unlink()
-    with pytest.raises(FetchFailed, match="not accepted"):
+    with pytest.raises(FetchError, match="not accepted"):
         fetch(RAM_W600, tmp_path, lambda text: "cc-by-nc-sa" not in text, print)
 
 
-def test_hub_offline_is_said_and_a_half_folder_is_not_taken_for_the_dataset(nobody, hub, monkeypatch, tmp_path):
+def test_hub_offline_is_said_and_a_half_folder_is_not_taken_for_the_dataset(
+    nobody, hub, monkeypatch, tmp_path
+):
     """huggingface_hub returns a folder that is not empty when the network is away."""
     monkeypatch.setenv("HF_ENDPOINT", nobody.address)
     (tmp_path / "some.bmp").write_bytes(b"1")
-    with pytest.raises(FetchFailed) as caught:
+    with pytest.raises(FetchError) as caught:
         fetch(RAM_W600, tmp_path, yes, print)
-    for part in (nobody.address, "Without a network: git clone", "JointLocationDetection/Joints.coco.json", str(tmp_path)):
+    for part in (
+        nobody.address,
+        "Without a network: git clone",
+        "JointLocationDetection/Joints.coco.json",
+        str(tmp_path),
+    ):
         assert part in str(caught.value)
 
 
@@ -309,14 +416,14 @@ def test_files_that_are_whole_need_no_network(server, nobody, hub, monkeypatch, 
     said = []
     assert fetch(RAM_W600, tmp_path, yes, said.append).complete and "nothing to fetch" in said[0]
     (tmp_path / "README.md").write_text("edited")
-    with pytest.raises(FetchFailed):
+    with pytest.raises(FetchError):
         fetch(RAM_W600, tmp_path, yes, print)
 
 
 def test_a_damaged_source_file_is_not_guessed_anew(server, hub, tmp_path):
     fetch(RAM_W600, tmp_path, yes, print)
     (tmp_path / fetching.SOURCE_FILE).write_text("{")
-    with pytest.raises(FetchFailed, match="is damaged"):
+    with pytest.raises(FetchError, match="is damaged"):
         fetch(RAM_W600, tmp_path, yes, print)
 
 
@@ -327,14 +434,26 @@ def test_the_command_fetches_checks_and_exits_1(server, nobody, hub, monkeypatch
         return CliRunner().invoke(main, ["data", *arguments])
 
     refused = call("fetch", "ram-w600")
-    assert refused.exit_code == 1 and "not accepted; nothing was downloaded; give --accept-licence" in refused.output and "cc-by-4.0" in refused.output
+    assert (
+        refused.exit_code == 1
+        and "not accepted; nothing was downloaded; give --accept-licence" in refused.output
+        and "cc-by-4.0" in refused.output
+    )
     taken = call("fetch", "ram-w600", "--accept-licence")
     assert taken.exit_code == 0, taken.output
     assert re.search(r"ram-w600 +here ", call("list").output)
     (tmp_path / "ram-w600/BoneSegmentation/images/2.bmp").write_bytes(b"3")
     checked = call("check", "ram-w600")
-    assert checked.exit_code == 1 and "fault: BoneSegmentation/images/2.bmp: is not the file that was fetched" in checked.output
+    assert (
+        checked.exit_code == 1
+        and "fault: BoneSegmentation/images/2.bmp: is not the file that was fetched"
+        in checked.output
+    )
     monkeypatch.setenv("HF_ENDPOINT", nobody.address)
     offline = call("fetch", "ram-w600")
-    assert offline.exit_code == 1 and nobody.address in offline.output and "Place the files in" in offline.output
+    assert (
+        offline.exit_code == 1
+        and nobody.address in offline.output
+        and "Place the files in" in offline.output
+    )
     assert call("fetch", "phantom").exit_code == 1 and call("fetch", "ram").exit_code == 2

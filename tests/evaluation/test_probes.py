@@ -11,8 +11,14 @@ from rahelpers.evaluation.probes import EDITS, compute_probes, edit_films, take_
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """24 patients of the phantom at 96 px; a bright plate in the upper right corner of every positive film."""
-    run = Run(make_config(n_patients=24, image_size=96, run_dir=str(tmp_path_factory.mktemp("runs") / "probes")))
+    """24 patients of the phantom at 96 px; a bright plate in the upper right corner of every
+    positive film.
+    """
+    run = Run(
+        make_config(
+            n_patients=24, image_size=96, run_dir=str(tmp_path_factory.mktemp("runs") / "probes")
+        )
+    )
     cohort = curate(run)
     images, labels = np.array(cohort.images), cohort.manifest["label"].to_numpy()
     images[labels == 1, 6:14, 74:84] = 250
@@ -21,27 +27,47 @@ def films(tmp_path_factory):
 
 def probe(films, predict):
     images, labels, patients = films
-    return compute_probes(predict, images, labels, patients, 0.5, 100, 0).set_index(["part", "done"])
+    return compute_probes(predict, images, labels, patients, 0.5, 100, 0).set_index(
+        ["part", "done"]
+    )
 
 
 def test_a_network_that_reads_the_plate_is_found_out(films):
-    noise = np.random.default_rng(0).normal(0, 0.1, 1000)  # the fill is the film's own air, not a constant
-    found = probe(films, lambda x: np.clip(x[:, 8:12, 76:82].mean(axis=(1, 2)) / 255 + noise[: len(x)], -1, 2))
-    assert found.loc[("markers", "hidden"), "auc"] < 0.75 and found.loc[("markers", "hidden"), "low"] > 0.2
-    assert found.loc[("markers", "swapped"), "auc"] < 0.1, "the plate now speaks for the other class"
-    assert found.loc[("background", "swapped"), "auc"] < 0.1 and found.loc[("background", "swapped"), "changed"] == 1
+    noise = np.random.default_rng(0).normal(
+        0, 0.1, 1000
+    )  # the fill is the film's own air, not a constant
+    found = probe(
+        films, lambda x: np.clip(x[:, 8:12, 76:82].mean(axis=(1, 2)) / 255 + noise[: len(x)], -1, 2)
+    )
+    assert (
+        found.loc[("markers", "hidden"), "auc"] < 0.75
+        and found.loc[("markers", "hidden"), "low"] > 0.2
+    )
+    assert found.loc[("markers", "swapped"), "auc"] < 0.1, (
+        "the plate now speaks for the other class"
+    )
+    assert (
+        found.loc[("background", "swapped"), "auc"] < 0.1
+        and found.loc[("background", "swapped"), "changed"] == 1
+    )
     assert found.loc[("hand", "hidden"), "auc"] > 0.95, "it does without the hand"
     assert found.loc[("exposure", "swapped"), "less"] == pytest.approx(0, abs=0.02)
 
 
 def test_a_network_that_reads_the_hand_does_not_mind(films):
-    """Its answer is a grey value inside the hand, where no edit but that of the exposure and of the hand reaches."""
+    """Its answer is a grey value inside the hand, where no edit but that of the exposure and of the
+    hand reaches.
+    """
     images, labels, patients = films
     hand = np.all([p.hand for p in map(take_apart, images)], axis=0)
     assert hand.sum() > 200
     found = probe((images, labels, patients), lambda x: x[:, hand].mean(axis=1) / 255)
     kept = [name for name in EDITS if name[0] not in ("exposure", "hand")]
-    assert (found.loc[kept, "less"] == 0).all() and (found.loc[kept, "low"] == 0).all() and (found.loc[kept, "changed"] == 0).all()
+    assert (
+        (found.loc[kept, "less"] == 0).all()
+        and (found.loc[kept, "low"] == 0).all()
+        and (found.loc[kept, "changed"] == 0).all()
+    )
     hidden = found.loc[("exposure", "hidden")]
     assert hidden["auc"] < 1 and np.isfinite(hidden["less"])
 
@@ -52,19 +78,43 @@ def test_edits_change_only_what_they_name(films):
     for i, row in enumerate(rows):
         own = take_apart(images[row])
         unchanged = np.rint(own.film * 255).astype(np.uint8)
-        for name in (("markers", "hidden"), ("border", "swapped"), ("background", "hidden"), ("background", "swapped")):
+        for name in (
+            ("markers", "hidden"),
+            ("border", "swapped"),
+            ("background", "hidden"),
+            ("background", "swapped"),
+        ):
             assert np.array_equal(edited[name][i][own.hand], unchanged[own.hand]), name
         assert np.array_equal(edited["border", "hidden"][i][20:70, 40:60], unchanged[20:70, 40:60])
         assert len(np.unique(edited["hand", "hidden"][i][own.hand])) == 1
-    levels = [take_apart(f).film[take_apart(images[r]).hand].mean() for f, r in zip(edited["exposure", "hidden"], rows, strict=True)]
-    assert np.ptp(levels) < 0.5 * np.ptp([take_apart(images[r]).level for r in rows]), "hands lie on one level"
+    levels = [
+        take_apart(f).film[take_apart(images[r]).hand].mean()
+        for f, r in zip(edited["exposure", "hidden"], rows, strict=True)
+    ]
+    assert np.ptp(levels) < 0.5 * np.ptp([take_apart(images[r]).level for r in rows]), (
+        "hands lie on one level"
+    )
 
 
 def test_few_films_have_no_auc_and_no_hand_no_probe(films):
     images, labels, patients = films
-    few = compute_probes(lambda x: np.full(len(x), 0.5), images[:12], labels[:12], patients[:12], 0.5, 50, 0)
-    assert few["few"].str.contains("films").all() and few["auc"].isna().all() and (few["changed"] == 0).all()
+    few = compute_probes(
+        lambda x: np.full(len(x), 0.5), images[:12], labels[:12], patients[:12], 0.5, 50, 0
+    )
+    assert (
+        few["few"].str.contains("films").all()
+        and few["auc"].isna().all()
+        and (few["changed"] == 0).all()
+    )
     noise = np.random.default_rng(0).integers(0, 256, (30, 96, 96)).astype(np.uint8)
     assert take_apart(np.zeros((96, 96), np.uint8)) is None
-    none = compute_probes(lambda x: np.full(len(x), 0.5), np.zeros_like(noise), np.arange(30) % 2, np.arange(30), 0.5, 50, 0)
+    none = compute_probes(
+        lambda x: np.full(len(x), 0.5),
+        np.zeros_like(noise),
+        np.arange(30) % 2,
+        np.arange(30),
+        0.5,
+        50,
+        0,
+    )
     assert none.empty and "less" in none.columns

@@ -10,9 +10,6 @@ from rahelpers.evaluation.step import evaluate
 from rahelpers.evaluation.strange_films import make_strange
 from rahelpers.evaluation.subgroups import compute_subgroups
 from rahelpers.evaluation.tables import (
-    answer_held_out,
-    calibrate_each,
-    compare_calibrators,
     compare_networks,
     compute_scores,
     compute_strange,
@@ -24,7 +21,12 @@ from rahelpers.evaluation.tables import (
 )
 from rahelpers.network import familiarity
 from rahelpers.network.bundle import load_bundle
-from rahelpers.scores.calibration import choose_operating_point, fit_calibration
+from rahelpers.scores.calibration import (
+    calibrate_each,
+    choose_operating_point,
+    compare_calibrators,
+    fit_calibration,
+)
 from rahelpers.scores.intervals import bootstrap_interval, rate_interval
 from rahelpers.scores.metrics import FEW_FILMS, compute_auc
 
@@ -37,21 +39,34 @@ def test_scores_by_hand():
     # 9 pairs, one of them (0.4 against 0.6) the wrong way round
     assert found["auc"]["value"] == pytest.approx(8 / 9)
     assert found["confusion"] == {"tn": 2, "fp": 1, "fn": 1, "tp": 2}
-    assert found["sensitivity"]["value"] == pytest.approx(2 / 3) and found["specificity"]["value"] == pytest.approx(2 / 3)
-    assert found["counts"] == {"films_positive": 3, "films_negative": 3, "patients": 6, "patients_positive": 3, "patients_negative": 3}
+    assert found["sensitivity"]["value"] == pytest.approx(2 / 3) and found["specificity"][
+        "value"
+    ] == pytest.approx(2 / 3)
+    assert found["counts"] == {
+        "films_positive": 3,
+        "films_negative": 3,
+        "patients": 6,
+        "patients_positive": 3,
+        "patients_negative": 3,
+    }
     assert found["auc"]["low"] <= 8 / 9 <= found["auc"]["high"]
     # at prevalence 0.1: 2/3 x 0.1 called rightly, 1/3 x 0.9 wrongly
-    assert found["ppv"]["value"] == pytest.approx(0.2 / 1.1) and found["ppv"]["low"] <= 0.2 / 1.1 <= found["ppv"]["high"]
+    assert (
+        found["ppv"]["value"] == pytest.approx(0.2 / 1.1)
+        and found["ppv"]["low"] <= 0.2 / 1.1 <= found["ppv"]["high"]
+    )
     assert found["few"] == "3 positive films and 3 negative films"
 
 
 def test_operating_points_by_hand():
-    # Youden: at 0.7 sensitivity 2/3, specificity 1; at 0.4 sensitivity 1, specificity 2/3: a tie, the higher threshold wins
+    # Youden: at 0.7 sensitivity 2/3, specificity 1; at 0.4 sensitivity 1, specificity 2/3: a tie,
+    # the higher threshold wins
     point = choose_operating_point(LABELS, SCORES, "youden", 0.9)
     assert 0.6 < point["probability"] < 0.7 and point["specificity"] == 1
     point = choose_operating_point(LABELS, SCORES, "sensitivity", 1.0)
     assert 0.2 < point["probability"] < 0.4 and point["sensitivity"] == 1
-    # a missed positive as dear as one false alarm, half are ill: 1 miss (0.7) or 1 false alarm (0.4), 1/6 each: the higher threshold wins
+    # a missed positive as dear as one false alarm, half are ill: 1 miss (0.7) or 1 false alarm
+    # (0.4), 1/6 each: the higher threshold wins
     assert 0.6 < choose_operating_point(LABELS, SCORES, "cost", 0.9, 1.0, 0.5)["probability"] < 0.7
     # ten times as dear: none may be missed; rare disease turns it round
     point = choose_operating_point(LABELS, SCORES, "cost", 0.9, 10.0, 0.5)
@@ -70,7 +85,9 @@ def test_operating_points_by_hand():
 def test_interval_has_about_its_coverage():
     """Nominal 95 %; 120 simulated cohorts of 80 patients, so 0.88 is three standard errors below."""
 
-    def share_of_pairs_in_order(labels, scores):  # the AUC: no positive ever ties with a negative here
+    def share_of_pairs_in_order(
+        labels, scores
+    ):  # the AUC: no positive ever ties with a negative here
         return (scores[labels == 1][:, None] > scores[labels == 0]).mean()
 
     rng, inside = np.random.default_rng(0), 0
@@ -78,7 +95,9 @@ def test_interval_has_about_its_coverage():
     for i in range(120):
         labels = np.repeat([0, 1], 40)
         scores = rng.normal(labels, 1)
-        low, high = bootstrap_interval(share_of_pairs_in_order, labels, scores, np.arange(80), 150, i)
+        low, high = bootstrap_interval(
+            share_of_pairs_in_order, labels, scores, np.arange(80), 150, i
+        )
         inside += low <= truth <= high
     assert 0.88 <= inside / 120 <= 1
 
@@ -88,7 +107,9 @@ def test_two_films_of_a_patient_are_not_two_patients():
     labels, scores = np.repeat([0, 1], 20), rng.normal(0, 1, 40)
     statistic = lambda y, s: roc_auc_score(y, s)  # noqa: E731
     once = bootstrap_interval(statistic, labels, scores, np.arange(40), 300, 0)
-    twice = bootstrap_interval(statistic, np.repeat(labels, 2), np.repeat(scores, 2), np.repeat(np.arange(40), 2), 300, 0)
+    twice = bootstrap_interval(
+        statistic, np.repeat(labels, 2), np.repeat(scores, 2), np.repeat(np.arange(40), 2), 300, 0
+    )
     assert np.ptp(twice) == pytest.approx(np.ptp(once), rel=0.05)
 
 
@@ -101,21 +122,31 @@ def test_temperature_is_found_again():
 
 
 def test_calibration_brings_back_how_common_the_classes_are():
-    """Class weights shift every logit as if half the films were positive; with a tenth positive the offset is log(1 / 9)."""
+    """Class weights shift every logit as if half the films were positive; with a tenth positive the
+    offset is log(1 / 9).
+    """
     rng = np.random.default_rng(1)
     labels = (rng.random(40000) < 0.1).astype(int)
-    evidence = rng.normal(np.where(labels == 1, 1.0, -1.0), 1.0)  # log likelihood ratio of two normals one SD either side: 2 x
+    evidence = rng.normal(
+        np.where(labels == 1, 1.0, -1.0), 1.0
+    )  # log likelihood ratio of two normals one SD either side: 2 x
     temperature, offset = fit_calibration(2 * evidence, labels)
-    assert temperature == pytest.approx(1, rel=0.05) and offset == pytest.approx(np.log(1 / 9), abs=0.1)
+    assert temperature == pytest.approx(1, rel=0.05) and offset == pytest.approx(
+        np.log(1 / 9), abs=0.1
+    )
 
 
 def test_a_network_worse_than_chance_is_not_turned_round():
-    temperature, _ = fit_calibration(np.linspace(-3, 3, 50), (np.linspace(-3, 3, 50) < 0).astype(int))
+    temperature, _ = fit_calibration(
+        np.linspace(-3, 3, 50), (np.linspace(-3, 3, 50) < 0).astype(int)
+    )
     assert 0.05 <= temperature <= 20
 
 
 def test_few_patients_are_no_certainty():
-    """0 of 4 patients: the exact upper limit is 1 - 0.025 ** (1 / 4) = 0.602, with two films a patient or one."""
+    """0 of 4 patients: the exact upper limit is 1 - 0.025 ** (1 / 4) = 0.602, with two films a
+    patient or one.
+    """
     for films in (1, 2):
         found = rate_interval(np.zeros(4 * films), np.repeat(np.arange(4), films), 100, 0)
         assert found["low"] == 0 and found["high"] == pytest.approx(0.6024, abs=1e-3)
@@ -126,24 +157,45 @@ def predictions(n=60, seed=0, **columns):
     """`n` patients with two test films each; probabilities that know something."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(n) % 2, 2)
-    table = {"image_id": [f"f{i}" for i in range(2 * n)], "patient_id": np.repeat([f"p{i}" for i in range(n)], 2), "label": labels, "split": "test",
-             "condition": np.where(labels == 1, "RA", np.repeat(np.where(np.arange(n) % 4, "healthy", "osteoarthritis"), 2)),
-             "age": np.repeat(np.linspace(20, 80, n), 2), "sex": np.repeat(np.where(np.arange(n) % 3, "F", "M"), 2), "laterality": ["L", "R"] * n,
-             "centre": "", "probability": np.clip(0.3 * labels + 0.7 * rng.random(2 * n), 0, 1)}  # fmt: skip
+    table = {
+        "image_id": [f"f{i}" for i in range(2 * n)],
+        "patient_id": np.repeat([f"p{i}" for i in range(n)], 2),
+        "label": labels,
+        "split": "test",
+        "condition": np.where(
+            labels == 1, "RA", np.repeat(np.where(np.arange(n) % 4, "healthy", "osteoarthritis"), 2)
+        ),
+        "age": np.repeat(np.linspace(20, 80, n), 2),
+        "sex": np.repeat(np.where(np.arange(n) % 3, "F", "M"), 2),
+        "laterality": ["L", "R"] * n,
+        "centre": "",
+        "probability": np.clip(0.3 * labels + 0.7 * rng.random(2 * n), 0, 1),
+    }
     return pd.DataFrame(table | columns)
 
 
-INFO = {"class_names": ["no", "yes"], "operating_point": {"probability": 0.5}, "temperature": 1.0, "offset": 0.0,
-        "conformal": {"alpha": 0.1, "threshold_negative": 0.7, "threshold_positive": 0.7}}  # fmt: skip
+INFO = {
+    "class_names": ["no", "yes"],
+    "operating_point": {"probability": 0.5},
+    "temperature": 1.0,
+    "offset": 0.0,
+    "conformal": {"alpha": 0.1, "threshold_negative": 0.7, "threshold_positive": 0.7},
+}
 
 
 def test_counts_stand_where_an_auc_would_mean_nothing():
     table = predictions(60)
     table.loc[:35, "split"] = "train"
-    few = table.drop(table.index[(table["split"] == "test") & (table["label"] == 0)][FEW_FILMS - 1 :])
+    few = table.drop(
+        table.index[(table["split"] == "test") & (table["label"] == 0)][FEW_FILMS - 1 :]
+    )
     metrics = describe_run("RA (x)", "x", INFO, few, 50, 0, 0.1)
     shown = metrics_table(metrics)
-    assert shown.loc["AUC", "test"] == shown.loc["average precision", "test"] == "not shown: 9 negative films"
+    assert (
+        shown.loc["AUC", "test"]
+        == shown.loc["average precision", "test"]
+        == "not shown: 9 negative films"
+    )
     assert "–" in shown.loc["AUC", "train"] and "–" in shown.loc["specificity", "test"]
     assert metrics["gap"]["few"] == "9 negative films in test" and shown.columns.name == "RA (x)"
     assert describe_run("RA (x)", "x", INFO, table, 50, 0, 0.1)["gap"]["few"] == ""
@@ -153,13 +205,19 @@ def test_a_split_with_one_class_has_counts_and_rates_but_no_auc():
     table = predictions(20)
     table.loc[:9, "split"] = "train"
     outside = predictions(10, split="external")
-    metrics = describe_run("t", "x", INFO, pd.concat([table, outside[outside["label"] == 1]]), 50, 0, 0.1)
+    metrics = describe_run(
+        "t", "x", INFO, pd.concat([table, outside[outside["label"] == 1]]), 50, 0, 0.1
+    )
     external = metrics["splits"]["external"]
     assert external["auc"] is None and external["specificity"] is None and external["ppv"] is None
     assert external["sensitivity"]["value"] > 0 and external["counts"]["films_negative"] == 0
     assert metrics_table(metrics).loc["specificity", "external"] == "not known"
-    whole = describe_run("t", "x", INFO, pd.concat([table, predictions(20, split="external")]), 50, 0, 0.1)  # as external_centre makes it
-    assert whole["splits"]["external"]["auc"]["value"] > 0.5 and set(whole["conformal"]["splits"]) == {"test", "external"}
+    whole = describe_run(
+        "t", "x", INFO, pd.concat([table, predictions(20, split="external")]), 50, 0, 0.1
+    )  # as external_centre makes it
+    assert whole["splits"]["external"]["auc"]["value"] > 0.5 and set(
+        whole["conformal"]["splits"]
+    ) == {"test", "external"}
     with pytest.raises(ValueError, match="at least one"):
         compute_scores(np.array([], int), np.array([]), np.array([]), 0.5, 50, 0)
 
@@ -169,11 +227,20 @@ def test_subgroups_warn_and_conditions_meet_the_other_class():
     assert found.loc["all", "films_positive"] == found.loc["all", "films_negative"] == 60
     assert found.loc["women", "films_positive"] + found.loc["men", "films_positive"] == 60
     # osteoarthritis is never positive: its films are set against all positive ones
-    assert found.loc["osteoarthritis", "films_positive"] == 60 and found.loc["osteoarthritis", "films_negative"] == 30
+    assert (
+        found.loc["osteoarthritis", "films_positive"] == 60
+        and found.loc["osteoarthritis", "films_negative"] == 30
+    )
     assert "RA" not in found.index and "left" in found.index and not found["warning"].any()
     small = compute_subgroups(predictions(16), 0.5, 50, 0).set_index("value")
-    assert small.loc["men", "warning"].startswith("few: ") and np.isnan(small.loc["men", "auc"]) and small.loc["all", "auc"] > 0.5
-    assert compute_subgroups(predictions(sex="", age=np.nan, laterality="", condition=""), 0.5, 50, 0)["value"].tolist() == ["all"]
+    assert (
+        small.loc["men", "warning"].startswith("few: ")
+        and np.isnan(small.loc["men", "auc"])
+        and small.loc["all", "auc"] > 0.5
+    )
+    assert compute_subgroups(
+        predictions(sex="", age=np.nan, laterality="", condition=""), 0.5, 50, 0
+    )["value"].tolist() == ["all"]
 
 
 def test_two_networks_on_the_same_films():
@@ -181,8 +248,14 @@ def test_two_networks_on_the_same_films():
     one["logit"] = one["probability"]
     other = one.assign(logit=one["probability"] + np.random.default_rng(1).normal(0, 1, len(one)))
     found = compare_networks(one, other.sample(frac=1, random_state=0))
-    assert found["auc"][0] == pytest.approx(compute_auc(one["label"].to_numpy(), one["logit"].to_numpy()))
-    assert found["value"] == pytest.approx(found["auc"][0] - found["auc"][1]) and found["low"] > 0 and found["p"] < 0.05
+    assert found["auc"][0] == pytest.approx(
+        compute_auc(one["label"].to_numpy(), one["logit"].to_numpy())
+    )
+    assert (
+        found["value"] == pytest.approx(found["auc"][0] - found["auc"][1])
+        and found["low"] > 0
+        and found["p"] < 0.05
+    )
     assert found["counts"]["patients"] == 60 and found["few"] == ""
     assert compare_networks(one, one)["p"] == 1
     with pytest.raises(ValueError, match="no film of split test"):
@@ -196,66 +269,112 @@ def test_worst_errors_are_the_surest():
     found = find_worst_errors(table, 0.5, most=3)
     assert found["error"].tolist() == ["false positive"] * 3 + ["false negative"] * 3
     wrong = table[(table["label"] == 0) & (table["probability"] >= 0.5)]
-    assert found["probability"].iloc[0] == wrong["probability"].max() and found["probability"].iloc[:3].is_monotonic_decreasing
+    assert (
+        found["probability"].iloc[0] == wrong["probability"].max()
+        and found["probability"].iloc[:3].is_monotonic_decreasing
+    )
     assert found["probability"].iloc[3] == table.loc[table["label"] == 1, "probability"].min()
     assert find_worst_errors(table.assign(probability=table["label"].astype(float)), 0.5).empty
 
 
 def test_step_03_writes_what_a_reader_needs(tiny_run):
     metrics = evaluate(tiny_run)
-    assert set(metrics["splits"]) == {"train", "validation", "test"} and metrics["source"] == "phantom" and "phantom" in metrics["title"]
+    assert (
+        set(metrics["splits"]) == {"train", "validation", "test"}
+        and metrics["source"] == "phantom"
+        and "phantom" in metrics["title"]
+    )
     for scores in metrics["splits"].values():
         for name in ("auc", "average_precision", "sensitivity", "specificity", "brier", "ece"):
-            assert scores[name]["low"] <= scores[name]["value"] + 1e-9 and scores[name]["value"] <= scores[name]["high"] + 1e-9
+            assert (
+                scores[name]["low"] <= scores[name]["value"] + 1e-9
+                and scores[name]["value"] <= scores[name]["high"] + 1e-9
+            )
     assert metrics["gap"]["low"] <= metrics["gap"]["value"] <= metrics["gap"]["high"]
-    assert sum(metrics["conformal"]["splits"]["test"]["sets"].values()) == metrics["conformal"]["splits"]["test"]["films"]
-    for name in ("subgroups", "calibration", "calibrators", "net_benefit", "abstention", "shortcuts_probes", "strange"):
+    assert (
+        sum(metrics["conformal"]["splits"]["test"]["sets"].values())
+        == metrics["conformal"]["splits"]["test"]["films"]
+    )
+    for name in (
+        "subgroups",
+        "calibration",
+        "calibrators",
+        "net_benefit",
+        "abstention",
+        "shortcuts_probes",
+        "strange",
+    ):
         assert len(load_table(tiny_run, name))
-    assert list(load_predictions(tiny_run).columns)[-4:] == ["logit", "probability", "distance", "unlike"]
-    card, checklist = (tiny_run.file("evaluate", name).read_text() for name in ("model_card.md", "checklist.md"))
+    assert list(load_predictions(tiny_run).columns)[-4:] == [
+        "logit",
+        "probability",
+        "distance",
+        "unlike",
+    ]
+    card, checklist = (
+        tiny_run.file("evaluate", name).read_text() for name in ("model_card.md", "checklist.md")
+    )
     for text in (card, checklist):
-        assert "drawn films (the phantom)" in text and "TO BE WRITTEN BY A PERSON" in text and "nan" not in text
-    assert metrics["splits"]["test"]["few"] in card and "- [ ]" in checklist and "- [x]" in checklist
-
-
-def test_validation_films_of_an_ensemble_are_answered_by_the_member_that_did_not_see_them():
-    table = pd.DataFrame({"split": ["train", "validation", "test", "validation"], "logit": [1.0, 9.0, 2.0, 9.0], "probability": [0.0] * 4})
-    held_out = pd.DataFrame({"logit": [0.5, -1.0, 0.25], "label": [1, 0, 1]}, index=[0, 1, 3])
-    found = answer_held_out(table, held_out, lambda z: 1 / (1 + np.exp(-z)))
-    assert found["logit"].tolist() == [1.0, -1.0, 2.0, 0.25]
-    assert found["probability"].to_numpy() == pytest.approx(1 / (1 + np.exp(-np.array([1.0, -1.0, 2.0, 0.25]))))
-    assert table["logit"].tolist() == [1.0, 9.0, 2.0, 9.0], "the table given stays as it is"
+        assert (
+            "drawn films (the phantom)" in text
+            and "TO BE WRITTEN BY A PERSON" in text
+            and "nan" not in text
+        )
+    assert (
+        metrics["splits"]["test"]["few"] in card and "- [ ]" in checklist and "- [x]" in checklist
+    )
 
 
 def test_calibrators_by_hand():
-    """Isotonic regression of 0, 1, 0, 1 pools the two in the middle; Brier scores by hand and by scikit-learn."""
+    """Isotonic regression of 0, 1, 0, 1 pools the two in the middle; Brier scores by hand and by
+    scikit-learn.
+    """
     held_out = pd.DataFrame({"logit": [-2.0, -1.0, 1.0, 2.0], "label": [0, 1, 0, 1]})
     test = pd.DataFrame({"logit": [-3.0, 0.0, 3.0, 0.5], "probability": [0.1, 0.5, 0.9, 0.6]})
     labels, patients = np.array([0, 1, 1, 0]), np.arange(4)
     calibrated = calibrate_each(test, held_out)
     assert calibrated["isotonic"] == pytest.approx([0.0, 0.5, 1.0, 0.5])
-    table = compare_calibrators(calibrated, labels, patients, len(held_out), 100, 0).set_index("calibrator")
+    table = compare_calibrators(calibrated, labels, patients, len(held_out), 100, 0).set_index(
+        "calibrator"
+    )
     assert table.loc["isotonic", "brier"] == pytest.approx((0 + 0.25 + 0 + 0.25) / 4)
-    assert table.loc["temperature and offset", "brier"] == pytest.approx((0.01 + 0.25 + 0.01 + 0.36) / 4)
+    assert table.loc["temperature and offset", "brier"] == pytest.approx(
+        (0.01 + 0.25 + 0.01 + 0.36) / 4
+    )
     raw = table.iloc[0]
-    assert raw["brier"] == pytest.approx(brier_score_loss(labels, 1 / (1 + np.exp(-test["logit"])))) and raw["fitted_films"] == 0
+    assert (
+        raw["brier"] == pytest.approx(brier_score_loss(labels, 1 / (1 + np.exp(-test["logit"]))))
+        and raw["fitted_films"] == 0
+    )
     assert table["fitted_films"].tolist()[1:] == [4, 4] and (table["films"] == 4).all()
     assert ((table["brier_low"] <= table["brier"]) & (table["brier"] <= table["brier_high"])).all()
 
 
 def test_strange_pictures_are_scored_as_scikit_learn_does(tiny_run):
     bundle = load_bundle(tiny_run.file("train", "bundle/bundle.json").parent)
-    known, cohort = familiarity.load(bundle), load_cohort(tiny_run)
+    known, cohort = familiarity.load_familiarity(bundle), load_cohort(tiny_run)
     rows = cohort.split("test")
-    films, patients = np.asarray(cohort.images[rows]), cohort.manifest["patient_id"].to_numpy()[rows]
-    logits, features = familiarity.look(bundle.model, films)
-    found = compute_strange(known, films, features, logits, patients, 50, 3).set_index(["kind", "score"])
+    films, patients = (
+        np.asarray(cohort.images[rows]),
+        cohort.manifest["patient_id"].to_numpy()[rows],
+    )
+    logits, features = familiarity.extract_features(bundle.model, films)
+    found = compute_strange(known, films, features, logits, patients, 50, 3).set_index(
+        ["kind", "score"]
+    )
     for kind, pictures in make_strange(films, 3).items():
-        other_logits, other = familiarity.look(bundle.model, pictures)
+        other_logits, other = familiarity.extract_features(bundle.model, pictures)
         truth = np.repeat([0, 1], [len(films), len(pictures)])
         distance = known.gaussian.distance(np.concatenate([features, other]))
-        assert found.loc[(kind, "distance"), "auc"] == pytest.approx(roc_auc_score(truth, distance), abs=1e-6), kind
-        assert found.loc[(kind, "certainty"), "auc"] == pytest.approx(roc_auc_score(truth, -np.abs(np.concatenate([logits, other_logits]))), abs=1e-6)
-        assert found.loc[(kind, "distance"), "warned"] == pytest.approx(np.mean(distance[len(films) :] > known.threshold))
-        assert found.loc[(kind, "distance"), "pictures"] == len(pictures) and np.isnan(found.loc[(kind, "certainty"), "warned"])
-    assert compute_strange(None, films, features, logits, patients, 50, 3).empty, "a bundle older than the distance has none"
+        assert found.loc[(kind, "distance"), "auc"] == pytest.approx(
+            roc_auc_score(truth, distance), abs=1e-6
+        ), kind
+        assert found.loc[(kind, "certainty"), "auc"] == pytest.approx(
+            roc_auc_score(truth, -np.abs(np.concatenate([logits, other_logits]))), abs=1e-6
+        )
+        assert found.loc[(kind, "distance"), "warned"] == pytest.approx(
+            np.mean(distance[len(films) :] > known.threshold)
+        )
+        assert found.loc[(kind, "distance"), "pictures"] == len(pictures) and np.isnan(
+            found.loc[(kind, "certainty"), "warned"]
+        )

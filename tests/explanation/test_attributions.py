@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from rahelpers.explanation.attributions import compute_integrated_gradients, compute_occlusion, compute_smoothgrad, draw_centre, draw_edges, draw_random
+from rahelpers.explanation.attributions import (
+    compute_integrated_gradients,
+    compute_occlusion,
+    compute_smoothgrad,
+    draw_centre,
+    draw_edges,
+    draw_random,
+)
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import predict_logits
 
@@ -29,15 +36,27 @@ def curved_network() -> keras.Model:
 
 
 def test_linear_network_on_paper():
-    np.testing.assert_allclose(compute_integrated_gradients(linear_network(), FILMS, steps=3), W * FILMS, atol=1e-6)
-    np.testing.assert_allclose(compute_integrated_gradients(linear_network(), FILMS, steps=3, baseline=0.5), W * (FILMS - 0.5), atol=1e-6)
-    np.testing.assert_allclose(compute_smoothgrad(linear_network(), FILMS, samples=4), np.stack([W, W]), atol=1e-6)
+    np.testing.assert_allclose(
+        compute_integrated_gradients(linear_network(), FILMS, steps=3), W * FILMS, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        compute_integrated_gradients(linear_network(), FILMS, steps=3, baseline=0.5),
+        W * (FILMS - 0.5),
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(
+        compute_smoothgrad(linear_network(), FILMS, samples=4), np.stack([W, W]), atol=1e-6
+    )
 
 
 def test_occlusion_of_a_linear_network_on_paper():
     # a square covered with grey c takes away the sum of W (x - c) over it
     fall = (W * (FILMS - 0.25)).reshape(2, 2, 2, 2, 2).sum(axis=(2, 4))
-    np.testing.assert_allclose(compute_occlusion(linear_network(), FILMS, patches=2, fill=0.25), np.kron(fall, np.ones((2, 2))), atol=1e-5)
+    np.testing.assert_allclose(
+        compute_occlusion(linear_network(), FILMS, patches=2, fill=0.25),
+        np.kron(fall, np.ones((2, 2))),
+        atol=1e-5,
+    )
 
 
 def test_occlusion_covers_every_pixel_once_where_the_side_does_not_divide():
@@ -48,7 +67,10 @@ def test_occlusion_covers_every_pixel_once_where_the_side_does_not_divide():
 def test_integrated_gradients_add_up_to_the_logits_rise():
     model = curved_network()
     rise = predict_logits(model, FILMS) - predict_logits(model, np.zeros_like(FILMS))
-    errors = [np.abs(compute_integrated_gradients(model, FILMS, steps=n).sum(axis=(1, 2)) - rise).max() for n in (4, 64)]
+    errors = [
+        np.abs(compute_integrated_gradients(model, FILMS, steps=n).sum(axis=(1, 2)) - rise).max()
+        for n in (4, 64)
+    ]
     assert errors[1] < 1e-3 and errors[1] < errors[0]
 
 
@@ -65,10 +87,17 @@ def test_baselines_know_no_network():
     edges, centre, noise = draw_edges(films), draw_centre(films), draw_random(FILMS)
     assert edges[0, 4].argmax() in (3, 4) and edges[0, :, 0].max() == 0
     assert centre[0].max() == centre[0, 4, 4] and centre[0, 0, 0] < 0.2
-    assert np.abs(noise[0] - noise[1]).max() > 0 and np.array_equal(noise[1], draw_random(FILMS[1:])[0])
+    assert np.abs(noise[0] - noise[1]).max() > 0 and np.array_equal(
+        noise[1], draw_random(FILMS[1:])[0]
+    )
 
 
 def test_a_network_that_ends_in_a_sigmoid_is_refused():
     film = keras.Input((4, 4, 1))
     with pytest.raises(ValueError, match="ends in sigmoid"):
-        compute_smoothgrad(keras.Model(film, keras.layers.Dense(1, activation="sigmoid")(keras.layers.Flatten()(film))), FILMS)
+        compute_smoothgrad(
+            keras.Model(
+                film, keras.layers.Dense(1, activation="sigmoid")(keras.layers.Flatten()(film))
+            ),
+            FILMS,
+        )

@@ -1,4 +1,6 @@
-"""The steps of the explanations, and the report of a run that has them: what a reader finds in it, and that it says what the tables say."""
+"""The steps of the explanations, and the report of a run that has them: what a reader finds in it,
+and that it says what the tables say.
+"""
 
 import dataclasses
 import json
@@ -13,16 +15,30 @@ from rahelpers.core.store import Run
 from rahelpers.course.report import show_strange, show_trainings, write_report
 from rahelpers.evaluation.step import evaluate
 from rahelpers.explanation.films import choose_films
-from rahelpers.explanation.gradcam_step import BASELINES, explain_gradcam, load_maps, load_tables
+from rahelpers.explanation.gradcam_step import (
+    BASELINE_MAPS,
+    explain_gradcam,
+    load_maps,
+    load_tables,
+)
 from rahelpers.explanation.shap_step import explain_shap, load_values
 from rahelpers.training.repeats import repeat
 
 
 def test_chosen_films_are_test_films_of_both_classes():
-    manifest = pd.DataFrame({"split": ["test"] * 8 + ["train"] * 4, "label": [0, 0, 1, 1, 0, 0, 1, 1] + [0, 1] * 2,
-                             "patient_id": list("aabbccdd") + list("eeff")})  # fmt: skip
+    manifest = pd.DataFrame(
+        {
+            "split": ["test"] * 8 + ["train"] * 4,
+            "label": [0, 0, 1, 1, 0, 0, 1, 1] + [0, 1] * 2,
+            "patient_id": list("aabbccdd") + list("eeff"),
+        }
+    )
     rows = choose_films(manifest, 4, 0)
-    assert (rows < 8).all() and manifest["label"].iloc[rows].sum() == 2 and manifest["patient_id"].iloc[rows].nunique() == 4
+    assert (
+        (rows < 8).all()
+        and manifest["label"].iloc[rows].sum() == 2
+        and manifest["patient_id"].iloc[rows].nunique() == 4
+    )
 
 
 def test_explaining_resumes_and_is_additive(tiny_run, capsys):
@@ -43,7 +59,9 @@ def test_names_that_look_like_numbers_stay_names(tiny_run, tmp_path):
     names = {name: f"{k:04d}" for k, name in enumerate(load_values(tiny_run)[0]["image_id"])}
     for name in ("films", "values"):
         table = pd.read_csv(copy.folder / "05_shap" / f"{name}.csv")
-        table.assign(image_id=table["image_id"].map(names)).to_csv(copy.folder / "05_shap" / f"{name}.csv", index=False)
+        table.assign(image_id=table["image_id"].map(names)).to_csv(
+            copy.folder / "05_shap" / f"{name}.csv", index=False
+        )
     films, values = load_values(copy)
     assert set(films["image_id"]) == set(values["image_id"]) == set(names.values())
 
@@ -56,21 +74,43 @@ def test_step_04_scores_every_method_beside_every_baseline(tiny_run):
     assert 0 < scores["lesions"]["chance"]["value"] < scores["signs"]["chance"]["value"] < 1
     tables, maps = load_tables(tiny_run), load_maps(tiny_run)
     board = tables["board"]
-    assert set(board["method"]) == set(maps) and set(board.loc[board["is_baseline"], "method"]) == set(BASELINES)
+    assert set(board["method"]) == set(maps) and set(
+        board.loc[board["is_baseline"], "method"]
+    ) == set(BASELINE_MAPS)
     assert set(board["target"]) == {"network", "hand", "lesions", "signs"}
-    assert (board["films"] <= 4).all() and len(tables["films"]) == 8 and (tables["films"]["label"] == 1).sum() == 4
-    assert {m.shape for m in maps.values()} == {(8, 48, 48)} and all(np.isfinite(m).all() and m.min() >= 0 for m in maps.values())
-    assert {"random network", "shuffled labels", "another seed", "small changes", "lesion removed"} == set(tables["sanity"]["test"])
+    assert (
+        (board["films"] <= 4).all()
+        and len(tables["films"]) == 8
+        and (tables["films"]["label"] == 1).sum() == 4
+    )
+    assert {m.shape for m in maps.values()} == {(8, 48, 48)} and all(
+        np.isfinite(m).all() and m.min() >= 0 for m in maps.values()
+    )
+    assert {
+        "random network",
+        "shuffled labels",
+        "another seed",
+        "small changes",
+        "lesion removed",
+    } == set(tables["sanity"]["test"])
     edges = tables["sanity"].set_index(["method", "test"]).loc["edges"]
-    assert edges.loc[["random network", "shuffled labels", "another seed"], "value"].tolist() == [1, 1, 1]
+    assert edges.loc[["random network", "shuffled labels", "another seed"], "value"].tolist() == [
+        1,
+        1,
+        1,
+    ]
     assert edges.loc["shuffled labels", "verdict"] in ("fails", "too few patients")
-    assert {"MCP", "PIP"} & {site[:3] for site in tables["film_ranks"]["site"]} and "wrist" in set(tables["lesion_ranks"]["group"])
+    assert {"MCP", "PIP"} & {site[:3] for site in tables["film_ranks"]["site"]} and "wrist" in set(
+        tables["lesion_ranks"]["group"]
+    )
     assert np.isfinite(tables["fall"]["value"].iloc[0]) and tables["fall"]["films"].iloc[0] >= 1
 
 
 @pytest.mark.slow
 def test_step_04_on_films_without_masks(tiny_run):
-    """A folder of real films knows no lesions: the network's own scores and the sanity tests that need no mask are left, and nothing is invented."""
+    """A folder of real films knows no lesions: the network's own scores and the sanity tests that
+    need no mask are left, and nothing is invented.
+    """
 
     from rahelpers.core.store import Run
     from rahelpers.curation.cohort import load_cohort
@@ -79,7 +119,14 @@ def test_step_04_on_films_without_masks(tiny_run):
 
     repeat(tiny_run)
     cohort = dataclasses.replace(load_cohort(tiny_run), lesions=None, signs=None)
-    folder = {"source": "folder", "images": "x", "table": "x", "patient_column": "p", "label_column": "l", "positive": "1"}
+    folder = {
+        "source": "folder",
+        "images": "x",
+        "table": "x",
+        "patient_column": "p",
+        "label_column": "l",
+        "positive": "1",
+    }
     run = Run(dataclasses.replace(tiny_run.config, **folder))
     bundle = load_bundle(tiny_run.file("train", "bundle/bundle.json").parent)
     rows = choose_films(cohort.manifest, 4, 0)
@@ -88,7 +135,11 @@ def test_step_04_on_films_without_masks(tiny_run):
     tables = explain._score_films(run, cohort, bundle, rows, heat)
     assert set(tables["maps"]["target"]) == {"network", "hand"} and tables["ranks"].empty
     checks = explain._check_sanity(run, cohort, bundle, rows, explainers)
-    assert set(checks["sanity"]["test"]) == {"random network", "shuffled labels", "another seed", "small changes"} and checks["fall"].empty
+    assert (
+        set(checks["sanity"]["test"])
+        == {"random network", "shuffled labels", "another seed", "small changes"}
+        and checks["fall"].empty
+    )
     assert explain.summarise_ranks(tables["ranks"], 50, 0).empty
 
 
@@ -119,7 +170,9 @@ def test_the_report_says_what_the_tables_say(page, tiny_run):
     for part in table("03_evaluate/shortcuts_probes.csv")["part"].unique():
         assert f"<td>{part}, " in page
     board, sanity = table("04_gradcam/board.csv"), table("04_gradcam/sanity.csv")
-    assert all(method in page for method in {*board["method"], *sanity["method"]}) and all(test in page for test in sanity["test"].unique())
+    assert all(method in page for method in {*board["method"], *sanity["method"]}) and all(
+        test in page for test in sanity["test"].unique()
+    )
     metrics = json.loads((tiny_run.folder / "03_evaluate" / "metrics.json").read_text())
     assert f"{metrics['operating_point']['probability']:.3f}" in page
 
@@ -128,15 +181,42 @@ def test_the_report_says_what_the_tables_say(page, tiny_run):
 def test_every_training_is_in_the_autopsy(page, tiny_run):
     scores = pd.read_csv(tiny_run.folder / "02_repeat" / "scores.csv")
     words = show_trainings(scores)
-    assert len(words) == len(scores) and all(f"<td>{name}</td>" in page for name in words["training"])
-    assert "labels shuffled" in set(words["training"]) and "50% of the training patients" in set(words["training"])
+    assert len(words) == len(scores) and all(
+        f"<td>{name}</td>" in page for name in words["training"]
+    )
+    assert "labels shuffled" in set(words["training"]) and "50% of the training patients" in set(
+        words["training"]
+    )
     assert "Cross-validated by patient" in page
 
 
 def test_what_is_missing_is_a_dash_or_a_count():
-    row = {"kind": "share", "value": 0.25, "patients": 5, "train_auc": None, "validation_auc": 0.5, "test_auc": None, "test_low": None, "test_high": None,
-           "gap": None, "gap_low": None, "gap_high": None, "films_positive": 3, "films_negative": 9}  # fmt: skip
+    row = {
+        "kind": "share",
+        "value": 0.25,
+        "patients": 5,
+        "train_auc": None,
+        "validation_auc": 0.5,
+        "test_auc": None,
+        "test_low": None,
+        "test_high": None,
+        "gap": None,
+        "gap_low": None,
+        "gap_high": None,
+        "films_positive": 3,
+        "films_negative": 9,
+    }
     found = show_trainings(pd.DataFrame([row])).iloc[0]
-    assert found["AUC on films held out"] == found["train less held out"] == "–" and found["positive / negative films held out"] == "3 / 9"
-    assert show_trainings(pd.DataFrame([row | {"kind": "shuffled", "validation_auc": None}])).iloc[0]["AUC validation"] == "–"
-    assert show_strange(pd.DataFrame(columns=["kind", "score", "auc", "low", "high", "warned", "pictures", "films"])).empty
+    assert (
+        found["AUC on films held out"] == found["train less held out"] == "–"
+        and found["positive / negative films held out"] == "3 / 9"
+    )
+    assert (
+        show_trainings(pd.DataFrame([row | {"kind": "shuffled", "validation_auc": None}])).iloc[0][
+            "AUC validation"
+        ]
+        == "–"
+    )
+    assert show_strange(
+        pd.DataFrame(columns=["kind", "score", "auc", "low", "high", "warned", "pictures", "films"])
+    ).empty

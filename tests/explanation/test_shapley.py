@@ -1,4 +1,6 @@
-"""Shapley and Owen values: worked by hand, by all orders, by the library shap; estimates converge, and say how sure they are."""
+"""Shapley and Owen values: worked by hand, by all orders, by the library shap; estimates converge,
+and say how sure they are.
+"""
 
 from itertools import permutations
 
@@ -7,10 +9,28 @@ import pytest
 
 from rahelpers.explanation.game import RegionGame, RegionMasker
 from rahelpers.explanation.regions import Regions, make_tree
-from rahelpers.explanation.shapley import compute_exact_shapley, compute_owen, draw_coalitions, estimate_values, explain_with_shap, list_coalitions
+from rahelpers.explanation.shapley import (
+    compute_exact_shapley,
+    compute_owen,
+    draw_coalitions,
+    estimate_values,
+    explain_with_shap,
+    list_coalitions,
+)
 from rahelpers.network.backend import keras
 
-SITES = ["MCP2", "PIP2", "MCP3", "PIP3", "Lunate", "Radius", "Ulna", "rest of hand", "background", "marker"]
+SITES = [
+    "MCP2",
+    "PIP2",
+    "MCP3",
+    "PIP3",
+    "Lunate",
+    "Radius",
+    "Ulna",
+    "rest of hand",
+    "background",
+    "marker",
+]
 
 
 def tree_of(names: list[str]) -> np.ndarray:
@@ -20,11 +40,19 @@ def tree_of(names: list[str]) -> np.ndarray:
 def table_game(players: int, seed: int):
     """Every coalition is worth something of its own, with what two and three players do together."""
     rng = np.random.default_rng(seed)
-    alone, two, three = rng.normal(size=players), rng.normal(size=(players, players)) / 4, rng.normal(size=(players,) * 3) / 8
+    alone, two, three = (
+        rng.normal(size=players),
+        rng.normal(size=(players, players)) / 4,
+        rng.normal(size=(players,) * 3) / 8,
+    )
 
     def game(coalitions: np.ndarray) -> np.ndarray:
         z = np.asarray(coalitions, dtype=float)
-        return z @ alone + np.einsum("ni,nj,ij->n", z, z, two) + np.einsum("ni,nj,nk,ijk->n", z, z, z, three)
+        return (
+            z @ alone
+            + np.einsum("ni,nj,ij->n", z, z, two)
+            + np.einsum("ni,nj,nk,ijk->n", z, z, z, three)
+        )
 
     return game
 
@@ -50,21 +78,31 @@ def orders_within(tree: np.ndarray, node: int, players: int) -> list[tuple[int, 
 
 
 def test_glove_game():
-    """Two left gloves and a right one, a pair is worth 1. Shapley: 1/6, 1/6, 2/3. With the left gloves as one party, by hand: 1/4, 1/4, 1/2."""
+    """Two left gloves and a right one, a pair is worth 1. Shapley: 1/6, 1/6, 2/3. With the left
+    gloves as one party, by hand: 1/4, 1/4, 1/2.
+    """
 
     def gloves(coalitions: np.ndarray) -> np.ndarray:
         return (coalitions[:, :2].any(axis=1) & coalitions[:, 2]).astype(float)
 
     np.testing.assert_allclose(compute_exact_shapley(gloves, 3), [1 / 6, 1 / 6, 2 / 3])
-    np.testing.assert_allclose(compute_owen(gloves, np.array([[0, 1, 1, 2], [2, 3, 2, 3.0]])), [1 / 4, 1 / 4, 1 / 2])
+    np.testing.assert_allclose(
+        compute_owen(gloves, np.array([[0, 1, 1, 2], [2, 3, 2, 3.0]])), [1 / 4, 1 / 4, 1 / 2]
+    )
 
 
 def test_exact_values_are_means_over_orders():
     game, tree = table_game(6, 1), tree_of(SITES[:6])
-    np.testing.assert_allclose(compute_exact_shapley(game, 6), shapley_of_orders(game, 6, permutations(range(6))), atol=1e-12)
+    np.testing.assert_allclose(
+        compute_exact_shapley(game, 6),
+        shapley_of_orders(game, 6, permutations(range(6))),
+        atol=1e-12,
+    )
     orders = orders_within(tree, 10, 6)
     assert len(orders) == 2**5
-    np.testing.assert_allclose(compute_owen(game, tree), shapley_of_orders(game, 6, orders), atol=1e-12)
+    np.testing.assert_allclose(
+        compute_owen(game, tree), shapley_of_orders(game, 6, orders), atol=1e-12
+    )
 
 
 def test_a_game_too_large_to_enumerate_is_refused():
@@ -96,10 +134,18 @@ def test_estimates_converge_to_the_exact_values():
     exact = {"shapley": compute_exact_shapley(game, 10), "owen": compute_owen(game, tree)}
     errors = {name: [] for name in exact}
     for evaluations in (32, 128, 512):
-        drawn = [estimate_values(game, tree, evaluations, np.random.default_rng(seed)) for seed in range(4)]
+        drawn = [
+            estimate_values(game, tree, evaluations, np.random.default_rng(seed))
+            for seed in range(4)
+        ]
         for name, right in exact.items():
-            errors[name].append(np.sqrt(np.mean([(getattr(v, name) - right) ** 2 for v in drawn])) / np.abs(right).max())
-            assert all(abs(getattr(v, name).sum() - (v.full_value - v.base_value)) < 1e-9 for v in drawn)
+            errors[name].append(
+                np.sqrt(np.mean([(getattr(v, name) - right) ** 2 for v in drawn]))
+                / np.abs(right).max()
+            )
+            assert all(
+                abs(getattr(v, name).sum() - (v.full_value - v.base_value)) < 1e-9 for v in drawn
+            )
     for series in errors.values():
         assert series[0] > series[1] > series[2] and series[2] < 0.01
     whole = estimate_values(game, tree, 1024, np.random.default_rng(0))
@@ -118,16 +164,26 @@ def small_network(players: int, seed: int = 0) -> tuple[keras.Model, RegionGame]
     model.get_layer("logit").set_weights([rng.normal(0, 1, (8, 1)), np.array([0.2])])
     labels = np.repeat(np.arange(players), 4)[None].repeat(4, axis=0)
     image = np.repeat(rng.integers(80, 255, players), 4)[None].repeat(4, axis=0).astype(np.uint8)
-    return model, RegionGame(model, image, RegionMasker(Regions(SITES[:players], labels), np.zeros_like(image)))
+    return model, RegionGame(
+        model, image, RegionMasker(Regions(SITES[:players], labels), np.zeros_like(image))
+    )
 
 
 def test_every_estimator_of_shap_converges_to_our_exact_values():
     _, game = small_network(10)
     exact, owen = compute_exact_shapley(game, 10), compute_owen(game, game.masker.clustering)
     largest = np.abs(exact).max()
-    np.testing.assert_allclose(explain_with_shap(game, game.masker.clustering, "partition", 100_000, 0), owen, atol=1e-5)  # by definition on both sides
-    np.testing.assert_allclose(explain_with_shap(game, game.masker.clustering, "kernel", 5000, 0), exact, atol=1e-4)  # all coalitions
-    few, many = (np.abs(explain_with_shap(game, game.masker.clustering, "permutation", n, 0) - exact).max() / largest for n in (50, 4000))
+    np.testing.assert_allclose(
+        explain_with_shap(game, game.masker.clustering, "partition", 100_000, 0), owen, atol=1e-5
+    )  # by definition on both sides
+    np.testing.assert_allclose(
+        explain_with_shap(game, game.masker.clustering, "kernel", 5000, 0), exact, atol=1e-4
+    )  # all coalitions
+    few, many = (
+        np.abs(explain_with_shap(game, game.masker.clustering, "permutation", n, 0) - exact).max()
+        / largest
+        for n in (50, 4000)
+    )
     assert many < 0.04 and many < few / 2
     assert np.abs(exact - owen).max() > 0.02 * largest  # the two are different questions
     with pytest.raises(ValueError, match="method='deep'"):
@@ -140,8 +196,26 @@ def test_ours_needs_fewer_evaluations_than_shap():
     for seed in range(3):
         _, game = small_network(10, seed)
         exact = compute_exact_shapley(game, 10)
-        ours.append(np.mean((estimate_values(game, game.masker.clustering, 128, np.random.default_rng(seed)).shapley - exact) ** 2))
-        theirs.append(min(np.mean((explain_with_shap(game, game.masker.clustering, method, 128, seed) - exact) ** 2) for method in ("permutation", "kernel")))
+        ours.append(
+            np.mean(
+                (
+                    estimate_values(
+                        game, game.masker.clustering, 128, np.random.default_rng(seed)
+                    ).shapley
+                    - exact
+                )
+                ** 2
+            )
+        )
+        theirs.append(
+            min(
+                np.mean(
+                    (explain_with_shap(game, game.masker.clustering, method, 128, seed) - exact)
+                    ** 2
+                )
+                for method in ("permutation", "kernel")
+            )
+        )
     assert np.sqrt(np.mean(ours)) < np.sqrt(np.mean(theirs))
 
 

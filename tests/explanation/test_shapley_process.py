@@ -1,4 +1,6 @@
-"""The fitted game: its Shapley values and their errors against the definition over every coalition, and what it learns of its players."""
+"""The fitted game: its Shapley values and their errors against the definition over every coalition,
+and what it learns of its players.
+"""
 
 from math import comb
 
@@ -12,9 +14,13 @@ PLAYERS = 7
 
 
 def sample(n: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Signs and worths of an odd game in which the first three players do nearly everything, also together."""
+    """Signs and worths of an odd game in which the first three players do nearly everything, also
+    together.
+    """
     rng = np.random.default_rng(0)
-    signs = np.concatenate([np.where(rng.random((n, PLAYERS)) < 0.5, -1.0, 1.0), np.ones((1, PLAYERS))])
+    signs = np.concatenate(
+        [np.where(rng.random((n, PLAYERS)) < 0.5, -1.0, 1.0), np.ones((1, PLAYERS))]
+    )
     return signs, odd_game(signs)
 
 
@@ -29,19 +35,29 @@ def shapley_rows() -> np.ndarray:
     rows = np.zeros((PLAYERS, len(coalitions)))
     for k, (coalition, s) in enumerate(zip(coalitions, size, strict=True)):
         for player in range(PLAYERS):
-            rows[player, k] = 1 / (PLAYERS * comb(PLAYERS - 1, s - 1)) if coalition[player] else -1 / (PLAYERS * comb(PLAYERS - 1, s))
+            rows[player, k] = (
+                1 / (PLAYERS * comb(PLAYERS - 1, s - 1))
+                if coalition[player]
+                else -1 / (PLAYERS * comb(PLAYERS - 1, s))
+            )
     return rows
 
 
 def test_the_values_of_the_fitted_game_are_those_by_definition():
     process = fit_process(*sample())
     values, _ = process.shapley()
-    np.testing.assert_allclose(values, compute_exact_shapley(lambda c: process.mean(2.0 * c - 1), PLAYERS), atol=1e-9)
-    np.testing.assert_allclose(process.mean(np.ones((1, PLAYERS))), odd_game(np.ones((1, PLAYERS))), rtol=1e-4)  # everybody is exact
+    np.testing.assert_allclose(
+        values, compute_exact_shapley(lambda c: process.mean(2.0 * c - 1), PLAYERS), atol=1e-9
+    )
+    np.testing.assert_allclose(
+        process.mean(np.ones((1, PLAYERS))), odd_game(np.ones((1, PLAYERS))), rtol=1e-4
+    )  # everybody is exact
 
 
 def test_standard_errors_are_those_of_the_conditioned_process():
-    """By enumeration: covariance of all 128 worths given those that are known (Rasmussen & Williams, Eq. 2.24), seen through the definition."""
+    """By enumeration: covariance of all 128 worths given those that are known (Rasmussen &
+    Williams, Eq. 2.24), seen through the definition.
+    """
     signs, worth = sample()
     process = fit_process(signs, worth)
     every = 2.0 * list_coalitions(PLAYERS) - 1
@@ -52,7 +68,9 @@ def test_standard_errors_are_those_of_the_conditioned_process():
     lower = np.tril(process.factor[0])
     known = lower @ lower.T
     assert np.diag(known - covariance(signs, signs))[-1] == pytest.approx(JITTER, rel=1e-3)
-    left = covariance(every, every) - covariance(every, signs) @ np.linalg.solve(known, covariance(signs, every))
+    left = covariance(every, every) - covariance(every, signs) @ np.linalg.solve(
+        known, covariance(signs, every)
+    )
     rows = shapley_rows()
     expected = np.sqrt(process.variance * np.maximum(np.einsum("pn,nm,pm->p", rows, left, rows), 0))
     np.testing.assert_allclose(process.shapley()[1], expected, rtol=1e-3, atol=1e-6)
@@ -62,7 +80,9 @@ def test_players_that_matter_reach_further():
     process = fit_process(*sample())
     assert process.reach[:3].min() > 5 * process.reach[5:].max()
     values, error = process.shapley()
-    exact = np.array([2 * 2 + 0.4, -2 + 0.4, 1 + 0.4, 0.04, 0.02, 0, 0])  # by hand: twice a player's own part, and a third of twice what three do together
+    exact = np.array(
+        [2 * 2 + 0.4, -2 + 0.4, 1 + 0.4, 0.04, 0.02, 0, 0]
+    )  # by hand: twice a player's own part, and a third of twice what three do together
     assert (np.abs(values - exact) < 3 * error + 1e-3).all() and error.max() < 0.2
 
 
@@ -74,8 +94,12 @@ def test_a_game_worth_nothing_has_values_of_nothing(worth):
 
 
 def test_every_estimator_is_compared_with_the_exact_values():
-    tree = np.array([[0, 1, 1, 2], [2, 3, 2, 2], [4, 5, 3, 2], [7, 8, 4, 4], [9, 6, 5, 3], [10, 11, 6, 7.0]])
-    table = compare_estimators(lambda c: odd_game(2.0 * np.asarray(c) - 1), tree, (32, 128), seeds=2)
+    tree = np.array(
+        [[0, 1, 1, 2], [2, 3, 2, 2], [4, 5, 3, 2], [7, 8, 4, 4], [9, 6, 5, 3], [10, 11, 6, 7.0]]
+    )
+    table = compare_estimators(
+        lambda c: odd_game(2.0 * np.asarray(c) - 1), tree, (32, 128), seeds=2
+    )
     errors = table.pivot(index="estimator", columns="evaluations", values="error")
     assert set(errors.index) == {"ours", "shap permutation", "shap kernel"}
     assert errors.loc["ours", 128] < 1e-9 and (errors[128] <= errors[32] + 1e-9).all()

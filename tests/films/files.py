@@ -1,18 +1,28 @@
 """Films as files of every kind, written for the tests."""
 
 import io
+import os
 import struct
 import zlib
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from rahelpers.films.reading import read_radiograph
 
 RAMP = np.linspace(0, 255, 64 * 48).reshape(64, 48)
 GREY = RAMP.astype(np.uint8)
 DEEP = (RAMP * 200).astype(np.uint16)
 COLOURED = np.dstack([GREY, GREY // 2, 255 - GREY])
 LUMA = COLOURED @ np.array([0.299, 0.587, 0.114])
-COMPRESSED = ["RLELossless", "JPEGLosslessProcess14", "JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless"]
+COMPRESSED = [
+    "RLELossless",
+    "JPEGLosslessProcess14",
+    "JPEGLosslessProcess14_1",
+    "JPEGLSLossless",
+    "JPEG2000Lossless",
+]
 
 
 def stretch(image: np.ndarray) -> np.ndarray:
@@ -23,12 +33,19 @@ def stretch(image: np.ndarray) -> np.ndarray:
 
 def encode(image: np.ndarray | Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+        buffer, kind, **options
+    )
     return buffer.getvalue()
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
+    return (
+        struct.pack(">L", len(content))
+        + kind
+        + content
+        + struct.pack(">L", zlib.crc32(kind + content))
+    )
 
 
 def encode_deep_png(samples: np.ndarray) -> bytes:
@@ -36,33 +53,70 @@ def encode_deep_png(samples: np.ndarray) -> bytes:
     height, width, channels = samples.shape
     header = struct.pack(">LLBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(rows))
+        + png_chunk(b"IEND", b"")
+    )
 
 
 def encode_tiff(content: bytes, width: int, height: int, bits: int, photometric: int) -> bytes:
     """A grey TIFF without compression, of a depth that Pillow does not write."""
-    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8 + 2 + 12 * 9 + 4, 277: 1, 278: height, 279: len(content)}
+    tags = {
+        256: width,
+        257: height,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 8 + 2 + 12 * 9 + 4,
+        277: 1,
+        278: height,
+        279: len(content),
+    }
     directory = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags.items())
     return b"II*\0" + struct.pack("<LH", 8, len(tags)) + directory + b"\0\0\0\0" + content
 
 
 def dicom(photometric: str = "MONOCHROME2", pixels: np.ndarray | None = None, **tags) -> bytes:
-    """A DICOM file of 12 bits (or 8, if `pixels` are), with everything about a person in it; `tags` overrule."""
+    """A DICOM file of 12 bits (or 8, if `pixels` are), with everything about a person in it; `tags`
+    overrule.
+    """
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
     pixels = (RAMP * 16).astype(np.uint16) if pixels is None else pixels
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ComputedRadiographyImageStorage, "1.2.3.4.5.6789"
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
+        ComputedRadiographyImageStorage,
+        "1.2.3.4.5.6789",
+    )
     meta.TransferSyntaxUID = tags.pop("syntax", ExplicitVRLittleEndian)
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.InstitutionName = "Doe^Jane", "ID4711", "19700203", "Mercy Hospital"
+    ds.SOPClassUID, ds.SOPInstanceUID = (
+        meta.MediaStorageSOPClassUID,
+        meta.MediaStorageSOPInstanceUID,
+    )
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.InstitutionName = (
+        "Doe^Jane",
+        "ID4711",
+        "19700203",
+        "Mercy Hospital",
+    )
     ds.StudyDescription, ds.AccessionNumber, ds.StationName = "hands of Mrs Doe", "ACC99", "ROOM7"
     ds.Modality, ds.ImageLaterality, ds.ImagerPixelSpacing = "CR", "R", [0.15, 0.15]
-    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = *pixels.shape[:2], 1 if pixels.ndim == 2 else 3, photometric
+    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = (
+        *pixels.shape[:2],
+        1 if pixels.ndim == 2 else 3,
+        photometric,
+    )
     bits = 8 if pixels.dtype == np.uint8 else 12
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8 * pixels.dtype.itemsize, bits, bits - 1, 0
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = (
+        8 * pixels.dtype.itemsize,
+        bits,
+        bits - 1,
+        0,
+    )
     if pixels.ndim == 3:
         ds.PlanarConfiguration = 0
     ds.PixelData = pixels.tobytes()
@@ -77,7 +131,9 @@ def encapsulated(frame: bytes, syntax: str, **tags) -> bytes:
     """An 8-bit DICOM file whose pixels are this compressed stream."""
     from pydicom.encaps import encapsulate
 
-    return dicom(pixels=tags.pop("pixels", GREY), syntax=syntax, PixelData=encapsulate([frame]), **tags)
+    return dicom(
+        pixels=tags.pop("pixels", GREY), syntax=syntax, PixelData=encapsulate([frame]), **tags
+    )
 
 
 def compress(data: bytes, syntax: str, folder) -> bytes:
@@ -102,3 +158,8 @@ def compress(data: bytes, syntax: str, folder) -> bytes:
 
 
 # --- pictures ---
+
+
+GOOD = encode(DEEP, "PNG")
+GOOD_IMAGE = read_radiograph(GOOD).image
+POSIX = pytest.mark.skipif(os.name != "posix", reason="pipes, devices and such links are POSIX")

@@ -1,9 +1,10 @@
-"""Bad input: broken, hostile and misnamed files, names and tables. Each ends in a message, in time, in bounded memory, and harms no neighbour."""
+"""Bad input: broken, hostile and misnamed files, names and tables. Each ends in a message, in time,
+in bounded memory, and harms no neighbour.
+"""
 
 import functools
 import json
 import os
-import signal
 import struct
 import subprocess
 import sys
@@ -18,17 +19,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rahelpers.core.config import make_config
-from rahelpers.data.sources.registry import list_films
 from rahelpers.films.radiograph import MAX_BYTES, MAX_PIXELS, RadiographError
 from rahelpers.films.reading import read_radiograph
-from tests.films.files import COLOURED, DEEP, GREY, compress, dicom, encapsulated, encode, encode_deep_png, encode_tiff, png_chunk
+from tests.conftest import MOST_SECONDS
+from tests.films.files import (
+    COLOURED,
+    DEEP,
+    GOOD,
+    GOOD_IMAGE,
+    GREY,
+    POSIX,
+    compress,
+    dicom,
+    encapsulated,
+    encode,
+    encode_deep_png,
+    encode_tiff,
+    png_chunk,
+)
 
-MOST_SECONDS = 5
 MOST_MEGABYTES = 600  # above what the libraries take: a film of MAX_PIXELS is 256 MB as float32
-POSIX = pytest.mark.skipif(os.name != "posix", reason="pipes, devices and such links are POSIX")
-GOOD = encode(DEEP, "PNG")
-GOOD_IMAGE = read_radiograph(GOOD).image
 APART = ("lossless.dcm", "jpeg-ls.dcm")  # decoded in a process of their own, 0.3 s each
 
 
@@ -70,15 +80,21 @@ def whole_files() -> dict[str, bytes]:
         "jpeg-ls.dcm": "JPEGLSLossless",
     }
     with tempfile.TemporaryDirectory() as folder:
-        return files | {name: compress(plain, syntax, Path(folder)) for name, syntax in syntaxes.items()}
+        return files | {
+            name: compress(plain, syntax, Path(folder)) for name, syntax in syntaxes.items()
+        }
 
 
 def make_truncated() -> dict[str, bytes]:
     """Every kind of file, cut short at many places."""
     cut = {}
     for name, data in whole_files().items():
-        places = {1, 4, 12, 30, 100, 131, 133, 150, len(data) - 20} | {len(data) * tenth // 10 for tenth in range(1, 10)}
-        cut |= {f"{place}-{name}": data[:place] for place in sorted(places) if place <= len(data) - 20}  # the last bytes may be padding
+        places = {1, 4, 12, 30, 100, 131, 133, 150, len(data) - 20} | {
+            len(data) * tenth // 10 for tenth in range(1, 10)
+        }
+        cut |= {
+            f"{place}-{name}": data[:place] for place in sorted(places) if place <= len(data) - 20
+        }  # the last bytes may be padding
     return cut
 
 
@@ -86,9 +102,20 @@ def make_nonsense() -> dict[str, bytes]:
     """Files that are no pictures, or only start as one."""
     rng = np.random.default_rng(0)
     noise = {f"noise-{size}.png": rng.bytes(size) for size in (1, 31, 133, 4096)}
-    starts = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0", "tif": b"II*\0", "bmp": b"BM", "dcm": b"\0" * 128 + b"DICM", "dicom": b"\x08\0\x05\0CS"}
+    starts = {
+        "png": b"\x89PNG\r\n\x1a\n",
+        "jpg": b"\xff\xd8\xff\xe0",
+        "tif": b"II*\0",
+        "bmp": b"BM",
+        "dcm": b"\0" * 128 + b"DICM",
+        "dicom": b"\x08\0\x05\0CS",
+    }
     after = {"noise": rng.bytes(500), "zeros": b"\0" * 500, "ones": b"\xff" * 500}
-    headless = {f"no-start-{name}": b"\0" * 40 + data[40:] for name, data in whole_files().items() if name.endswith((".png", ".jpg", ".tif", ".bmp"))}
+    headless = {
+        f"no-start-{name}": b"\0" * 40 + data[40:]
+        for name, data in whole_files().items()
+        if name.endswith((".png", ".jpg", ".tif", ".bmp"))
+    }
     kinds = {
         "empty.png": b"",
         "zero.dcm": b"\0",
@@ -102,7 +129,16 @@ def make_nonsense() -> dict[str, bytes]:
         "web.jpg": encode(GREY, "WEBP"),
         "newlines.png": b"\n" * 300,
     }
-    return noise | {f"{a}-after.{s}": start + rest for s, start in starts.items() for a, rest in after.items()} | headless | kinds
+    return (
+        noise
+        | {
+            f"{a}-after.{s}": start + rest
+            for s, start in starts.items()
+            for a, rest in after.items()
+        }
+        | headless
+        | kinds
+    )
 
 
 def make_absurd() -> dict[str, bytes]:
@@ -115,8 +151,12 @@ def make_absurd() -> dict[str, bytes]:
         "tiny.png": encode(GREY[:20, :20], "PNG"),
         "line.png": encode(np.resize(GREY, (1, 4000)), "PNG"),
         "no-size.png": patch_png(0, 0),
-        "two.tif": encode(Image.fromarray(GREY), "TIFF", save_all=True, append_images=[Image.fromarray(GREY)]),
-        "moving.apng": encode(Image.fromarray(GREY), "PNG", save_all=True, append_images=[Image.fromarray(255 - GREY)]),
+        "two.tif": encode(
+            Image.fromarray(GREY), "TIFF", save_all=True, append_images=[Image.fromarray(GREY)]
+        ),
+        "moving.apng": encode(
+            Image.fromarray(GREY), "PNG", save_all=True, append_images=[Image.fromarray(255 - GREY)]
+        ),
     }
     headers = [
         {"Rows": 0},
@@ -147,19 +187,30 @@ def make_absurd() -> dict[str, bytes]:
     ]
     found |= {f"header-{i}.dcm": dicom(**tags) for i, tags in enumerate(headers)}
     found["words-for-frames.dcm"] = dicom(NumberOfFrames=1111).replace(b"1111", b"many")
-    found["words-for-slope.dcm"] = dicom(RescaleSlope=1111, RescaleIntercept=0).replace(b"1111", b"many")
+    found["words-for-slope.dcm"] = dicom(RescaleSlope=1111, RescaleIntercept=0).replace(
+        b"1111", b"many"
+    )
     found["nan-slope.dcm"] = dicom(RescaleSlope=1111, RescaleIntercept=0).replace(b"1111", b" NaN")
     found["video.dcm"] = encapsulated(b"\0\0\1\xba" * 50, "1.2.840.10008.1.2.4.100")
-    found["another-size-inside.dcm"] = encapsulated(encode(GREY[:40], "JPEG"), "1.2.840.10008.1.2.4.50")
+    found["another-size-inside.dcm"] = encapsulated(
+        encode(GREY[:40], "JPEG"), "1.2.840.10008.1.2.4.50"
+    )
     found["png-inside.dcm"] = encapsulated(encode(GREY, "PNG"), "1.2.840.10008.1.2.4.50")
-    found["no-fragments.dcm"] = dicom(pixels=GREY, syntax="1.2.840.10008.1.2.4.50", PixelData=b"\xfe\xff\0\xe0\0\0\0\0")
+    found["no-fragments.dcm"] = dicom(
+        pixels=GREY, syntax="1.2.840.10008.1.2.4.50", PixelData=b"\xfe\xff\0\xe0\0\0\0\0"
+    )
     return found
 
 
 def patch_png(width: int, height: int, content: bytes = b"") -> bytes:
     """A PNG that claims this size."""
     header = png_chunk(b"IHDR", struct.pack(">LLBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", content or zlib.compress(b"\0" * 5000)) + png_chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + png_chunk(b"IDAT", content or zlib.compress(b"\0" * 5000))
+        + png_chunk(b"IEND", b"")
+    )
 
 
 def deflate_zeros(megabytes: int) -> bytes:
@@ -194,28 +245,53 @@ def make_bombs() -> dict[str, bytes]:
     deflated_tiff = bytearray(encode_tiff(packed, 48, 64, 8, 1))
     deflated_tiff[8 + 2 + 3 * 12 + 8] = 8  # compression: deflate
     deep = dicom()
-    nested = b"".join(struct.pack("<HH2sHLHHL", 0x08, 0x1140, b"SQ", 0, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF) for _ in range(5000))
+    nested = b"".join(
+        struct.pack("<HH2sHLHHL", 0x08, 0x1140, b"SQ", 0, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF)
+        for _ in range(5000)
+    )
     syntax = b"1.2.840.10008.1.2.1\0"
     head = deep[: deep.index(b"\x08\0\x16\0")]
-    meta = head.replace(b"UI" + struct.pack("<H", len(syntax)) + syntax, b"UI" + struct.pack("<H", 22) + b"1.2.840.10008.1.2.1.99")
-    meta = meta.replace(b"\2\0\0\0UL\4\0" + meta[140:144], b"\2\0\0\0UL\4\0" + struct.pack("<L", len(meta) - 144))
+    meta = head.replace(
+        b"UI" + struct.pack("<H", len(syntax)) + syntax,
+        b"UI" + struct.pack("<H", 22) + b"1.2.840.10008.1.2.1.99",
+    )
+    meta = meta.replace(
+        b"\2\0\0\0UL\4\0" + meta[140:144], b"\2\0\0\0UL\4\0" + struct.pack("<L", len(meta) - 144)
+    )
     runs = struct.pack("<16L", 2, 64, 500_000, *[0] * 13) + b"\x81\0" * 500_000
     return {
-        "claims-60000.png": patch_png(60000, 60000), "claims-4-billion.png": patch_png(2**31 - 1, 2**31 - 1), "claims-just-too-much.png": patch_png(8001, 8001),
-        "unpacks-to-1-gb.png": patch_png(48, 64, packed), "large-and-black.png": patch_png(7900, 7900, wrap_zlib(deflate_zeros(60), 60)),
+        "claims-60000.png": patch_png(60000, 60000),
+        "claims-4-billion.png": patch_png(2**31 - 1, 2**31 - 1),
+        "claims-just-too-much.png": patch_png(8001, 8001),
+        "unpacks-to-1-gb.png": patch_png(48, 64, packed),
+        "large-and-black.png": patch_png(7900, 7900, wrap_zlib(deflate_zeros(60), 60)),
         "text.png": b"\x89PNG\r\n\x1a\n" + start + png_chunk(b"zTXt", b"k\0\0" + packed) + ends,
-        "international-text.png": b"\x89PNG\r\n\x1a\n" + start + png_chunk(b"iTXt", b"k\0\1\0\0\0" + packed) + ends,
+        "international-text.png": (
+            b"\x89PNG\r\n\x1a\n" + start + png_chunk(b"iTXt", b"k\0\1\0\0\0" + packed) + ends
+        ),
         "profile.png": b"\x89PNG\r\n\x1a\n" + start + png_chunk(b"iCCP", b"k\0\0" + packed) + ends,
-        "claims-60000.bmp": bytes(bmp), "upside-down.bmp": bytes(upside),
-        "claims-60000.tif": encode_tiff(b"\0" * 100, 60000, 60000, 8, 1), "claims-no-data.tif": encode_tiff(b"\0" * 100, 7000, 7000, 16, 1),
+        "claims-60000.bmp": bytes(bmp),
+        "upside-down.bmp": bytes(upside),
+        "claims-60000.tif": encode_tiff(b"\0" * 100, 60000, 60000, 8, 1),
+        "claims-no-data.tif": encode_tiff(b"\0" * 100, 7000, 7000, 16, 1),
         "unpacks-to-1-gb.tif": bytes(deflated_tiff),
-        "claims-65500.jpg": resize_jpeg(65500, 65500), "claims-no-data.jpg": resize_jpeg(7900, 7900),
-        "claims-65535.dcm": dicom(Rows=65535, Columns=65535), "claims-no-data.dcm": dicom(Rows=7900, Columns=7900),
-        "unpacks-to-1-gb.dcm": meta + gigabyte, "nested.dcm": head + nested, "nested-after.dcm": deep[: deep.index(b"\x08\0\x50\0")] + nested,
-        "claims-65500-inside.dcm": encapsulated(resize_jpeg(65500, 65500), "1.2.840.10008.1.2.4.50"),
-        "unpacks-to-64-mb-rle.dcm": dicom(syntax="1.2.840.10008.1.2.5", PixelData=encapsulate(runs)),
-        "claims-4-gb-element.dcm": head + struct.pack("<HH2sHL", 0x7FE0, 0x10, b"OW", 0, 0xFFFFFFF0) + b"\0" * 50,
-    }  # fmt: skip
+        "claims-65500.jpg": resize_jpeg(65500, 65500),
+        "claims-no-data.jpg": resize_jpeg(7900, 7900),
+        "claims-65535.dcm": dicom(Rows=65535, Columns=65535),
+        "claims-no-data.dcm": dicom(Rows=7900, Columns=7900),
+        "unpacks-to-1-gb.dcm": meta + gigabyte,
+        "nested.dcm": head + nested,
+        "nested-after.dcm": deep[: deep.index(b"\x08\0\x50\0")] + nested,
+        "claims-65500-inside.dcm": encapsulated(
+            resize_jpeg(65500, 65500), "1.2.840.10008.1.2.4.50"
+        ),
+        "unpacks-to-64-mb-rle.dcm": dicom(
+            syntax="1.2.840.10008.1.2.5", PixelData=encapsulate(runs)
+        ),
+        "claims-4-gb-element.dcm": (
+            head + struct.pack("<HH2sHL", 0x7FE0, 0x10, b"OW", 0, 0xFFFFFFF0) + b"\0" * 50
+        ),
+    }
 
 
 def encapsulate(frame: bytes) -> bytes:
@@ -224,7 +300,12 @@ def encapsulate(frame: bytes) -> bytes:
     return wrap([frame])
 
 
-GROUPS = {"truncated": make_truncated, "nonsense": make_nonsense, "absurd": make_absurd, "bombs": make_bombs}
+GROUPS = {
+    "truncated": make_truncated,
+    "nonsense": make_nonsense,
+    "absurd": make_absurd,
+    "bombs": make_bombs,
+}
 
 
 def assert_good_film_is_unharmed() -> None:
@@ -233,7 +314,9 @@ def assert_good_film_is_unharmed() -> None:
 
 def test_the_good_files_are_good():
     for name, data in whole_files().items():
-        assert read_radiograph(data, name).image.shape == ((48, 64) if name == "grey.jpg" else (64, 48)), name
+        assert read_radiograph(data, name).image.shape == (
+            (48, 64) if name == "grey.jpg" else (64, 48)
+        ), name
 
 
 def test_the_corpus_is_large():
@@ -253,7 +336,9 @@ def test_every_bad_file_is_refused_in_words_and_in_time(group, tmp_path, capfd):
         else:
             pytest.fail(f"{name} was read: {film.provenance}, {film.image.shape}")
         assert time.perf_counter() - start < MOST_SECONDS, name
-        assert message.startswith(f"{name}: ") and message.isprintable() and len(message) < 500, message
+        assert message.startswith(f"{name}: ") and message.isprintable() and len(message) < 500, (
+            message
+        )
         if number % 20 == 0:
             assert_good_film_is_unharmed()
     assert_good_film_is_unharmed()
@@ -282,24 +367,43 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc"
+)
 def test_bombs_take_bounded_memory(tmp_path):
-    for folder, files in (("good", {k: whole_files()[k] for k in ("deep-colour.png", "lzw.tif", "rle.dcm", "jpeg2000.dcm")}), ("bombs", make_bombs())):
+    for folder, files in (
+        (
+            "good",
+            {
+                k: whole_files()[k]
+                for k in ("deep-colour.png", "lzw.tif", "rle.dcm", "jpeg2000.dcm")
+            },
+        ),
+        ("bombs", make_bombs()),
+    ):
         (tmp_path / folder).mkdir()
         for name, data in files.items():
             (tmp_path / folder / name).write_bytes(data)
-    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     peaks = json.loads(done.stdout)
     print(peaks)
     assert max(peaks.values()) - peaks[""] < MOST_MEGABYTES, peaks
 
 
-@pytest.mark.parametrize("place, value", [(118, struct.pack("<L", 8)), (8, b"\xff\xff")], ids=["next directory is the same", "65535 entries"])
+@pytest.mark.parametrize(
+    "place, value",
+    [(118, struct.pack("<L", 8)), (8, b"\xff\xff")],
+    ids=["next directory is the same", "65535 entries"],
+)
 def test_a_tiff_that_leads_astray_after_its_film_is_still_that_film(place, value):
     data = bytearray(encode_tiff(GREY.tobytes(), 48, 64, 8, 1))
     data[place : place + len(value)] = value
-    np.testing.assert_array_equal(read_radiograph(bytes(data)).image, read_radiograph(encode(GREY, "PNG")).image)
+    np.testing.assert_array_equal(
+        read_radiograph(bytes(data)).image, read_radiograph(encode(GREY, "PNG")).image
+    )
 
 
 def test_a_file_above_the_limit_is_not_read(tmp_path):
@@ -316,30 +420,20 @@ def test_a_file_above_the_limit_is_not_read(tmp_path):
 # --- names and places ---
 
 
-@pytest.fixture
-def alarm():
-    """Ends a test that would wait for ever, where there are signals to do it."""
-    if not hasattr(signal, "SIGALRM"):
-        yield
-        return
-
-    def ring(*_):
-        raise TimeoutError(f"waited {MOST_SECONDS} s")
-
-    old = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(MOST_SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, old)
-
-
 @POSIX
-@pytest.mark.parametrize("make, words", [
-    (lambda p: os.mkfifo(p), "a pipe, a socket or a device; expected an ordinary file"), (lambda p: p.mkdir(), "a folder; expected the file of one film"),
-    (lambda p: p.symlink_to("/dev/zero"), "a device; expected an ordinary file"), (lambda p: p.symlink_to("/dev/stdin"), "film.png: "),
-    (lambda p: p.symlink_to(p), "leads in a circle"), (lambda p: p.symlink_to("gone.png"), "leads to a file that is not there"),
-    (lambda p: p.symlink_to(p.parent), "a folder"), (lambda p: None, "there is no such file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda p: os.mkfifo(p), "a pipe, a socket or a device; expected an ordinary file"),
+        (lambda p: p.mkdir(), "a folder; expected the file of one film"),
+        (lambda p: p.symlink_to("/dev/zero"), "a device; expected an ordinary file"),
+        (lambda p: p.symlink_to("/dev/stdin"), "film.png: "),
+        (lambda p: p.symlink_to(p), "leads in a circle"),
+        (lambda p: p.symlink_to("gone.png"), "leads to a file that is not there"),
+        (lambda p: p.symlink_to(p.parent), "a folder"),
+        (lambda p: None, "there is no such file"),
+    ],
+)
 def test_what_is_no_ordinary_file_is_refused_without_waiting(make, words, tmp_path, alarm):
     make(tmp_path / "film.png")
     with pytest.raises(RadiographError, match=words):
@@ -418,7 +512,14 @@ def test_odd_names(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, words", [("x" * 3000 + ".png", "too long"), ("nul\0here.png", "NUL"), ("gone/film.png", "no such file"), ("", "folder"), (".", "folder")]
+    "name, words",
+    [
+        ("x" * 3000 + ".png", "too long"),
+        ("nul\0here.png", "NUL"),
+        ("gone/film.png", "no such file"),
+        ("", "folder"),
+        (".", "folder"),
+    ],
 )
 def test_impossible_names(name, words, tmp_path):
     with pytest.raises(RadiographError, match=words) as error:
@@ -428,7 +529,9 @@ def test_impossible_names(name, words, tmp_path):
 
 # --- fuzz ---
 
-FUZZ = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(
+    derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def assert_film_or_refusal(data: bytes) -> None:
@@ -443,7 +546,9 @@ def assert_film_or_refusal(data: bytes) -> None:
 
 @st.composite
 def mutated(draw, suffixes: tuple[str, ...], apart: bool = False) -> bytes:
-    """A good file with some bytes flipped, set, deleted, inserted, or copied from this or another file."""
+    """A good file with some bytes flipped, set, deleted, inserted, or copied from this or another
+    file.
+    """
     files = whole_files()
     names = [n for n in sorted(files) if n.endswith(suffixes) and (n in APART) == apart]
     data = bytearray(files[draw(st.sampled_from(names))])
@@ -453,7 +558,11 @@ def mutated(draw, suffixes: tuple[str, ...], apart: bool = False) -> bytes:
         if kind == "flip" and data:
             data[place] ^= 1 << (size % 8)
         elif kind == "set":
-            data[place : place + 4] = draw(st.sampled_from([b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\1\0\0\0", b"\x80\0\0\0"]))
+            data[place : place + 4] = draw(
+                st.sampled_from(
+                    [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\1\0\0\0", b"\x80\0\0\0"]
+                )
+            )
         elif kind == "delete":
             del data[place : place + size]
         elif kind == "insert":
@@ -482,7 +591,19 @@ def nothing_printed():
 @settings(FUZZ, max_examples=300)
 @given(
     st.binary(max_size=600),
-    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM", b"\0" * 128 + b"DICM", b"\2\0\0\0UL", b"\x08\0"]),
+    st.sampled_from(
+        [
+            b"",
+            b"\x89PNG\r\n\x1a\n",
+            b"\xff\xd8\xff",
+            b"II*\0",
+            b"MM\0*",
+            b"BM",
+            b"\0" * 128 + b"DICM",
+            b"\2\0\0\0UL",
+            b"\x08\0",
+        ]
+    ),
 )
 def test_random_bytes(nothing_printed, data, start):
     assert_film_or_refusal(start + data)
@@ -511,110 +632,3 @@ def test_a_decoder_that_dies_takes_only_its_film_with_it(monkeypatch):
     with pytest.raises(RadiographError, match="hand.dcm: the compressed pixels cannot be decoded"):
         read_radiograph(whole_files()["jpeg-ls.dcm"], "hand.dcm")
     assert_good_film_is_unharmed()
-
-
-# --- tables of the folder source ---
-
-HEAD = "image_id,patient,ra\n"
-ROWS = "a,1,0\nb,2,1\nc,3,0\nd,4,1\n"
-FILE_HEAD = "image_id,patient,ra,file\n"
-
-
-def read_folder(tmp_path: Path, table: str | bytes, **settings_: str) -> dict[str, str]:
-    """Curate's first step on four good films and this table: the fault of each film by its id, '' where it was read."""
-    images = tmp_path / "images"
-    images.mkdir(exist_ok=True)
-    for name in "abcd":
-        (images / f"{name}.png").write_bytes(GOOD)
-    (tmp_path / "table.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
-    columns = {"patient_column": "patient", "label_column": "ra", "positive": "1"}
-    config = make_config(source="folder", images=str(images), table=str(tmp_path / "table.csv"), run_dir=str(tmp_path / "run"), **columns, **settings_)
-    faults = {}
-    for film in list_films(config):
-        item = film.read()
-        faults[item.row["image_id"]] = item.fault
-        assert bool(item.fault) == (item.radiograph is None)
-        if not item.fault:
-            np.testing.assert_array_equal(item.radiograph.image, GOOD_IMAGE)
-    return faults
-
-
-BAD_TABLES = {
-    "duplicate ids": (HEAD + ROWS + "a,5,1\n", "image_id must be unique.*row 6 has 'a'"),
-    "no id": (HEAD + ROWS + ",5,1\n", "image_id must be unique and not empty: row 6"),
-    "no patient": (HEAD + ROWS + "e,,1\n", "patient is empty in row 6"),
-    "short row": (HEAD + ROWS + "e\n", "row 6 has 1 values, the header 3"),
-    "long row": (HEAD + ROWS + "e,5,1,9,9\n", "table.csv.*row 6 has 5 values, the header 3"),
-    "open quote": (HEAD + '"a,1,0\nb,2,1\n', "table.csv"),
-    "UTF-16": ((HEAD + ROWS).encode("utf-16"), "table.csv"),
-    "UTF-32": ((HEAD + ROWS).encode("utf-32"), "table.csv"),
-    "Latin-1": ((HEAD + ROWS + "ä,5,1\n").encode("latin-1"), "table.csv"),
-    "mixed encodings": ((HEAD + ROWS + "ö,5,1\n").encode() + "ä,6,1\n".encode("latin-1"), "table.csv"),
-    "NUL bytes alone": (b"\0" * 300, "byte 0 is NUL"),
-    "NUL before the header": (b"\0" + (HEAD + ROWS).encode(), "byte 0 is NUL"),
-    "a picture": (GOOD, "table.csv"),
-    "empty": ("", "table.csv"),
-    "blank lines": ("\n\n\n", "table.csv"),
-    "header only": (HEAD, "."),
-    "semicolons": ((HEAD + ROWS).replace(",", ";"), "is not a column of table.csv"),
-    "one class": (HEAD + "a,1,0\nb,2,0\n", "one class"),
-    "words for labels": ((HEAD + ROWS).replace("b,2,1", "b,2,yes").replace("d,4,1", "d,4,no"), "one class|positive"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_TABLES)
-def test_bad_tables_are_refused_in_words(case, tmp_path, alarm):
-    table, words = BAD_TABLES[case]
-    with pytest.raises(ValueError, match=words) as error:
-        read_folder(tmp_path, table)
-    assert len(str(error.value)) < 1000
-
-
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["UTF-8", "with byte order mark"])
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_good_tables_are_read(mark, line_end, tmp_path):
-    faults = read_folder(tmp_path, mark + (HEAD + ROWS).replace("\n", line_end).encode())
-    assert faults == dict.fromkeys("abcd", "")
-
-
-def test_a_missing_file_or_label_costs_its_own_film_alone(tmp_path):
-    faults = read_folder(tmp_path, HEAD + ROWS.replace("c,3,0", "c,3,") + "gone,5,1\n")
-    assert faults.pop("gone") and faults.pop("c")
-    assert faults == dict.fromkeys("abd", "")
-
-
-@POSIX
-@pytest.mark.parametrize("by_file", [False, True], ids=["by id", "by file"])
-def test_bad_films_cost_themselves_alone(by_file, tmp_path, alarm):
-    images = tmp_path / "images"
-    images.mkdir()
-    (images / "loop.png").symlink_to("loop.png")
-    (images / "gone.png").symlink_to("nowhere")
-    (images / "zero.png").symlink_to("/dev/zero")
-    (images / "round").symlink_to(".")  # a folder that holds itself
-    os.mkfifo(images / "fifo.png")
-    (images / "folder.png").mkdir()
-    (images / "two\nlines.png").write_bytes(b"")
-    (images / "empty.png").write_bytes(b"")
-    (images / "cut.png").write_bytes(GOOD[:200])
-    (images / "bomb.dcm").write_bytes(dicom(Rows=65535, Columns=65535))
-    bad = ["loop", "gone", "zero", "fifo", "folder", "empty", "cut", "bomb", '"two\nlines"']
-    if by_file:
-        bad = [name for name in bad if name.isalpha() and name != "loop"]
-    rows = ROWS + "".join(f"{name},{10 + i},{i % 2}\n" for i, name in enumerate(bad))
-    if by_file:
-        rows = "".join(f"{name},{i},{i % 2},{name}.png\n" for i, name in enumerate(["a", "b", "c", "d", *bad]))
-    faults = read_folder(tmp_path, (FILE_HEAD if by_file else HEAD) + rows, **({"file_column": "file"} if by_file else {}))
-    assert [name for name, fault in faults.items() if not fault] == list("abcd")
-    assert len(faults) == 4 + len(bad)
-    assert all(fault.isprintable() for fault in faults.values() if fault)
-
-
-@pytest.mark.parametrize(
-    "place", ["../secret.png", "../../../../../../etc/hostname", "{outside}/secret.png", "/dev/zero", "./../images/../secret.png", "..", "/"]
-)
-def test_a_path_that_leads_out_of_the_folder_is_not_followed(place, tmp_path, alarm):
-    (tmp_path / "secret.png").write_bytes(GOOD)
-    table = FILE_HEAD + f"a,1,0,{place.format(outside=tmp_path)}\nb,2,1,b.png\nc,3,0,c.png\n"
-    faults = read_folder(tmp_path, table, file_column="file")
-    assert faults["a"] and not faults["b"] and not faults["c"]

@@ -1,4 +1,6 @@
-"""Where joints lie on a film that nobody marked: against the phantom's own joints, and against experts' boxes on real films."""
+"""Where joints lie on a film that nobody marked: against the phantom's own joints, and against
+experts' boxes on real films.
+"""
 
 from pathlib import Path
 
@@ -28,12 +30,16 @@ def drawn(number, side="L", mirror=True, size=256):
 
 def middles(joints):
     table = joints.set_index("site")
-    return pd.DataFrame({"x": (table["x0"] + table["x1"]) / 2, "y": (table["y0"] + table["y1"]) / 2})
+    return pd.DataFrame(
+        {"x": (table["x0"] + table["x1"]) / 2, "y": (table["y0"] + table["y1"]) / 2}
+    )
 
 
 def test_the_proportions_give_a_hand_back():
     """A film measured and located by its own proportions: the joints stand where they were."""
-    image, joints = next((i, j) for i, j in map(drawn, range(40)) if len(measure_places(i, j)) == len(j))
+    image, joints = next(
+        (i, j) for i, j in map(drawn, range(40)) if len(measure_places(i, j)) == len(j)
+    )
     found, own = locate_joints(image), measure_places(image, joints).set_index("site")
     places = load_places().set_index("site")
     assert not found.reason and set(found.joints["site"]) == set(places.index) == set(own.index)
@@ -43,12 +49,18 @@ def test_the_proportions_give_a_hand_back():
     fingers_found = find_fingers(image)
     length = np.hypot(*(fingers_found.tips - fingers_found.bases).T) / SIDE
     for site in fingers:
-        expected = np.hypot(own.loc[site, "u"] - places.loc[site, "u"], own.loc[site, "v"] - places.loc[site, "v"])
-        assert np.hypot(*moved.loc[site]) / length[FINGERS.index(site[-1])] == pytest.approx(expected, abs=0.01), site
+        expected = np.hypot(
+            own.loc[site, "u"] - places.loc[site, "u"], own.loc[site, "v"] - places.loc[site, "v"]
+        )
+        assert np.hypot(*moved.loc[site]) / length[FINGERS.index(site[-1])] == pytest.approx(
+            expected, abs=0.01
+        ), site
 
 
 def test_phantom_joints_are_found_or_not_answered():
-    """Knuckles and finger joints within a box width in the median. Where fingers lie close the outline knows too little, and the locator must say so."""
+    """Knuckles and finger joints within a box width in the median. Where fingers lie close the
+    outline knows too little, and the locator must say so.
+    """
     away, silent = [], 0
     for number in range(30):
         image, joints = drawn(number)
@@ -57,7 +69,9 @@ def test_phantom_joints_are_found_or_not_answered():
             silent += 1
             continue
         distance = middles(found.joints) - middles(joints)
-        width = (np.hypot(distance["x"], distance["y"]) / (boxes["x1"] - boxes["x0"])).filter(regex="^(MCP|PIP)")
+        width = (np.hypot(distance["x"], distance["y"]) / (boxes["x1"] - boxes["x0"])).filter(
+            regex="^(MCP|PIP)"
+        )
         away.append(width.median())
     assert silent >= 5 and len(away) >= 8
     assert np.median(away) < 0.5 and max(away) < 1.0
@@ -71,20 +85,31 @@ def test_a_mirrored_hand_gets_mirrored_joints():
         if plain.reason or turned.reason:
             continue
         one, other = middles(plain.joints), middles(turned.joints)
-        assert np.abs(one["x"] - (1 - other["x"])).median() < 0.02 and np.abs(one["y"] - other["y"]).median() < 0.02, number
+        assert (
+            np.abs(one["x"] - (1 - other["x"])).median() < 0.02
+            and np.abs(one["y"] - other["y"]).median() < 0.02
+        ), number
         compared += 1
     assert compared >= 3
 
 
 def test_what_is_no_spread_hand_has_a_reason():
     rng = np.random.default_rng(0)
-    blank, noise, disc = np.zeros((128, 128), np.uint8), rng.integers(0, 255, (128, 128), dtype=np.uint8), np.zeros((128, 128), np.uint8)
+    blank, noise, disc = (
+        np.zeros((128, 128), np.uint8),
+        rng.integers(0, 255, (128, 128), dtype=np.uint8),
+        np.zeros((128, 128), np.uint8),
+    )
     disc[(np.mgrid[:128, :128] - 64).astype(float).__pow__(2).sum(axis=0) < 1600] = 180
     for image in (blank, noise, disc):
         found = locate_joints(image)
-        assert found.reason and found.joints.empty and list(found.joints.columns) == ["site", *CORNERS]
+        assert (
+            found.reason and found.joints.empty and list(found.joints.columns) == ["site", *CORNERS]
+        )
     regions = make_regions(disc, pd.DataFrame(columns=["site", *CORNERS]))
-    assert "a program did not find them" in regions.origin and any(name.startswith("region ") for name in regions.names)
+    assert "a program did not find them" in regions.origin and any(
+        name.startswith("region ") for name in regions.names
+    )
 
 
 def test_regions_say_who_knows_the_joints():
@@ -95,15 +120,27 @@ def test_regions_say_who_knows_the_joints():
 
 
 def test_real_joints_are_hit(real_films):
-    """Experts' boxes on 20 children's hands: two films get no answer, which counts as missed; a fall below these limits is a fault, not chance."""
-    films, boxes = pd.read_csv(real_films / "manifest.csv"), pd.read_csv(real_films / "joint_boxes.csv")
-    kinds = {"MCP": [f"MCP{k}" for k in range(1, 6)], "PIP": ["IP1", "PIP2", "PIP3", "PIP4", "PIP5"]}
+    """Experts' boxes on 20 children's hands: two films get no answer, which counts as missed; a
+    fall below these limits is a fault, not chance.
+    """
+    films, boxes = (
+        pd.read_csv(real_films / "manifest.csv"),
+        pd.read_csv(real_films / "joint_boxes.csv"),
+    )
+    kinds = {
+        "MCP": [f"MCP{k}" for k in range(1, 6)],
+        "PIP": ["IP1", "PIP2", "PIP3", "PIP4", "PIP5"],
+    }
     hits = {kind: [] for kind in kinds}
     for name, marked in boxes.groupby("image_id"):
         file = films.loc[films["image_id"] == name, "file"].iloc[0]
         seen = to_network_input(read_radiograph(real_films / "images" / Path(file).name), 320, True)
         found = middles(locate_joints(seen.image).joints)
-        for kind, x0, y0, x1, y1 in zip(marked["joint"], *seen.geometry.boxes_to_square(marked[CORNERS].to_numpy()).T, strict=True):
+        for kind, x0, y0, x1, y1 in zip(
+            marked["joint"],
+            *seen.geometry.boxes_to_square(marked[CORNERS].to_numpy()).T,
+            strict=True,
+        ):
             if kind in kinds:
                 points = found.reindex(kinds[kind])  # a film without an answer is a miss
                 hits[kind].append(((points >= [x0, y0]) & (points <= [x1, y1])).all(axis=1).any())

@@ -19,7 +19,12 @@ def findings(image: np.ndarray) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def good() -> np.ndarray:
-    return render(next(p for p in (make_patient(31, i) for i in range(40)) if not p.incidental), "L", 320, dose_ugy=2.5).image
+    return render(
+        next(p for p in (make_patient(31, i) for i in range(40)) if not p.incidental),
+        "L",
+        320,
+        dose_ugy=2.5,
+    ).image
 
 
 def test_a_good_film_has_no_finding(good):
@@ -60,8 +65,17 @@ def burn_in(film: np.ndarray) -> np.ndarray:
 def test_a_name_burnt_into_a_film_is_named_and_lead_initials_are_not(good, real_films):
     assert findings(burn_in(good))["text"] == "keep"
     files = sorted((real_films / "images").glob("*.jpg"))[4::45]
-    named = [(findings(read_radiograph(f).image).get("text"), findings(burn_in(read_radiograph(f).image)).get("text")) for f in files]
-    assert all(before is None for before, _ in named) and sum(after == "keep" for _, after in named) >= len(files) - 1
+    named = [
+        (
+            findings(read_radiograph(f).image).get("text"),
+            findings(burn_in(read_radiograph(f).image)).get("text"),
+        )
+        for f in files
+    ]
+    assert (
+        all(before is None for before, _ in named)
+        and sum(after == "keep" for _, after in named) >= len(files) - 1
+    )
 
 
 def test_shares_of_marker_and_border_are_those_that_were_drawn(good):
@@ -69,16 +83,25 @@ def test_shares_of_marker_and_border_are_those_that_were_drawn(good):
     film = good.copy()
     film[270:310, 4:34] = 1
     seen = to_network_input(Radiograph(film), 96)
-    marker = measure_surroundings(Radiograph(film), seen)[0] - measure_surroundings(Radiograph(good), to_network_input(Radiograph(good), 96))[0]
+    marker = (
+        measure_surroundings(Radiograph(film), seen)[0]
+        - measure_surroundings(Radiograph(good), to_network_input(Radiograph(good), 96))[0]
+    )
     assert marker == pytest.approx(40 * 30 / 320**2, abs=0.004)
     framed = Radiograph(np.pad(film, 100))
     border = measure_surroundings(framed, to_network_input(framed, 96))[1]
-    assert border == pytest.approx(1 - (320 / 520) ** 2, abs=0.05) and findings(framed.image)["border"] == "keep"
+    assert (
+        border == pytest.approx(1 - (320 / 520) ** 2, abs=0.05)
+        and findings(framed.image)["border"] == "keep"
+    )
 
 
 def test_words_say_what_was_received_and_expected(good):
     film = Radiograph(np.ascontiguousarray(good[::6, ::6]))
-    assert "54 x 54 pixels; expected at least 64" in check_film(film, to_network_input(film, 96))[0].words
+    assert (
+        "54 x 54 pixels; expected at least 64"
+        in check_film(film, to_network_input(film, 96))[0].words
+    )
 
 
 def test_few_of_the_real_films_are_excluded_and_none_is_turned_or_inverted(real_films):
@@ -86,13 +109,18 @@ def test_few_of_the_real_films_are_excluded_and_none_is_turned_or_inverted(real_
     for file in sorted((real_films / "images").glob("*.jpg"))[::18]:
         film = read_radiograph(file)
         actions = {f.check: f.action for f in check_film(film, to_network_input(film, 96))}
-        assert not {"inverted", "turned"} & set(actions) and "exclude" not in actions.values(), f"{file.name}: {actions}"
+        assert not {"inverted", "turned"} & set(actions) and "exclude" not in actions.values(), (
+            f"{file.name}: {actions}"
+        )
 
 
-@pytest.mark.parametrize(("provenance", "check", "words"), [
-    (Provenance("DICOM", other_modality="ultrasound"), "modality", "comes from ultrasound"),
-    (Provenance("PNG", coloured=0.31), "colour", "31% of the picture is coloured"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("provenance", "check", "words"),
+    [
+        (Provenance("DICOM", other_modality="ultrasound"), "modality", "comes from ultrasound"),
+        (Provenance("PNG", coloured=0.31), "colour", "31% of the picture is coloured"),
+    ],
+)
 def test_what_is_no_plain_radiograph_by_its_file_is_left_out(good, provenance, check, words):
     film = Radiograph(np.float32(good), provenance=provenance)
     first = check_film(film, to_network_input(film, 96))[0]

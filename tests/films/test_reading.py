@@ -1,4 +1,6 @@
-"""Reading films: formats, depth, colour, orientation, polarity, windows, spacing, privacy, provenance, and messages for bad files."""
+"""Reading films: formats, depth, colour, orientation, polarity, windows, spacing, privacy,
+provenance, and messages for bad files.
+"""
 
 import json
 from dataclasses import asdict
@@ -9,7 +11,21 @@ from PIL import Image
 
 from rahelpers.films.radiograph import Provenance, Radiograph, RadiographError, quote_name
 from rahelpers.films.reading import read_radiograph
-from tests.films.files import COLOURED, COMPRESSED, DEEP, GREY, LUMA, RAMP, compress, dicom, encapsulated, encode, encode_deep_png, encode_tiff, stretch
+from tests.films.files import (
+    COLOURED,
+    COMPRESSED,
+    DEEP,
+    GREY,
+    LUMA,
+    RAMP,
+    compress,
+    dicom,
+    encapsulated,
+    encode,
+    encode_deep_png,
+    encode_tiff,
+    stretch,
+)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
@@ -26,7 +42,15 @@ def test_jpeg():
     assert film.provenance == Provenance("JPEG", "", 8, "L", 48, 64)
 
 
-@pytest.mark.parametrize("kind, options", [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"compression": "tiff_adobe_deflate"})])
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    ],
+)
 def test_sixteen_bit_keeps_its_depth(kind, options):
     film = read_radiograph(encode(DEEP, kind, **options))
     np.testing.assert_allclose(film.image, stretch(DEEP), atol=1e-6)
@@ -36,7 +60,11 @@ def test_sixteen_bit_keeps_its_depth(kind, options):
 def test_twelve_bit_and_float_tiff():
     values = (RAMP * 16).astype(np.uint16)
     first, second = values.ravel()[::2].astype(np.uint32), values.ravel()[1::2].astype(np.uint32)
-    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype(np.uint8).tobytes()
+    packed = (
+        np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1)
+        .astype(np.uint8)
+        .tobytes()
+    )
     film = read_radiograph(encode_tiff(packed, 48, 64, 12, 1))
     np.testing.assert_allclose(film.image, stretch(values), atol=1e-6)
     assert film.provenance.bits_stored == 12
@@ -55,14 +83,18 @@ def test_float_tiff_with_a_value_that_is_no_number_is_refused(value):
 
 def test_float_tiff_at_the_ends_of_its_range_is_still_from_0_to_1():
     for scale in (3e38, 1e-40):
-        image = read_radiograph(encode(((RAMP / 255 - 0.5) * 2 * scale).astype(np.float32), "TIFF")).image
+        image = read_radiograph(
+            encode(((RAMP / 255 - 0.5) * 2 * scale).astype(np.float32), "TIFF")
+        ).image
         np.testing.assert_allclose(image, RAMP / 255, atol=1e-3)
 
 
 def test_white_is_zero_tiff_comes_out_bone_bright():
     eight = encode_tiff((255 - GREY).tobytes(), 48, 64, 8, 0)
     sixteen = encode_tiff((65535 - DEEP).astype("<u2").tobytes(), 48, 64, 16, 0)
-    packed = encode((65535 - DEEP).astype(np.uint16), "TIFF", compression="tiff_lzw", tiffinfo={262: 0})
+    packed = encode(
+        (65535 - DEEP).astype(np.uint16), "TIFF", compression="tiff_lzw", tiffinfo={262: 0}
+    )
     for data, expected in ((eight, GREY), (sixteen, DEEP), (packed, DEEP)):
         film = read_radiograph(data)
         np.testing.assert_allclose(film.image, stretch(expected), atol=1e-6)
@@ -91,7 +123,11 @@ def test_colour_stored_grey_is_grey(kind):
 def test_real_colours_are_reduced_and_it_is_said():
     for picture in (Image.fromarray(COLOURED), Image.fromarray(COLOURED).quantize(200)):
         film = read_radiograph(encode(picture, "PNG"))
-        np.testing.assert_allclose(film.image, stretch(np.asarray(picture.convert("RGB")) @ np.array([0.299, 0.587, 0.114])), atol=1e-5)
+        np.testing.assert_allclose(
+            film.image,
+            stretch(np.asarray(picture.convert("RGB")) @ np.array([0.299, 0.587, 0.114])),
+            atol=1e-5,
+        )
         assert film.provenance.colour == "converted"
     film = read_radiograph(encode(Image.fromarray(COLOURED).convert("CMYK"), "JPEG", quality=95))
     np.testing.assert_allclose(film.image, stretch(LUMA), atol=0.06)
@@ -122,7 +158,15 @@ def test_sixteen_bit_colour_png_keeps_its_depth(channels):
 def turned(orientation: int, image: np.ndarray) -> Image.Image:
     """The picture stored so that this EXIF orientation makes it upright."""
     way = Image.Transpose
-    back = {2: way.FLIP_LEFT_RIGHT, 3: way.ROTATE_180, 4: way.FLIP_TOP_BOTTOM, 5: way.TRANSPOSE, 6: way.ROTATE_90, 7: way.TRANSVERSE, 8: way.ROTATE_270}
+    back = {
+        2: way.FLIP_LEFT_RIGHT,
+        3: way.ROTATE_180,
+        4: way.FLIP_TOP_BOTTOM,
+        5: way.TRANSPOSE,
+        6: way.ROTATE_90,
+        7: way.TRANSVERSE,
+        8: way.ROTATE_270,
+    }
     picture = Image.fromarray(image)
     return picture if orientation == 1 else picture.transpose(back[orientation])
 
@@ -164,10 +208,17 @@ def test_a_flipped_bit_in_a_png_is_noticed():
 
 
 def test_the_content_decides_not_the_extension(tmp_path):
-    for name, data in (("a.jpg", encode(GREY, "PNG")), ("b.png", dicom()), ("c", encode(GREY, "TIFF")), ("d.dcm", encode(GREY, "BMP"))):
+    for name, data in (
+        ("a.jpg", encode(GREY, "PNG")),
+        ("b.png", dicom()),
+        ("c", encode(GREY, "TIFF")),
+        ("d.dcm", encode(GREY, "BMP")),
+    ):
         (tmp_path / name).write_bytes(data)
         np.testing.assert_allclose(read_radiograph(tmp_path / name).image, RAMP / 255, atol=0.005)
-        np.testing.assert_allclose(read_radiograph(str(tmp_path / name)).image, RAMP / 255, atol=0.005)
+        np.testing.assert_allclose(
+            read_radiograph(str(tmp_path / name)).image, RAMP / 255, atol=0.005
+        )
 
 
 # --- DICOM ---
@@ -178,7 +229,9 @@ def test_dicom_polarity_spacing_side_and_no_name():
     np.testing.assert_allclose(two.image, 1 - one.image, atol=1e-5)
     assert (two.spacing_mm, two.laterality) == (0.15, "R")
     assert "Doe" not in repr(two)
-    assert two.provenance == Provenance("DICOM", "Explicit VR Little Endian", 12, "MONOCHROME2", 48, 64)
+    assert two.provenance == Provenance(
+        "DICOM", "Explicit VR Little Endian", 12, "MONOCHROME2", 48, 64
+    )
     assert one.provenance.inverted and one.provenance.mode == "MONOCHROME1"
 
 
@@ -193,34 +246,63 @@ def test_nothing_that_identifies_a_person_is_kept_or_said():
         assert not [word for word in private if word in str(error.value)]
 
 
-@pytest.mark.parametrize("syntax", [*COMPRESSED, "ImplicitVRLittleEndian", "ExplicitVRBigEndian", "DeflatedExplicitVRLittleEndian"])
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        *COMPRESSED,
+        "ImplicitVRLittleEndian",
+        "ExplicitVRBigEndian",
+        "DeflatedExplicitVRLittleEndian",
+    ],
+)
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_transfer_syntaxes_give_the_same_film(tmp_path, syntax, photometric):
     plain = read_radiograph(dicom(photometric))
     film = read_radiograph(compress(dicom(photometric), syntax, tmp_path))
     np.testing.assert_array_equal(film.image, plain.image)
-    assert film.provenance.transfer_syntax and film.provenance.transfer_syntax != plain.provenance.transfer_syntax
+    assert (
+        film.provenance.transfer_syntax
+        and film.provenance.transfer_syntax != plain.provenance.transfer_syntax
+    )
     assert (film.spacing_mm, film.laterality, film.provenance.bits_stored) == (0.15, "R", 12)
 
 
 @pytest.mark.parametrize("number", [50, 51])
 def test_jpeg_baseline_and_eight_bit_extended(number):
-    film = read_radiograph(encapsulated(encode(GREY, "JPEG", quality=95), f"1.2.840.10008.1.2.4.{number}"))
+    film = read_radiograph(
+        encapsulated(encode(GREY, "JPEG", quality=95), f"1.2.840.10008.1.2.4.{number}")
+    )
     np.testing.assert_allclose(film.image, GREY / 255, atol=0.03)
     assert film.provenance.transfer_syntax.startswith("JPEG") and film.provenance.bits_stored == 8
 
 
-@pytest.mark.parametrize("other", ["MR_small_RLE", "MR_small_jp2klossless", "MR_small_jpeg_ls_lossless", "MR_small_bigendian", "MR_small_implicit"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        "MR_small_RLE",
+        "MR_small_jp2klossless",
+        "MR_small_jpeg_ls_lossless",
+        "MR_small_bigendian",
+        "MR_small_implicit",
+    ],
+)
 def test_signed_pixels_of_a_scanner_in_every_syntax(other):
     from pydicom.data import get_testdata_file
 
     whole = read_radiograph(get_testdata_file("MR_small.dcm", download=False))
-    np.testing.assert_array_equal(read_radiograph(get_testdata_file(f"{other}.dcm", download=False)).image, whole.image)
+    np.testing.assert_array_equal(
+        read_radiograph(get_testdata_file(f"{other}.dcm", download=False)).image, whole.image
+    )
 
 
-@pytest.mark.parametrize("number, words", [(b"4.201", "High-Throughput"), (b"4.100", "MPEG2"), (b"9.999", "an unknown transfer syntax")])
+@pytest.mark.parametrize(
+    "number, words",
+    [(b"4.201", "High-Throughput"), (b"4.100", "MPEG2"), (b"9.999", "an unknown transfer syntax")],
+)
 def test_a_syntax_that_is_not_read_is_named(number, words):
-    data = encapsulated(b"whatever", "1.2.840.10008.1.2.4.201").replace(b"1.2.840.10008.1.2.4.201", b"1.2.840.10008.1.2." + number)
+    data = encapsulated(b"whatever", "1.2.840.10008.1.2.4.201").replace(
+        b"1.2.840.10008.1.2.4.201", b"1.2.840.10008.1.2." + number
+    )
     with pytest.raises(RadiographError, match=f"stored as .*{words}.*convert the file first"):
         read_radiograph(data)
 
@@ -233,7 +315,10 @@ def test_twelve_bit_jpeg_extended_is_refused_with_what_to_do(tmp_path):
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 def test_a_window_is_applied_before_the_polarity(function):
     tags = {"WindowCenter": 1000, "WindowWidth": 400, "VOILUTFunction": function}
-    two, one = read_radiograph(dicom("MONOCHROME2", **tags)), read_radiograph(dicom("MONOCHROME1", **tags))
+    two, one = (
+        read_radiograph(dicom("MONOCHROME2", **tags)),
+        read_radiograph(dicom("MONOCHROME1", **tags)),
+    )
     stored = (RAMP * 16).astype(np.uint16)
     dark, bright = (two.image[stored < 790], two.image[stored > 1210])
     assert two.provenance.windowed and dark.max() < 0.12 and bright.min() > 0.88
@@ -243,7 +328,15 @@ def test_a_window_is_applied_before_the_polarity(function):
 
 def test_the_window_is_stated_for_rescaled_values():
     plain = read_radiograph(dicom(WindowCenter=1000, WindowWidth=400))
-    scaled = read_radiograph(dicom(RescaleSlope=2, RescaleIntercept=-100, WindowCenter=1900, WindowWidth=800, VOILUTFunction="LINEAR_EXACT"))
+    scaled = read_radiograph(
+        dicom(
+            RescaleSlope=2,
+            RescaleIntercept=-100,
+            WindowCenter=1900,
+            WindowWidth=800,
+            VOILUTFunction="LINEAR_EXACT",
+        )
+    )
     np.testing.assert_allclose(scaled.image, plain.image, atol=0.005)
 
 
@@ -261,16 +354,31 @@ def test_voi_lut(slope):
     assert film.provenance.windowed
 
 
-@pytest.mark.parametrize("window", [(1000, -5), (1000, 0), (90000, 20), (["1000", "2000"], ["-1", "5"])])
+@pytest.mark.parametrize(
+    "window", [(1000, -5), (1000, 0), (90000, 20), (["1000", "2000"], ["-1", "5"])]
+)
 def test_a_senseless_window_is_left_out_and_noted(window):
     film = read_radiograph(dicom(WindowCenter=window[0], WindowWidth=window[1]))
     np.testing.assert_array_equal(film.image, read_radiograph(dicom()).image)
     assert not film.provenance.windowed and "window" in film.provenance.notes[0]
 
 
-@pytest.mark.parametrize("row, column, expected", [("0.15", "0.15", 0.15), ("0.15", ".151", 0.1505), ("0.10", "0.20", None), ("0.00", "0.00", None),
-                                                   ("-.15", "-.15", None), (" NaN", " NaN", None), ("text", "text", None), ("1e99", "1e99", None),
-                                                   (" inf", " inf", None), ("0.15", "    ", None), ("1e-9", "1e-9", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    "row, column, expected",
+    [
+        ("0.15", "0.15", 0.15),
+        ("0.15", ".151", 0.1505),
+        ("0.10", "0.20", None),
+        ("0.00", "0.00", None),
+        ("-.15", "-.15", None),
+        (" NaN", " NaN", None),
+        ("text", "text", None),
+        ("1e99", "1e99", None),
+        (" inf", " inf", None),
+        ("0.15", "    ", None),
+        ("1e-9", "1e-9", None),
+    ],
+)
 def test_spacing_is_one_number_or_none_with_a_note(row, column, expected):
     data = dicom().replace(b"0.15\\0.15", f"{row}\\{column}".encode())
     film = read_radiograph(data)
@@ -282,7 +390,9 @@ def test_spacing_is_one_number_or_none_with_a_note(row, column, expected):
 def test_the_next_spacing_counts_where_the_first_is_senseless():
     data = dicom(PixelSpacing=[0.175, 0.175]).replace(b"0.15\\0.15", b"0.00\\0.00")
     assert read_radiograph(data).spacing_mm == 0.175
-    assert read_radiograph(dicom(ImagerPixelSpacing=None, PixelSpacing=[0.2, 0.2])).spacing_mm == 0.2
+    assert (
+        read_radiograph(dicom(ImagerPixelSpacing=None, PixelSpacing=[0.2, 0.2])).spacing_mm == 0.2
+    )
     assert read_radiograph(dicom(ImagerPixelSpacing=None)).spacing_mm is None
 
 
@@ -298,19 +408,33 @@ def test_secondary_captures_in_colour():
     assert (film.provenance.colour, film.provenance.mode) == ("converted", "RGB")
     assert read_radiograph(dicom("RGB", np.dstack([GREY] * 3))).provenance.colour == "grey"
     ramp = (np.arange(256) * 257).astype("<u2")
-    tables = {f"{c}PaletteColorLookupTableData": (ramp if c != "Blue" else ramp[::-1]).tobytes() for c in ("Red", "Green", "Blue")}
-    descriptors = {f"{c}PaletteColorLookupTableDescriptor": [256, 0, 16] for c in ("Red", "Green", "Blue")}
+    tables = {
+        f"{c}PaletteColorLookupTableData": (ramp if c != "Blue" else ramp[::-1]).tobytes()
+        for c in ("Red", "Green", "Blue")
+    }
+    descriptors = {
+        f"{c}PaletteColorLookupTableDescriptor": [256, 0, 16] for c in ("Red", "Green", "Blue")
+    }
     film = read_radiograph(dicom("PALETTE COLOR", GREY, **tables, **descriptors))
-    np.testing.assert_allclose(film.image, stretch(GREY * 0.886 + (255.0 - GREY) * 0.114), atol=1e-4)
+    np.testing.assert_allclose(
+        film.image, stretch(GREY * 0.886 + (255.0 - GREY) * 0.114), atol=1e-4
+    )
     assert (film.provenance.colour, film.provenance.mode) == ("converted", "PALETTE COLOR")
 
 
-@pytest.mark.parametrize("tags, words", [({"PhotometricInterpretation": "HSV"}, "not one that is read; expected MONOCHROME1"),
-                                         ({"PhotometricInterpretation": None}, "is missing"), ({"NumberOfFrames": 7}, "holds 7 frames; expected one film"),
-                                         ({"SamplesPerPixel": 4}, "4 samples per pixel"),
-                                         ({"Rows": 65535, "Columns": 65535}, "65535 x 65535 pixels"),
-                                         ({"Rows": 0}, "48 x 0 pixels"), ({"Rows": 65}, "less than expected"),
-                                         ({"PixelData": None}, "holds no pixels")])  # fmt: skip
+@pytest.mark.parametrize(
+    "tags, words",
+    [
+        ({"PhotometricInterpretation": "HSV"}, "not one that is read; expected MONOCHROME1"),
+        ({"PhotometricInterpretation": None}, "is missing"),
+        ({"NumberOfFrames": 7}, "holds 7 frames; expected one film"),
+        ({"SamplesPerPixel": 4}, "4 samples per pixel"),
+        ({"Rows": 65535, "Columns": 65535}, "65535 x 65535 pixels"),
+        ({"Rows": 0}, "48 x 0 pixels"),
+        ({"Rows": 65}, "less than expected"),
+        ({"PixelData": None}, "holds no pixels"),
+    ],
+)
 def test_a_dicom_file_that_is_no_single_film_is_refused_in_words(tags, words):
     with pytest.raises(RadiographError, match=f"film.dcm: .*{words}"):
         read_radiograph(dicom(**tags), "film.dcm")
@@ -320,13 +444,20 @@ def test_without_preamble_it_is_still_read():
     plain = read_radiograph(dicom())
     data = dicom()
     body = data[data.index(b"\x08\0\x16\0") :]
-    for shortened in (data[132:], data[128:], body):  # without preamble; with the prefix alone; without the file's meta information
+    for shortened in (
+        data[132:],
+        data[128:],
+        body,
+    ):  # without preamble; with the prefix alone; without the file's meta information
         film = read_radiograph(shortened)
         np.testing.assert_array_equal(film.image, plain.image)
         assert (film.spacing_mm, film.laterality) == (0.15, "R")
         assert film.provenance.notes == ("the DICOM preamble is missing",)
     report = dicom(PixelData=None)[132:]
-    with pytest.raises(RadiographError, match="not a picture that can be read; expected PNG, JPEG, TIFF, BMP or DICOM"):
+    with pytest.raises(
+        RadiographError,
+        match="not a picture that can be read; expected PNG, JPEG, TIFF, BMP or DICOM",
+    ):
         read_radiograph(report)
 
 
@@ -347,18 +478,36 @@ def test_bytearray_and_memoryview_are_bytes_too():
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello", encode(GREY, "PNG")[:90], dicom("MONOCHROME2")[:300], encode(np.zeros((64, 64), np.uint8), "PNG"),
-                encode(np.zeros((4, 4), np.uint8), "PNG"), b"\0" * 128 + b"DICM" + b"junk" * 50]
-)  # fmt: skip
+    "content",
+    [
+        b"",
+        b"hello",
+        encode(GREY, "PNG")[:90],
+        dicom("MONOCHROME2")[:300],
+        encode(np.zeros((64, 64), np.uint8), "PNG"),
+        encode(np.zeros((4, 4), np.uint8), "PNG"),
+        b"\0" * 128 + b"DICM" + b"junk" * 50,
+    ],
+)
 def test_bad_files_get_a_message(content):
     with pytest.raises(RadiographError, match="film.png"):
         read_radiograph(content, "film.png")
 
 
-@pytest.mark.parametrize("content, words", [(b"%PDF-1.7 ...", "a PDF document"), (b"<html>", "a web page"), (b"PK\x03\x04....", "a ZIP archive"),
-                                            (encode(GREY, "GIF"), "a GIF picture"), (encode(GREY, "WEBP"), "a WebP picture")])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"%PDF-1.7 ...", "a PDF document"),
+        (b"<html>", "a web page"),
+        (b"PK\x03\x04....", "a ZIP archive"),
+        (encode(GREY, "GIF"), "a GIF picture"),
+        (encode(GREY, "WEBP"), "a WebP picture"),
+    ],
+)
 def test_a_file_of_another_kind_is_called_by_its_name(content, words):
-    with pytest.raises(RadiographError, match=f"this is {words}.*expected PNG, JPEG, TIFF, BMP or DICOM"):
+    with pytest.raises(
+        RadiographError, match=f"this is {words}.*expected PNG, JPEG, TIFF, BMP or DICOM"
+    ):
         read_radiograph(content)
 
 
@@ -374,10 +523,22 @@ def test_a_name_never_breaks_a_message():
     assert quote_name("Hände.png") == "Hände.png"
     assert quote_name("\u202egnp.a") == r"'\u202egnp.a'"  # would turn the rest of the line round
     quote_name("\udcff.png").encode()  # a name that is not UTF-8 can still be printed
-    assert len(quote_name("x" * 5000 + ".png")) <= 121 and quote_name("x" * 5000 + ".png").endswith(".png")
+    assert len(quote_name("x" * 5000 + ".png")) <= 121 and quote_name("x" * 5000 + ".png").endswith(
+        ".png"
+    )
 
 
-@pytest.mark.parametrize(("modality", "other"), [("MR", "magnetic resonance"), ("ct", "computed tomography"), ("DX", ""), ("RG", ""), ("OT", ""), ("Doe", "")])
+@pytest.mark.parametrize(
+    ("modality", "other"),
+    [
+        ("MR", "magnetic resonance"),
+        ("ct", "computed tomography"),
+        ("DX", ""),
+        ("RG", ""),
+        ("OT", ""),
+        ("Doe", ""),
+    ],
+)
 def test_the_kind_of_device_is_known_by_name_and_nothing_else_of_it_is_kept(modality, other):
     film = read_radiograph(dicom(Modality=modality))
     assert film.provenance.other_modality == other and "Doe" not in repr(film.provenance)
@@ -389,7 +550,9 @@ def coloured(picture: np.ndarray) -> float:
 
 
 def test_share_of_coloured_pixels():
-    grey = np.repeat(np.random.default_rng(3).integers(20, 235, (100, 100, 1), dtype=np.uint8), 3, axis=2)
+    grey = np.repeat(
+        np.random.default_rng(3).integers(20, 235, (100, 100, 1), dtype=np.uint8), 3, axis=2
+    )
     assert coloured(grey) == 0
     tinted = np.clip(grey * np.array([0.8, 0.95, 1.2]), 0, 255).astype(np.uint8)
     assert coloured(tinted) < 0.01, "a blue film, as a telephone sees one on a light box"

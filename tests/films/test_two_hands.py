@@ -20,7 +20,9 @@ def windows(image: np.ndarray):
 
 @pytest.fixture(scope="module")
 def both():
-    """Left and right hand of a phantom patient side by side, as a PA film shows them: thumbs inwards."""
+    """Left and right hand of a phantom patient side by side, as a PA film shows them: thumbs
+    inwards.
+    """
     patient = next(p for p in (make_patient(31, i) for i in range(40)) if not p.incidental)
     left, right = (render(patient, side, 320, dose_ugy=2.5) for side in "LR")
     return left, right, np.hstack([left.image, right.image])
@@ -38,7 +40,9 @@ class Film:
 
 def test_the_cut_lies_between_the_hands(both):
     left, right = windows(both[2])
-    assert left == (0, 320, 0, left[3]) and right == (0, 320, left[3], 640) and abs(left[3] - 320) < 60
+    assert (
+        left == (0, 320, 0, left[3]) and right == (0, 320, left[3], 640) and abs(left[3] - 320) < 60
+    )
 
 
 def test_a_film_on_its_side_or_inverted_is_cut_too(both):
@@ -54,7 +58,9 @@ def test_one_hand_is_left_whole(both, real_films):
 
 
 def test_real_hands_put_side_by_side_are_cut(real_films):
-    """Each film beside its mirror image; 94 of 100 were found on 200 such films, so one of ten may be missed."""
+    """Each film beside its mirror image; 94 of 100 were found on 200 such films, so one of ten may
+    be missed.
+    """
     found = 0
     for file in sorted((real_films / "images").glob("*.jpg"))[5:405:40]:
         image = read_radiograph(file).image
@@ -71,13 +77,22 @@ def test_each_hand_gets_its_own_row_side_joints_and_finding(both):
         half[["x0", "x1"]] = half[["x0", "x1"]] / 2 + shift
         joints.append(half)
     row = {"image_id": "7", "patient_id": "p", "file": "7.png", "label": 1, "sha256": "0" * 64}
-    item = SourceItem(row, Radiograph(image, 0.5), pd.concat(joints, ignore_index=True),
-                      np.hstack([left.lesion_mask, right.lesion_mask]))  # fmt: skip
+    item = SourceItem(
+        row,
+        Radiograph(image, 0.5),
+        pd.concat(joints, ignore_index=True),
+        np.hstack([left.lesion_mask, right.lesion_mask]),
+    )
     one, other = unpack_hands(pack_hands(curate_film(Film(item), 96)))
     assert [h.row["image_id"] for h in (one, other)] == ["7_left", "7_right"]
-    assert [(h.row["part"], h.row["laterality"], h.row["patient_id"]) for h in (one, other)] == [("left", "L", "p"), ("right", "R", "p")]
+    assert [(h.row["part"], h.row["laterality"], h.row["patient_id"]) for h in (one, other)] == [
+        ("left", "L", "p"),
+        ("right", "R", "p"),
+    ]
     assert len(one.joints) == len(left.joints) and len(other.joints) == len(right.joints)
-    assert all(h.findings[0].check == "two hands" and h.findings[0].action == "fix" for h in (one, other))
+    assert all(
+        h.findings[0].check == "two hands" and h.findings[0].action == "fix" for h in (one, other)
+    )
     # both lie as left hands: the index finger's knuckle is to the right of the little finger's
     for hand in (one, other):
         middle = hand.joints.set_index("site").pipe(lambda t: (t["x0"] + t["x1"]) / 2)

@@ -1,4 +1,6 @@
-"""What is unlike the training films: against hand-worked distances, and on pictures that no hand film is."""
+"""What is unlike the training films: against hand-worked distances, and on pictures that no hand
+film is.
+"""
 
 import json
 import shutil
@@ -6,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from rahelpers.core.store import DamagedArtefact
+from rahelpers.core.store import DamagedArtefactError
 from rahelpers.curation.cohort import load_cohort
 from rahelpers.evaluation.strange_films import make_strange
 from rahelpers.network import familiarity
-from rahelpers.network.bundle import load_bundle, predict_logits
+from rahelpers.network.bundle import FAMILIARITY_FILE, load_bundle, predict_logits
 from rahelpers.scores.conformal import rank_threshold
 from rahelpers.scores.metrics import compute_auc
 from rahelpers.training.step import load_outputs
@@ -23,7 +25,7 @@ def bundle(tiny_run):
 
 @pytest.fixture(scope="module")
 def known(bundle):
-    return familiarity.load(bundle)
+    return familiarity.load_familiarity(bundle)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,9 @@ def features(tiny_run):
 
 
 def test_distance_is_mahalanobis_where_films_are_many():
-    """With a thousand times more films than features the shrinkage is nothing: scipy's distance, divided by the root of the features."""
+    """With a thousand times more films than features the shrinkage is nothing: scipy's distance,
+    divided by the root of the features.
+    """
     from scipy.spatial.distance import mahalanobis
 
     rng = np.random.default_rng(0)
@@ -50,7 +54,10 @@ def test_distance_holds_with_fewer_films_than_features_and_a_feature_that_never_
     films[:, 7] = 3.0
     gaussian, new = familiarity.Gaussian(films), rng.normal(size=(5, 200))
     new[:, 7] = 3.0
-    assert np.isfinite(gaussian.distance(new)).all() and (gaussian.distance(new + 5) > gaussian.distance(new)).all()
+    assert (
+        np.isfinite(gaussian.distance(new)).all()
+        and (gaussian.distance(new + 5) > gaussian.distance(new)).all()
+    )
 
 
 def test_threshold_by_hand():
@@ -63,67 +70,107 @@ def test_threshold_by_hand():
 
 def test_logits_and_features_come_from_one_pass(bundle, tiny_run):
     images = np.asarray(load_cohort(tiny_run).images[:20])
-    logits, features = familiarity.look(bundle.model, images)
+    logits, features = familiarity.extract_features(bundle.model, images)
     assert logits == pytest.approx(predict_logits(bundle.model, images), abs=1e-5)
     weights, bias = bundle.model.get_layer("logit").get_weights()
-    assert features @ weights.ravel() + bias == pytest.approx(logits, abs=1e-4), "the features are what the last layer reads"
+    assert features @ weights.ravel() + bias == pytest.approx(logits, abs=1e-4), (
+        "the features are what the last layer reads"
+    )
     kept_logits, kept_features = load_outputs(tiny_run)
     assert len(kept_logits) == len(load_cohort(tiny_run).images)
-    assert kept_logits[:20] == pytest.approx(logits, abs=1e-5) and kept_features[:20] == pytest.approx(features, abs=1e-5)
+    assert kept_logits[:20] == pytest.approx(logits, abs=1e-5) and kept_features[
+        :20
+    ] == pytest.approx(features, abs=1e-5)
 
 
 def test_a_training_film_is_its_own_neighbour(known, tiny_run):
     cohort = load_cohort(tiny_run)
     row = int(cohort.split("train")[3])
     near = known.similar(np.asarray(cohort.images[row]), 3)
-    assert near[0].image_id == cohort.manifest["image_id"].iloc[row] and near[0].distance == pytest.approx(0, abs=1e-6)
-    assert near[0].label == cohort.manifest["label"].iloc[row] and near[0].thumbnail.shape == (64, 64) and near[0].thumbnail.max() > 100
+    assert near[0].image_id == cohort.manifest["image_id"].iloc[row] and near[
+        0
+    ].distance == pytest.approx(0, abs=1e-6)
+    assert (
+        near[0].label == cohort.manifest["label"].iloc[row]
+        and near[0].thumbnail.shape == (64, 64)
+        and near[0].thumbnail.max() > 100
+    )
     assert [f.distance for f in near] == sorted(f.distance for f in near)
-    assert not set(known.fitted["image_id"]) & set(cohort.manifest["image_id"].iloc[cohort.split("test")])
+    assert not set(known.fitted["image_id"]) & set(
+        cohort.manifest["image_id"].iloc[cohort.split("test")]
+    )
 
 
 def test_strange_pictures_are_unlike_and_test_films_are_not(known, tiny_run):
     cohort = load_cohort(tiny_run)
     films = np.asarray(cohort.images[cohort.split("test")])
-    own = known.gaussian.distance(familiarity.look(known.model, films)[1])
+    own = known.gaussian.distance(familiarity.extract_features(known.model, films)[1])
     strange = make_strange(films, 0)
     assert all(s.dtype == np.uint8 and s.shape[1:] == films.shape[1:] for s in strange.values())
     for kind in ("photographs", "noise", "chest drawings", "inverted"):
-        other = known.gaussian.distance(familiarity.look(known.model, strange[kind])[1])
-        assert compute_auc(np.repeat([0, 1], [len(own), len(other)]), np.concatenate([own, other])) > 0.95, kind
+        other = known.gaussian.distance(familiarity.extract_features(known.model, strange[kind])[1])
+        assert (
+            compute_auc(np.repeat([0, 1], [len(own), len(other)]), np.concatenate([own, other]))
+            > 0.95
+        ), kind
     said = known.score(strange["noise"][0])
-    assert said.unlike and said.words.startswith("unlike") and "0 of" in said.words and said.score > said.threshold
+    assert (
+        said.unlike
+        and said.words.startswith("unlike")
+        and "0 of" in said.words
+        and said.score > said.threshold
+    )
     usual = films[int(np.argmin(own))]
-    assert not known.score(usual).unlike and known.score(usual).score == pytest.approx(own.min(), rel=1e-4)
+    assert not known.score(usual).unlike and known.score(usual).score == pytest.approx(
+        own.min(), rel=1e-4
+    )
 
 
 def test_few_validation_patients_promise_what_they_can(known, tiny_run):
     cohort = load_cohort(tiny_run)
     patients = cohort.manifest["patient_id"].iloc[cohort.split("validation")].nunique()
-    assert patients < 19 and known.false_alarm == pytest.approx(1 / (patients + 1)) and known.threshold == known.fitted["held_out"].max()
+    assert (
+        patients < 19
+        and known.false_alarm == pytest.approx(1 / (patients + 1))
+        and known.threshold == known.fitted["held_out"].max()
+    )
 
 
-def test_an_ensemble_has_no_held_out_films_and_is_fitted_across_patients(features, tiny_run):
+def test_films_that_were_learnt_from_set_no_threshold(features, tiny_run):
     cohort = load_cohort(tiny_run)
-    rows = np.concatenate([cohort.split("train"), cohort.split("validation")])
-    fitted = familiarity.fit_familiarity(features, cohort.images, cohort.manifest, rows, rows, "phantom", 0)
-    within = familiarity.Gaussian(fitted["features"]).distance(fitted["features"])
-    assert len(fitted["held_out"]) == len(rows) and np.median(fitted["held_out"]) > np.median(within), "a film is not measured against itself"
+    train = cohort.split("train")
+    with pytest.raises(
+        ValueError, match=f"{len(train)} of {len(train)} held-out films were learnt from"
+    ):
+        familiarity.fit_familiarity(
+            features, cohort.images, cohort.manifest, train, train, "phantom", 0
+        )
 
 
 def test_names_of_a_private_source_stay_at_home(features, tiny_run):
     cohort = load_cohort(tiny_run)
-    fitted = familiarity.fit_familiarity(features, cohort.images, cohort.manifest, cohort.split("train"), cohort.split("validation"), "folder", 0)
+    fitted = familiarity.fit_familiarity(
+        features,
+        cohort.images,
+        cohort.manifest,
+        cohort.split("train"),
+        cohort.split("validation"),
+        "folder",
+        0,
+    )
     assert set(fitted["image_id"]) == {f"film {row}" for row in cohort.split("train")}
 
 
-def test_a_damaged_file_is_named_and_an_older_bundle_has_none(bundle, tiny_run, tmp_path):
+def test_a_damaged_or_missing_file_is_named(bundle, tiny_run, tmp_path):
     folder = tmp_path / "bundle"
     shutil.copytree(bundle.folder, folder)
     info = json.loads((folder / "bundle.json").read_text())
-    (folder / "bundle.json").write_text(json.dumps(info | {"files": {"model.keras": info["files"]["model.keras"]}}))
-    assert familiarity.load(load_bundle(folder)) is None
+    (folder / "bundle.json").write_text(
+        json.dumps(info | {"files": {"model.keras": info["files"]["model.keras"]}})
+    )
+    with pytest.raises(DamagedArtefactError, match="files is missing or cannot be"):
+        load_bundle(folder)
     (folder / "bundle.json").write_text(json.dumps(info))
-    (folder / familiarity.FILE).write_bytes(b"junk")
-    with pytest.raises(DamagedArtefact, match=familiarity.FILE):
+    (folder / FAMILIARITY_FILE).write_bytes(b"junk")
+    with pytest.raises(DamagedArtefactError, match=FAMILIARITY_FILE):
         load_bundle(folder)

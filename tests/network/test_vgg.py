@@ -19,7 +19,11 @@ def test_weights_file_arrives_in_the_network(vgg16_weights):
     with h5py.File(vgg16_weights) as file:
         expected = file["layers/conv2d/vars/0"][:]
     np.testing.assert_array_equal(model.get_layer("block1_conv1").get_weights()[0], expected)
-    learning = {layer.name[:6] for layer in model.layers if layer.name.startswith("block") and layer.trainable}
+    learning = {
+        layer.name[:6]
+        for layer in model.layers
+        if layer.name.startswith("block") and layer.trainable
+    }
     assert learning == {"block5"}
 
 
@@ -37,9 +41,14 @@ def test_small_network_takes_no_pretrained_weights():
         build_network("vgg_small", 64, "imagenet")
 
 
-@pytest.mark.parametrize(("architecture", "layer", "side"), [("vgg16", "block5_conv3", 4), ("vgg19", "block5_conv4", 4), ("vgg_small", "block5_relu2", 4)])
+@pytest.mark.parametrize(
+    ("architecture", "layer", "side"),
+    [("vgg16", "block5_conv3", 4), ("vgg19", "block5_conv4", 4), ("vgg_small", "block5_relu2", 4)],
+)
 def test_gradcam_starts_from_the_last_convolution(architecture, layer, side):
-    """Selvaraju et al. 2017 explain the last convolution; after VGG16's last pooling a map has a quarter of the cells."""
+    """Selvaraju et al. 2017 explain the last convolution; after VGG16's last pooling a map has a
+    quarter of the cells.
+    """
     model = build_network(architecture, 64)
     assert gradcam_layer(model) == layer
     assert model.get_layer(layer).output.shape[1:3] == (side, side)
@@ -48,22 +57,32 @@ def test_gradcam_starts_from_the_last_convolution(architecture, layer, side):
 def test_a_network_that_learns_in_one_pass_learns_the_same():
     films = np.random.default_rng(0).random((6, 32, 32, 1), dtype=np.float32)
     answers = (np.arange(6) % 2).astype(np.float32)[:, None]
-    networks = [build_network("vgg_small", 32, seed=3, one_pass=one_pass) for one_pass in (False, True)]
+    networks = [
+        build_network("vgg_small", 32, seed=3, one_pass=one_pass) for one_pass in (False, True)
+    ]
     for network in networks:
-        network.compile(keras.optimizers.SGD(1e-2), keras.losses.BinaryCrossentropy(from_logits=True))
+        network.compile(
+            keras.optimizers.SGD(1e-2), keras.losses.BinaryCrossentropy(from_logits=True)
+        )
         for _ in range(3):
             network.train_on_batch(films, answers)
-    for plain, one_pass in zip(*(network.get_weights() for network in networks), strict=True):  # moving means and variances too
+    for plain, one_pass in zip(
+        *(network.get_weights() for network in networks), strict=True
+    ):  # moving means and variances too
         np.testing.assert_allclose(one_pass, plain, atol=1e-5)
 
 
 def test_a_faster_twin_says_the_same():
     model = build_network("vgg_small", 64, seed=3)
     rng = np.random.default_rng(0)
-    model.set_weights([w + rng.uniform(0, 0.2, w.shape) for w in model.get_weights()])  # moving means and variances that matter
+    model.set_weights(
+        [w + rng.uniform(0, 0.2, w.shape) for w in model.get_weights()]
+    )  # moving means and variances that matter
     films = rng.random((4, 64, 64, 1), dtype=np.float32)
     twin = build_network("vgg_small", 64, one_pass=True)
     twin.set_weights(model.get_weights())
-    np.testing.assert_allclose(twin.predict_on_batch(films), model.predict_on_batch(films), rtol=1e-4)
+    np.testing.assert_allclose(
+        twin.predict_on_batch(films), model.predict_on_batch(films), rtol=1e-4
+    )
     coarse = change_precision(model, "bfloat16").predict_on_batch(films)
     np.testing.assert_allclose(coarse, model.predict_on_batch(films), rtol=0.05)

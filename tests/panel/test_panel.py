@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from rahelpers.core.kernel import SHOW_SECONDS
-from rahelpers.core.store import MissingArtefact, Run
+from rahelpers.core.store import MissingArtefactError, Run
 from rahelpers.films.gate import refuse_film
 from rahelpers.films.quality import check_film
 from rahelpers.films.radiograph import Radiograph
@@ -23,7 +23,7 @@ from rahelpers.films.two_hands import cut_hands
 from rahelpers.panel import BANNER, Panel, build_panel, reader_study, view
 from rahelpers.panel.serve import serve_panel, voila_command, write_panel_notebook
 from rahelpers.panel.state import Heat, StudyState
-from rahelpers.panel.work import Stopped, Worker
+from rahelpers.panel.work import StoppedError, Worker
 from rahelpers.phantom import make_patient, render
 
 
@@ -47,7 +47,9 @@ def text_of(html: str) -> str:
 def gate(image: np.ndarray):
     image = (image - image.min()) / np.ptp(image)
     found = cut_hands(Radiograph(image.astype(np.float32)), 96)
-    return [refuse_film("film", check_film(one.film, one.seen, one.place), one.seen) for one in found]
+    return [
+        refuse_film("film", check_film(one.film, one.seen, one.place), one.seen) for one in found
+    ]
 
 
 def test_hands_pass_the_gate():
@@ -58,15 +60,23 @@ def test_hands_pass_the_gate():
 def chest(side=500) -> np.ndarray:
     """Two dark lungs in a bright body, with ribs."""
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-    body = 0.75 - sum(0.5 * np.exp(-((((x - s) / 0.25) ** 4) + (y / 0.5) ** 4)) for s in (-0.4, 0.4))
+    body = 0.75 - sum(
+        0.5 * np.exp(-((((x - s) / 0.25) ** 4) + (y / 0.5) ** 4)) for s in (-0.4, 0.4)
+    )
     return body + 0.15 * (np.sin(y * 30 + x * x * 6) > 0.6) * (np.abs(x) < 0.8)
 
 
-@pytest.mark.parametrize("name", ["noise", "ramp", "chest", "camera", "astronaut", "coffee", "brick"])
+@pytest.mark.parametrize(
+    "name", ["noise", "ramp", "chest", "camera", "astronaut", "coffee", "brick"]
+)
 def test_what_is_no_hand_gets_no_answer(name):
     from skimage import data
 
-    made = {"noise": lambda: np.random.default_rng(0).random((400, 300)), "ramp": lambda: np.linspace(0, 1, 120_000).reshape(400, 300), "chest": chest}
+    made = {
+        "noise": lambda: np.random.default_rng(0).random((400, 300)),
+        "ramp": lambda: np.linspace(0, 1, 120_000).reshape(400, 300),
+        "chest": chest,
+    }
     image = made[name]() if name in made else getattr(data, name)().astype(float)
     (refusal,) = gate(image.mean(axis=2) if image.ndim == 3 else image)
     assert refusal and "hand" in refusal.reason and "PA radiograph of a hand" in refusal.advice
@@ -91,40 +101,85 @@ def test_real_hands_pass_the_gate(real_films):
 
 
 INFO = {
-    "class_names": ["non-RA", "RA"], "title": "RA (phantom)", "image_size": 8, "mirror_right": True,
+    "class_names": ["non-RA", "RA"],
+    "title": "RA (phantom)",
+    "image_size": 8,
+    "mirror_right": True,
     "operating_point": {"probability": 0.4, "films_positive": 50, "films_negative": 50},
-    "conformal": {"alpha": 0.1, "threshold_negative": 0.6, "threshold_positive": 0.7, "patients_negative": 30, "patients_positive": 40},
-}  # fmt: skip
-PERFORMANCE = {"sensitivity": {"value": 0.9, "low": 0.8, "high": 0.95}, "specificity": {"value": 0.8, "low": 0.7, "high": 0.9},
-               "films_positive": 50, "films_negative": 60, "where": "on the test split"}  # fmt: skip
+    "conformal": {
+        "alpha": 0.1,
+        "threshold_negative": 0.6,
+        "threshold_positive": 0.7,
+        "patients_negative": 30,
+        "patients_positive": 40,
+    },
+}
+PERFORMANCE = {
+    "sensitivity": {"value": 0.9, "low": 0.8, "high": 0.95},
+    "specificity": {"value": 0.8, "low": 0.7, "high": 0.9},
+    "films_positive": 50,
+    "films_negative": 60,
+    "where": "on the test split",
+}
 
 
 def state_of(probability=0.5, unlike=False, side="L", joints=None, **more):
     """A hand as the views need it; they read attributes and nothing else."""
     empty = pd.DataFrame({"site": [], "x0": [], "y0": [], "x1": [], "y1": []})
-    picture = SimpleNamespace(name=f"film {side}", refusal=None, laterality=side, width=100, height=200, spacing_mm=0.2, side_from="you", truth=1,
-                              joints=empty if joints is None else joints, image=np.zeros((8, 8), np.uint8), hand=SimpleNamespace(notes=()))  # fmt: skip
+    picture = SimpleNamespace(
+        name=f"film {side}",
+        refusal=None,
+        laterality=side,
+        width=100,
+        height=200,
+        spacing_mm=0.2,
+        side_from="you",
+        truth=1,
+        joints=empty if joints is None else joints,
+        image=np.zeros((8, 8), np.uint8),
+        hand=SimpleNamespace(notes=()),
+    )
     distribution = SimpleNamespace(unlike=unlike, words="far away")
-    result = SimpleNamespace(probability=probability, logit=float(np.log(probability / (1 - probability))), positive=probability >= 0.4, similar=(),
-                             distribution=distribution, call="RA")  # fmt: skip
-    values = dict(picture=picture, result=result, heat=None, shap=None, regions=None, answered=True, unlike=unlike)
+    result = SimpleNamespace(
+        probability=probability,
+        logit=float(np.log(probability / (1 - probability))),
+        positive=probability >= 0.4,
+        similar=(),
+        distribution=distribution,
+        call="RA",
+    )
+    values = dict(
+        picture=picture,
+        result=result,
+        heat=None,
+        shap=None,
+        regions=None,
+        answered=True,
+        unlike=unlike,
+    )
     return SimpleNamespace(**values | more)
 
 
-@pytest.mark.parametrize("probability, verdict", [(0.95, "RA"), (0.1, "non-RA"), (0.5, "The model does not know")])
+@pytest.mark.parametrize(
+    "probability, verdict", [(0.95, "RA"), (0.1, "non-RA"), (0.5, "The model does not know")]
+)
 def test_conformal_answer(probability, verdict):
     """Thresholds 0.6 and 0.7 by hand: non-RA fits up to 0.6, RA fits from 0.3."""
     assert view.conclude(state_of(probability), INFO)[0] == verdict
 
 
 def test_strange_film_is_not_known():
-    info = INFO | {"conformal": INFO["conformal"] | {"threshold_negative": 0.2, "threshold_positive": 0.2}}
+    info = INFO | {
+        "conformal": INFO["conformal"] | {"threshold_negative": 0.2, "threshold_positive": 0.2}
+    }
     verdict, why = view.conclude(state_of(0.5), info)
     assert verdict == "The model does not know" and "neither" in why
 
 
 def test_predictive_values_by_hand():
-    """At 10 %: 90 of 1000 called rightly, 180 wrongly: PPV 1/3. The probability 0.5 at balance becomes 0.1."""
+    """At 10 %: 90 of 1000 called rightly, 180 wrongly: PPV 1/3. The probability 0.5 at balance
+    becomes 0.1.
+    """
     words = text_of(view.view_values(state_of(0.5), INFO, PERFORMANCE, 0.1))
     assert "PPV 33 %" in words and "probability becomes 10 %" in words and "10 % of people" in words
 
@@ -154,15 +209,27 @@ def test_heat_in_words():
 
 def test_regions_are_ranked_and_drawn():
     labels = np.repeat([0, 1], 32).reshape(8, 8)
-    shap = SimpleNamespace(names=["MCP2", "MCP3"], values=np.array([0.5, -2.0]), standard_error=np.array([0.1, 0.1]),
-                           base_value=0.0, logit=-1.5, additivity_error=0.0)  # fmt: skip
+    shap = SimpleNamespace(
+        names=["MCP2", "MCP3"],
+        values=np.array([0.5, -2.0]),
+        standard_error=np.array([0.1, 0.1]),
+        base_value=0.0,
+        logit=-1.5,
+        additivity_error=0.0,
+    )
     one = state_of(
-        shap=shap, regions=SimpleNamespace(labels=labels, origin="joints as marked"), heat=Heat((labels * 255).astype(np.uint8), False, "gradcam", "conv")
+        shap=shap,
+        regions=SimpleNamespace(labels=labels, origin="joints as marked"),
+        heat=Heat((labels * 255).astype(np.uint8), False, "gradcam", "conv"),
     )
     rows = view.rank_regions(one)
     assert [r["name"] for r in rows] == ["MCP3", "MCP2"] and [r["heat"] for r in rows] == [1.0, 0.0]
     colours, marks = view.colour_regions(one)
-    assert colours[1][:3] == list(view.AGAINST) and colours[0][:3] == list(view.FOR) and colours[0][3] == 0.25
+    assert (
+        colours[1][:3] == list(view.AGAINST)
+        and colours[0][:3] == list(view.FOR)
+        and colours[0][3] == 0.25
+    )
     assert [m[0] for m in marks] == ["1−", "2+"], "a sign beside the colour"
     table = text_of(view.view_regions(one, INFO))
     assert "against RA" in table and "-2 ± 0.1" in table
@@ -170,8 +237,13 @@ def test_regions_are_ranked_and_drawn():
 
 def test_asymmetry_needs_a_left_and_a_right_hand():
     study = StudyState((state_of(0.2, side="L"), state_of(0.8, side="R")))
-    assert "the right hand is higher by 2.77" in text_of(view.view_asymmetry(study, INFO)), "twice log 4"
-    assert view.view_asymmetry(StudyState((state_of(0.2, side="L"), state_of(0.8, side="L"))), INFO) == ""
+    assert "the right hand is higher by 2.77" in text_of(view.view_asymmetry(study, INFO)), (
+        "twice log 4"
+    )
+    assert (
+        view.view_asymmetry(StudyState((state_of(0.2, side="L"), state_of(0.8, side="L"))), INFO)
+        == ""
+    )
 
 
 # --- the worker ---
@@ -186,7 +258,7 @@ def test_a_new_job_stops_the_one_before_and_short_ones_do_not_wait():
         go.wait(5)
         try:
             ticket.check()
-        except Stopped:
+        except StoppedError:
             done.append("stopped")
             raise
 
@@ -228,12 +300,17 @@ def test_study_scores_by_hand():
     with pytest.raises(ValueError, match="alone"):
         reader_study.read_again(study, True)
     while study.now:
-        study = reader_study.read_alone(study, False, True, 0.9)  # alone: always no; the model: always yes
+        study = reader_study.read_alone(
+            study, False, True, 0.9
+        )  # alone: always no; the model: always yes
         study = reader_study.read_again(study, study.now.truth)  # then always right
     scores = reader_study.score_study(study)
     assert [scores["sensitivity"][who]["value"] for who in ("alone", "after", "model")] == [0, 1, 1]
     assert [scores["specificity"][who]["value"] for who in ("alone", "after", "model")] == [1, 1, 0]
-    assert scores["sensitivity"]["effect"]["value"] == 1 and scores["specificity"]["effect"]["value"] == 0
+    assert (
+        scores["sensitivity"]["effect"]["value"] == 1
+        and scores["specificity"]["effect"]["value"] == 0
+    )
     low, high = (scores["specificity"]["effect"][k] for k in ("low", "high"))
     assert low < 0 < high, "two films that did not change prove nothing"
     assert scores["helped"] == 2 and scores["harmed"] == 0
@@ -244,7 +321,10 @@ def test_paired_interval_holds_the_truth_as_often_as_it_says():
     rng, inside = np.random.default_rng(1), 0
     for _ in range(400):
         skill = rng.random(40) < 0.6
-        one, other = np.where(rng.random(40) < 0.8, skill, rng.random(40) < 0.75), skill  # truth: 0.2 (0.75 - 0.6)
+        one, other = (
+            np.where(rng.random(40) < 0.8, skill, rng.random(40) < 0.75),
+            skill,
+        )  # truth: 0.2 (0.75 - 0.6)
         found = reader_study.paired_difference(one, other)
         inside += found["low"] <= 0.03 <= found["high"]
     assert 0.92 <= inside / 400 <= 0.995
@@ -265,7 +345,9 @@ def test_sample_gets_answer_explanations_and_truth(panel):
     part.sample.value = 0
     assert panel.session.worker.wait(120) and panel.message.value == ""
     assert all(h.answered and h.heat is not None and h.shap is not None for h in part.state.hands)
-    assert "Probability of RA" in part.html["answer"].value and "Shapley" in part.html["regions"].value
+    assert (
+        "Probability of RA" in part.html["answer"].value and "Shapley" in part.html["regions"].value
+    )
     assert part.viewer.pixels and part.viewer.heat and "heat map" in part.viewer.alt
     assert part.html["reveal"].value == ""
     part.truth.click()
@@ -281,10 +363,19 @@ def test_sample_gets_answer_explanations_and_truth(panel):
 def test_a_study_of_a_good_and_a_bad_file(panel):
     part = panel.diagnosis
     both = np.hstack([hand("L"), hand("R")])
-    part._on_files([("both.png", png(both)), ("bad.png", b"this is no picture"), ("noise.png", png(np.random.default_rng(0).random((300, 200))))])
+    part._on_files(
+        [
+            ("both.png", png(both)),
+            ("bad.png", b"this is no picture"),
+            ("noise.png", png(np.random.default_rng(0).random((300, 200)))),
+        ]
+    )
     assert panel.session.worker.wait(120) and panel.message.value == ""
     names = [h.picture.name for h in part.state.hands]
-    assert names == ["both.png (left hand)", "both.png (right hand)", "noise.png"] and "bad.png" in part.html["refused"].value
+    assert (
+        names == ["both.png (left hand)", "both.png (right hand)", "noise.png"]
+        and "bad.png" in part.html["refused"].value
+    )
     assert part.state.hands[0].answered and not part.state.hands[2].answered
     part.hand.value = 2
     assert "No answer" in part.html["answer"].value and part.downloads.disabled
@@ -294,14 +385,25 @@ def test_exports_come_from_memory(panel, monkeypatch):
     part, got = panel.diagnosis, {}
     part._on_files([("film.png", png(hand()))])
     assert panel.session.worker.wait(120)
-    monkeypatch.setattr(part.downloads, "deliver", lambda name, mime, content: got.update({name.rsplit(".", 1)[1]: content}))
+    monkeypatch.setattr(
+        part.downloads,
+        "deliver",
+        lambda name, mime, content: got.update({name.rsplit(".", 1)[1]: content}),
+    )
     part.viewer.method = "hirescam"
     for kind in ("html", "pdf", "dcm", "json"):
         part.downloads._on_message(None, {"kind": "make", "what": kind}, [])
-    assert panel.session.worker.wait(60) and panel.message.value == "" and len(got) == 4 and got["pdf"].startswith(b"%PDF-")
+    assert (
+        panel.session.worker.wait(60)
+        and panel.message.value == ""
+        and len(got) == 4
+        and got["pdf"].startswith(b"%PDF-")
+    )
     saved = json.loads(got["json"])
     assert saved["heatmap"].startswith("HiResCAM, layer "), "what is saved is what is seen"
-    assert [r["shapley"] for r in saved["regions"]["values"]] == pytest.approx(part.state.hand.shap.values.tolist())
+    assert [r["shapley"] for r in saved["regions"]["values"]] == pytest.approx(
+        part.state.hand.shap.values.tolist()
+    )
 
 
 def test_pieces_of_a_file_are_joined_and_limits_hold(panel):
@@ -310,7 +412,19 @@ def test_pieces_of_a_file_are_joined_and_limits_hold(panel):
     content = bytes(range(200)) * 10
 
     def send(at, piece, size=2000):
-        drop._on_message(None, {"kind": "piece", "batch": 1, "index": 0, "files": 1, "name": "a.png", "size": size, "at": at}, [piece])
+        drop._on_message(
+            None,
+            {
+                "kind": "piece",
+                "batch": 1,
+                "index": 0,
+                "files": 1,
+                "name": "a.png",
+                "size": size,
+                "at": at,
+            },
+            [piece],
+        )
 
     send(0, content[:1500])
     send(1500, content[1500:])
@@ -343,7 +457,11 @@ def test_reader_study_to_its_end(panel):
         part.yes.click()
         assert panel.session.worker.wait(60) and "Probability" in part.answer.value
         part.no.click()
-    assert panel.session.worker.wait(60) and "Your study: 2 films" in part.result.value and panel.message.value == ""
+    assert (
+        panel.session.worker.wait(60)
+        and "Your study: 2 films" in part.result.value
+        and panel.message.value == ""
+    )
 
 
 def test_two_panels_share_nothing(panel, tiny_run):
@@ -356,13 +474,17 @@ def test_two_panels_share_nothing(panel, tiny_run):
 
 
 def test_a_run_without_a_bundle_is_said(tmp_path, tiny_run):
-    with pytest.raises(MissingArtefact, match="02_train"):
+    with pytest.raises(MissingArtefactError, match="02_train"):
         build_panel(Run(dataclasses.replace(tiny_run.config, run_dir=str(tmp_path / "none"))))
 
 
 def test_command_keeps_to_this_machine_and_shows_no_token(tiny_run):
     command = " ".join(voila_command(write_panel_notebook(tiny_run), 18000))
-    assert "--Voila.ip=127.0.0.1" in command and "strip_sources=True" in command and "default-src 'self'" in command
+    assert (
+        "--Voila.ip=127.0.0.1" in command
+        and "strip_sources=True" in command
+        and "default-src 'self'" in command
+    )
     assert "token=" not in command.replace("auto_token=", "")
 
 
@@ -371,8 +493,15 @@ def test_voila_waits_for_what_a_slow_kernel_shows(tiny_run):
     from traitlets.config.loader import KeyValueConfigLoader
     from voila.execute import VoilaExecutor
 
-    arguments = [a for a in voila_command(write_panel_notebook(tiny_run), 18000) if a.startswith("--VoilaExecutor")]
-    executor = VoilaExecutor(nbformat.v4.new_notebook(), config=KeyValueConfigLoader(arguments, classes=[VoilaExecutor]).load_config())
+    arguments = [
+        a
+        for a in voila_command(write_panel_notebook(tiny_run), 18000)
+        if a.startswith("--VoilaExecutor")
+    ]
+    executor = VoilaExecutor(
+        nbformat.v4.new_notebook(),
+        config=KeyValueConfigLoader(arguments, classes=[VoilaExecutor]).load_config(),
+    )
     assert executor.iopub_timeout == SHOW_SECONDS >= 60
 
 

@@ -20,12 +20,17 @@ from rahelpers.phantom import make_patient, render
 PROJECT = Path(__file__).resolve().parents[2]
 PORT, LAB_PORT, TOKEN = 18866, 18867, "a-token-for-tests"
 SECONDS = 60_000  # milliseconds that anything may take on a busy machine
-pytestmark = pytest.mark.skipif(not Path("/usr/bin/chromium").exists() and os.environ.get("CI") != "true", reason="Debian's chromium is not installed")
+pytestmark = pytest.mark.skipif(
+    not Path("/usr/bin/chromium").exists() and os.environ.get("CI") != "true",
+    reason="Debian's chromium is not installed",
+)
 
 
 def film(side="L") -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray((render(make_patient(7, 1), side, 256).image * 255).astype(np.uint8)).save(buffer, "PNG")
+    Image.fromarray((render(make_patient(7, 1), side, 256).image * 255).astype(np.uint8)).save(
+        buffer, "PNG"
+    )
     return buffer.getvalue()
 
 
@@ -37,7 +42,12 @@ def web_app(tiny_run):
         book = write_panel_notebook(tiny_run)
         with this_python_kernel(book.parent / "kernels"):
             environment = os.environ | {"JUPYTER_TOKEN": TOKEN}
-            process = subprocess.Popen(voila_command(book, PORT), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                voila_command(book, PORT),
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
     finally:
         os.chdir(before)
     assert wait_until_up(f"http://127.0.0.1:{PORT}/", 60)
@@ -59,9 +69,18 @@ def browser():
 
 def open_panel(browser, address, width=1280):
     """A new user: own cookies, own kernel."""
-    page = browser.new_context(viewport={"width": width, "height": 2600}, accept_downloads=True).new_page()
+    page = browser.new_context(
+        viewport={"width": width, "height": 2600}, accept_downloads=True
+    ).new_page()
     page.outside = []
-    page.on("request", lambda r: page.outside.append(r.url) if not re.match(r"(https?|ws)://127\.0\.0\.1|data:|blob:", r.url) else None)
+    page.on(
+        "request",
+        lambda r: (
+            page.outside.append(r.url)
+            if not re.match(r"(https?|ws)://127\.0\.0\.1|data:|blob:", r.url)
+            else None
+        ),
+    )
     page.goto(address, timeout=SECONDS)
     page.get_by_text("Ready. Choose a film.").wait_for(timeout=SECONDS)
     return page
@@ -73,7 +92,9 @@ def page(browser, web_app):
 
 
 def choose(page, *files) -> None:
-    page.get_by_label("Choose films, or drop them here").set_input_files([{"name": n, "mimeType": "image/png", "buffer": b} for n, b in files])
+    page.get_by_label("Choose films, or drop them here").set_input_files(
+        [{"name": n, "mimeType": "image/png", "buffer": b} for n, b in files]
+    )
 
 
 def shot(page, name) -> None:
@@ -86,10 +107,22 @@ def check_accessible(page) -> None:
     """axe-core finds nothing serious inside the panel."""
     from axe_playwright_python.sync_playwright import Axe
 
-    answer = Axe().run(page, context=".ra-panel", options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response
+    answer = (
+        Axe()
+        .run(
+            page,
+            context=".ra-panel",
+            options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]},
+        )
+        .response
+    )
     assert len(answer["passes"]) > 10, "it looked at the panel"
     found = answer["violations"]
-    serious = [(v["id"], [n["html"][:160] for n in v["nodes"]][:3]) for v in found if v["impact"] in ("serious", "critical")]
+    serious = [
+        (v["id"], [n["html"][:160] for n in v["nodes"]][:3])
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
     assert not serious, serious
 
 
@@ -133,7 +166,9 @@ def test_browser_film_viewer(page):
     from playwright.sync_api import expect
 
     canvas, readout = page.locator(".ra-canvas").first, page.locator(".ra-readout").first
-    expect(canvas).to_have_attribute("aria-label", re.compile("Radiograph of a left hand|Radiograph of one hand"))
+    expect(canvas).to_have_attribute(
+        "aria-label", re.compile("Radiograph of a left hand|Radiograph of one hand")
+    )
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 200)
     page.mouse.down()
@@ -149,17 +184,27 @@ def test_browser_film_viewer(page):
 
 
 def test_browser_exports_are_downloaded(page):
-    for button, ending in (("Report (HTML)", ".html"), ("Report (PDF)", ".pdf"), ("Overlay (DICOM)", ".dcm"), ("Numbers (JSON)", ".json")):
+    for button, ending in (
+        ("Report (HTML)", ".html"),
+        ("Report (PDF)", ".pdf"),
+        ("Overlay (DICOM)", ".dcm"),
+        ("Numbers (JSON)", ".json"),
+    ):
         with page.expect_download(timeout=SECONDS) as got:
             page.get_by_role("button", name=button).click()
-        assert got.value.suggested_filename.endswith(ending) and Path(got.value.path()).stat().st_size > 500
+        assert (
+            got.value.suggested_filename.endswith(ending)
+            and Path(got.value.path()).stat().st_size > 500
+        )
 
 
 def test_browser_bad_files_are_messages(page):
     from playwright.sync_api import expect
 
     noise = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 200), np.uint8)).save(noise, "PNG")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 200), np.uint8)).save(
+        noise, "PNG"
+    )
     choose(page, ("bad.png", b"this is not a picture"), ("noise.png", noise.getvalue()))
     expect(page.get_by_text("bad.png: Not a picture")).to_be_visible(timeout=SECONDS)
     expect(page.get_by_text("noise.png: No hand was found")).to_be_visible(timeout=SECONDS)
@@ -206,7 +251,9 @@ def test_browser_what_if_and_reader_study(page):
     check_accessible(page)
     page.get_by_role("tab", name="The model").click()
     expect(page.get_by_text("It knows nothing of patients.")).to_be_visible()
-    assert not [a for a in page.outside if "fontawesome" not in a], "nothing is fetched from elsewhere (the policy blocks Voila's icons)"
+    assert not [a for a in page.outside if "fontawesome" not in a], (
+        "nothing is fetched from elsewhere (the policy blocks Voila's icons)"
+    )
 
 
 def test_browser_two_users_and_reload(browser, web_app, page):
@@ -217,7 +264,9 @@ def test_browser_two_users_and_reload(browser, web_app, page):
     assert other.get_by_text("Probability of RA").count() == 0
     choose(other, ("mine.png", film("R")))
     expect(other.get_by_text("Done.")).to_be_visible(timeout=SECONDS)
-    assert other.evaluate("document.documentElement.scrollWidth") <= 400, "nothing sticks out of a narrow page"
+    assert other.evaluate("document.documentElement.scrollWidth") <= 400, (
+        "nothing sticks out of a narrow page"
+    )
     check_accessible(other)
     shot(other, "narrow_light")
     assert page.get_by_text("mine.png").count() == 0
@@ -235,20 +284,43 @@ def test_browser_jupyterlab(browser, tiny_run, tmp_path):
     folder.mkdir()
     shutil.copy(book, folder / "panel.ipynb")
     with this_python_kernel(book.parent / "kernels"):
-        environment = os.environ | {"JUPYTER_TOKEN": TOKEN, "JUPYTERLAB_SETTINGS_DIR": str(tmp_path), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path)}
-        command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={LAB_PORT}", f"--ServerApp.root_dir={folder}"]
-        lab = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=PROJECT)
+        environment = os.environ | {
+            "JUPYTER_TOKEN": TOKEN,
+            "JUPYTERLAB_SETTINGS_DIR": str(tmp_path),
+            "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path),
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "jupyter",
+            "lab",
+            "--no-browser",
+            "--allow-root",
+            f"--port={LAB_PORT}",
+            f"--ServerApp.root_dir={folder}",
+        ]
+        lab = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=PROJECT,
+        )
     try:
         assert wait_until_up(f"http://127.0.0.1:{LAB_PORT}/api", 60)
         page = browser.new_context(viewport={"width": 1280, "height": 1400}).new_page()
-        page.goto(f"http://127.0.0.1:{LAB_PORT}/lab/tree/panel.ipynb?token={TOKEN}", timeout=SECONDS)
+        page.goto(
+            f"http://127.0.0.1:{LAB_PORT}/lab/tree/panel.ipynb?token={TOKEN}", timeout=SECONDS
+        )
         page.locator(".jp-Notebook .jp-CodeCell").first.click(timeout=SECONDS)
         page.wait_for_timeout(2000)
         page.get_by_text("Run", exact=True).first.click()
         page.get_by_text("Run All Cells", exact=True).click()
         page.get_by_text("Ready. Choose a film.").wait_for(timeout=SECONDS)
         choose(page, ("lab.png", film("L")))
-        expect(page.get_by_text(re.compile("Probability of RA:")).first).to_be_visible(timeout=SECONDS)
+        expect(page.get_by_text(re.compile("Probability of RA:")).first).to_be_visible(
+            timeout=SECONDS
+        )
         shot(page, "jupyterlab")
     finally:
         lab.terminate()

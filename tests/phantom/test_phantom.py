@@ -1,4 +1,6 @@
-"""The phantom against the literature's tables, and its promises: determinism, exact masks, counterfactual, no label in nuisance."""
+"""The phantom against the literature's tables, and its promises: determinism, exact masks,
+counterfactual, no label in nuisance.
+"""
 
 import io
 import re
@@ -14,14 +16,31 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rahelpers.films.reading import read_radiograph
-from rahelpers.phantom import COHORT_SHA256, SPECTRA, Findings, count_features, draw_findings, iter_cohort, make_dicom, make_patient, render
+from rahelpers.films.sites import EROSION_SITES, JSN_SITES
+from rahelpers.phantom import (
+    COHORT_SHA256,
+    SPECTRA,
+    Findings,
+    count_features,
+    draw_findings,
+    iter_cohort,
+    make_dicom,
+    make_patient,
+    render,
+)
 from rahelpers.phantom.anatomy import LENGTHS, Pose, build_hand, expected_space
-from rahelpers.phantom.disease import EROSION_SITES, JSN_SITES, SPACE_Z
+from rahelpers.phantom.disease import SPACE_Z
 from rahelpers.phantom.projection import Detector, Thickness, project
 from rahelpers.scores.intervals import bootstrap_interval
 
 PROJECT = Path(__file__).resolve().parents[2]
-KINDS = {1: ("MC", "PP", "DP"), 2: ("MC", "PP", "MP", "DP"), 3: ("MC", "PP", "MP", "DP"), 4: ("MC", "PP", "MP", "DP"), 5: ("MC", "PP", "MP", "DP")}
+KINDS = {
+    1: ("MC", "PP", "DP"),
+    2: ("MC", "PP", "MP", "DP"),
+    3: ("MC", "PP", "MP", "DP"),
+    4: ("MC", "PP", "MP", "DP"),
+    5: ("MC", "PP", "MP", "DP"),
+}
 STRAIGHT = Pose()
 
 
@@ -29,7 +48,11 @@ STRAIGHT = Pose()
 def healthy_hands():
     """Straight left hands without disease of 400 patients."""
     patients = [make_patient(3, i) for i in range(400)]
-    return [(p, build_hand(p, Findings(), 0, STRAIGHT)) for p in patients if "fracture" not in p.incidental]
+    return [
+        (p, build_hand(p, Findings(), 0, STRAIGHT))
+        for p in patients
+        if "fracture" not in p.incidental
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +78,13 @@ def test_has_all_bones_and_svdh_sites():
 
 @pytest.mark.parametrize(("digit", "kind"), [(d, k) for d, kinds in KINDS.items() for k in kinds])
 def test_bone_lengths_are_the_tables(healthy_hands, digit, kind):
-    """Mean and SD of each bone against Buryanov & Kotiuk 2010. 0.2 SD is 3.8 standard errors of a mean of about 370 hands."""
+    """Mean and SD of each bone against Buryanov & Kotiuk 2010. 0.2 SD is 3.8 standard errors of a
+    mean of about 370 hands.
+    """
     mean, sd = LENGTHS[digit][KINDS[digit].index(kind)]
-    found = np.array([extent(b) for _, hand in healthy_hands for b in hand.bones if b.name == f"{kind}{digit}"])
+    found = np.array(
+        [extent(b) for _, hand in healthy_hands for b in hand.bones if b.name == f"{kind}{digit}"]
+    )
     assert abs(found.mean() - mean) < 0.2 * sd
     assert 0.85 * sd < found.std() < 1.15 * sd
 
@@ -84,9 +111,22 @@ def test_bones_of_a_hand_grow_together_and_mens_are_longer(healthy_hands):
 
 
 def test_joint_spaces_of_healthy_people(healthy_hands):
-    """MCP about 1.6 mm, wider than PIP, PIP wider than DIP; men's PIP 15 % wider (clinical.md). Women are 70 %: hence 3 % below."""
-    spaces = {kind: np.array([np.mean([j.space for n, j in h.joints.items() if n[:-1] == kind]) for _, h in healthy_hands]) for kind in ("MCP", "PIP", "DIP")}
-    men, age = np.array([p.sex == "M" for p, _ in healthy_hands]), np.array([p.age for p, _ in healthy_hands])
+    """MCP about 1.6 mm, wider than PIP, PIP wider than DIP; men's PIP 15 % wider (clinical.md).
+    Women are 70 %: hence 3 % below.
+    """
+    spaces = {
+        kind: np.array(
+            [
+                np.mean([j.space for n, j in h.joints.items() if n[:-1] == kind])
+                for _, h in healthy_hands
+            ]
+        )
+        for kind in ("MCP", "PIP", "DIP")
+    }
+    men, age = (
+        np.array([p.sex == "M" for p, _ in healthy_hands]),
+        np.array([p.age for p, _ in healthy_hands]),
+    )
     assert spaces["MCP"].mean() == pytest.approx(1.6, abs=0.08)
     assert spaces["MCP"].mean() > spaces["PIP"].mean() > spaces["DIP"].mean() > 0.7
     assert spaces["PIP"][men].mean() / spaces["PIP"][~men].mean() == pytest.approx(1.15, abs=0.05)
@@ -95,7 +135,8 @@ def test_joint_spaces_of_healthy_people(healthy_hands):
 
 @pytest.mark.parametrize("grade", [0, 1, 2, 3])
 def test_joint_space_z_by_grade_with_its_overlap(ra_hands, grade):
-    """MCP 2 to 5 by JSN grade against the published mean and SD (Arthritis Res Ther ar4163, Table 1).
+    """MCP 2 to 5 by JSN grade against the published mean and SD (Arthritis Res Ther ar4163, Table
+    1).
 
     Four standard errors, with two joints of a hand counted as one; the SD within a quarter.
     """
@@ -113,13 +154,23 @@ def test_joint_space_z_by_grade_with_its_overlap(ra_hands, grade):
 
 @pytest.mark.parametrize("name", ["MCP3", "MCP4", "PIP3"])
 def test_joint_space_on_the_film_is_the_stated_one(name):
-    """Measured on the drawn bones along the joint's axis, at 10 pixels a mm; the tolerance is two pixels."""
+    """Measured on the drawn bones along the joint's axis, at 10 pixels a mm; the tolerance is two
+    pixels.
+    """
     for index in (1, 2, 5):
         hand = build_hand(make_patient(3, index), Findings(), 0, STRAIGHT)
         joint = hand.joints[name]
-        detector = Detector(10.0, 0.0, 0.0, np.array([300.0, 300.0]) - joint.centre * np.array([10.0, -10.0]), 600)
-        body, _ = project(hand, Findings(), (), detector, tuple(np.random.default_rng(i) for i in range(3)))
-        line = detector.to_pixels(joint.centre + np.outer(np.arange(-4, 4, 0.02), joint.direction)).round().astype(int)
+        detector = Detector(
+            10.0, 0.0, 0.0, np.array([300.0, 300.0]) - joint.centre * np.array([10.0, -10.0]), 600
+        )
+        body, _ = project(
+            hand, Findings(), (), detector, tuple(np.random.default_rng(i) for i in range(3))
+        )
+        line = (
+            detector.to_pixels(joint.centre + np.outer(np.arange(-4, 4, 0.02), joint.direction))
+            .round()
+            .astype(int)
+        )
         gap = 0.02 * np.sum(body.bone[line[:, 1], line[:, 0]] == 0)
         assert gap == pytest.approx(joint.space, abs=0.2)
 
@@ -127,9 +178,15 @@ def test_joint_space_on_the_film_is_the_stated_one(name):
 def test_sites_are_hit_in_the_clinical_order(ra_hands):
     hit = {s: np.mean([f.erosion[s] > 0 for _, f, _ in ra_hands]) for s in EROSION_SITES}
     mean = lambda *sites: np.mean([hit[s] for s in sites])  # noqa: E731
-    wrist, mcp, pip = mean("Ulna", "Radius", "Lunate", "Scaphoid"), mean(*(f"MCP{i}" for i in range(1, 6))), mean(*(f"PIP{i}" for i in range(2, 6)))
+    wrist, mcp, pip = (
+        mean("Ulna", "Radius", "Lunate", "Scaphoid"),
+        mean(*(f"MCP{i}" for i in range(1, 6))),
+        mean(*(f"PIP{i}" for i in range(2, 6))),
+    )
     assert wrist > mcp > pip
-    assert max(hit, key=hit.get) == "Ulna" and hit["MCP2"] > hit["MCP4"] and hit["MCP3"] > hit["MCP4"]
+    assert (
+        max(hit, key=hit.get) == "Ulna" and hit["MCP2"] > hit["MCP4"] and hit["MCP3"] > hit["MCP4"]
+    )
     assert max((s for s in hit if s.startswith("PIP")), key=hit.get) == "PIP3"
     assert not [s for _, f, _ in ra_hands for s in [*f.erosion, *f.jsn] if s.startswith("DIP")]
 
@@ -141,7 +198,9 @@ def test_both_hands_are_alike_and_a_second_visit_is_no_better():
             found = draw_findings(patient, side, visit)
             scores[side, visit].append(sum(found.erosion.values()) + sum(found.jsn.values()))
         first, later = draw_findings(patient, 0, 0), draw_findings(patient, 0, 1)
-        assert all(later.erosion[s] >= g for s, g in first.erosion.items()) and all(later.jsn[s] >= g for s, g in first.jsn.items())
+        assert all(later.erosion[s] >= g for s, g in first.erosion.items()) and all(
+            later.jsn[s] >= g for s, g in first.jsn.items()
+        )
     left, right, later = (np.array(v) for v in scores.values())
     assert np.corrcoef(left, right)[0, 1] > 0.75 and (left != right).mean() > 0.5
     assert later.mean() > left.mean()
@@ -156,13 +215,25 @@ def test_same_bytes_whatever_the_workers():
 def test_masks_and_boxes():
     for patient, film in iter_cohort(7, 24, 128):
         boxes = film.joints[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float)
-        assert ((boxes >= 0) & (boxes <= 1)).all() and (boxes[:, 0] < boxes[:, 2]).all() and (boxes[:, 1] < boxes[:, 3]).all()
+        assert (
+            ((boxes >= 0) & (boxes <= 1)).all()
+            and (boxes[:, 0] < boxes[:, 2]).all()
+            and (boxes[:, 1] < boxes[:, 3]).all()
+        )
         assert film.image.dtype == np.float32 and film.image.min() >= 0 and film.image.max() <= 1
         if patient.label == 0:
-            assert not any(m.any() for m in film.masks.values()) and film.joints["erosion"].dropna().sum() == 0
+            assert (
+                not any(m.any() for m in film.masks.values())
+                and film.joints["erosion"].dropna().sum() == 0
+            )
         elif film.lesion_mask.any():
             y, x = (np.argwhere(film.lesion_mask) + 0.5).T / 128
-            inside = ((x[:, None] >= boxes[:, 0]) & (x[:, None] <= boxes[:, 2]) & (y[:, None] >= boxes[:, 1]) & (y[:, None] <= boxes[:, 3])).any(axis=1)
+            inside = (
+                (x[:, None] >= boxes[:, 0])
+                & (x[:, None] <= boxes[:, 2])
+                & (y[:, None] >= boxes[:, 1])
+                & (y[:, None] <= boxes[:, 3])
+            ).any(axis=1)
             assert inside.mean() > 0.9
 
 
@@ -193,7 +264,9 @@ def test_an_erosion_takes_bone_away_where_its_mask_is():
 
 
 def test_without_disease_the_film_has_no_lesion_and_is_otherwise_the_same():
-    patient = next(p for p in (make_patient(7, i) for i in range(80)) if p.label and p.severity > 0.6)
+    patient = next(
+        p for p in (make_patient(7, i) for i in range(80)) if p.label and p.severity > 0.6
+    )
     own, healthy = render(patient, "L", 128), render(patient, "L", 128, disease=None)
     assert own.lesion_mask.any() and not any(m.any() for m in healthy.masks.values())
     assert healthy.joints["erosion"].dropna().sum() == 0
@@ -202,7 +275,10 @@ def test_without_disease_the_film_has_no_lesion_and_is_otherwise_the_same():
 
 def test_hands_of_a_patient_are_mirror_images_in_convention():
     left, right = (render(make_patient(7, 1), s, 96).joints.set_index("site") for s in "LR")
-    assert left.loc["MCP2", "x0"] > left.loc["MCP5", "x0"] and right.loc["MCP2", "x0"] < right.loc["MCP5", "x0"]
+    assert (
+        left.loc["MCP2", "x0"] > left.loc["MCP5", "x0"]
+        and right.loc["MCP2", "x0"] < right.loc["MCP5", "x0"]
+    )
 
 
 def test_attenuation_is_beer_lamberts_sum():
@@ -213,27 +289,53 @@ def test_attenuation_is_beer_lamberts_sum():
 
 
 def test_less_dose_is_more_noise():
-    """Quantum noise: a sixteenth of the dose, four times the noise, in air, where the grey curve is the same."""
+    """Quantum noise: a sixteenth of the dose, four times the noise, in air, where the grey curve is
+    the same.
+    """
     patient = next(p for p in (make_patient(7, i) for i in range(40)) if not p.incidental)
     plain = render(patient, "L", 640, disease=None, dose_ugy=1e6)
-    noise = [np.std((render(patient, "L", 640, disease=None, dose_ugy=d).image - plain.image)[400:460, 60:140]) for d in (8.0, 0.5)]
+    noise = [
+        np.std(
+            (render(patient, "L", 640, disease=None, dose_ugy=d).image - plain.image)[
+                400:460, 60:140
+            ]
+        )
+        for d in (8.0, 0.5)
+    ]
     assert 3.0 < noise[1] / noise[0] < 5.0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spectrum", SPECTRA)
 def test_nuisance_does_not_predict_the_label(spectrum):
-    """All facts that have nothing to do with disease together, read by a logistic regression on patients that it has not seen."""
+    """All facts that have nothing to do with disease together, read by a logistic regression on
+    patients that it has not seen.
+    """
     films = []
     for patient, film in iter_cohort(21, 160, 40, spectrum):
-        border = np.r_[film.image[:2].ravel(), film.image[-2:].ravel(), film.image[:, :2].ravel(), film.image[:, -2:].ravel()]
+        border = np.r_[
+            film.image[:2].ravel(),
+            film.image[-2:].ravel(),
+            film.image[:, :2].ravel(),
+            film.image[:, -2:].ravel(),
+        ]
         corners = max(film.image[2:12, 2:14].max(), film.image[2:12, -14:-2].max())
-        facts = (film.image.mean(), border.mean(), border.std(), corners, film.spacing_mm, film.laterality == "R", len(patient.incidental))
+        facts = (
+            film.image.mean(),
+            border.mean(),
+            border.std(),
+            corners,
+            film.spacing_mm,
+            film.laterality == "R",
+            len(patient.incidental),
+        )
         films.append((patient.label, patient.patient_id, *facts, patient.age, patient.sex == "M"))
     labels, patients = np.array([f[0] for f in films]), np.array([f[1] for f in films])
     facts = np.array([f[2:] for f in films], dtype=float)
     reader = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
-    scores = cross_val_predict(reader, facts, labels, groups=patients, cv=GroupKFold(5), method="decision_function")
+    scores = cross_val_predict(
+        reader, facts, labels, groups=patients, cv=GroupKFold(5), method="decision_function"
+    )
     low, high = bootstrap_interval(roc_auc_score, labels, scores, patients, 300, 0)
     assert low <= 0.5 <= high, f"{spectrum}: {low:.2f} to {high:.2f}"
 
@@ -241,8 +343,16 @@ def test_nuisance_does_not_predict_the_label(spectrum):
 def test_spectrum_sets_who_is_compared():
     cohorts = {s: [make_patient(11, i, s) for i in range(300)] for s in SPECTRA}
     assert {p.condition for p in cohorts["healthy"]} == {"RA", "healthy"}
-    assert {p.condition for p in cohorts["mixed"]} == {"RA", "healthy", "osteoarthritis", "age osteopenia"}
-    score = {s: np.mean([count_features(draw_findings(p, 0))["erosion score"] for p in c if p.label]) for s, c in cohorts.items()}
+    assert {p.condition for p in cohorts["mixed"]} == {
+        "RA",
+        "healthy",
+        "osteoarthritis",
+        "age osteopenia",
+    }
+    score = {
+        s: np.mean([count_features(draw_findings(p, 0))["erosion score"] for p in c if p.label])
+        for s, c in cohorts.items()
+    }
     assert score["healthy"] > score["mixed"] > score["early"] > 0
     with pytest.raises(ValueError, match="expected one of healthy, mixed, early"):
         make_patient(7, 0, "late")
@@ -254,7 +364,11 @@ def test_dicom_comes_back_as_the_same_film(photometric, tmp_path):
     film = render(patient, "R", 128)
     content = make_dicom(film, patient, photometric)
     data = pydicom.dcmread(io.BytesIO(content))
-    assert data.PhotometricInterpretation == photometric and data.Modality == "DX" and data.BitsStored == 12
+    assert (
+        data.PhotometricInterpretation == photometric
+        and data.Modality == "DX"
+        and data.BitsStored == 12
+    )
     (tmp_path / "film.dcm").write_bytes(content)
     back = read_radiograph(tmp_path / "film.dcm")
     assert back.laterality == "R" and back.spacing_mm == pytest.approx(film.spacing_mm, rel=1e-5)
@@ -263,12 +377,19 @@ def test_dicom_comes_back_as_the_same_film(photometric, tmp_path):
 
 
 def test_datasheet_names_this_cohort():
-    assert COHORT_SHA256 in (PROJECT / "data" / "README.md").read_text(), "cohort.toml changed: write its SHA-256 into data/README.md"
+    assert COHORT_SHA256 in (PROJECT / "data" / "README.md").read_text(), (
+        "cohort.toml changed: write its SHA-256 into data/README.md"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("X", 64), "expected 'L' or 'R'"), (("L", 8), "at least 32"), (("L", 64, None, 2), "visit=2"), (("L", 64, None, 0, -1.0), "more than 0")],
+    [
+        (("X", 64), "expected 'L' or 'R'"),
+        (("L", 8), "at least 32"),
+        (("L", 64, None, 2), "visit=2"),
+        (("L", 64, None, 0, -1.0), "more than 0"),
+    ],
 )
 def test_refuses_bad_arguments(arguments, message):
     patient = make_patient(7, 0)

@@ -1,9 +1,12 @@
-"""What MAPIE says about drawn cohorts; its answers stand in tests/test_abstention.py. Not a test: MAPIE is no dependency of the course.
+"""What MAPIE says about drawn cohorts; its answers stand in tests/test_abstention.py. Not a test:
+MAPIE is no dependency of the course.
 
-    python -m venv /tmp/mapie && /tmp/mapie/bin/pip install mapie==1.6.0 && /tmp/mapie/bin/python tests/reference/mapie_values.py
+    python -m venv /tmp/mapie && /tmp/mapie/bin/pip install mapie==1.6.0 && /tmp/mapie/bin/python
+    tests/reference/mapie_values.py
 
-MAPIE 1.6 has no sets by class: it is calibrated here on the films of one class alone, which is the same. It knows no patients either: one film each.
-Source: Cordier et al., Flexible and systematic uncertainty estimation with conformal prediction via the MAPIE library, COPA 2023.
+MAPIE 1.6 has no sets by class: it is calibrated here on the films of one class alone, which is the
+same. It knows no patients either: one film each. Source: Cordier et al., Flexible and systematic
+uncertainty estimation with conformal prediction via the MAPIE library, COPA 2023.
 """
 
 import json
@@ -52,7 +55,9 @@ def main() -> None:
         columns = []
         for label in (0, 1):
             inside = labels == label
-            mapie = SplitConformalClassifier(Network(), confidence_level=1 - alpha, conformity_score="lac", prefit=True)
+            mapie = SplitConformalClassifier(
+                Network(), confidence_level=1 - alpha, conformity_score="lac", prefit=True
+            )
             mapie.conformalize(probability[inside, None], labels[inside])
             columns.append(mapie.predict_set(asked()[:, None])[1][:, label, 0])
         found[alpha] = ["".join("01"[int(v)] for v in column) for column in columns]

@@ -1,10 +1,17 @@
-"""Conformal sets by class: thresholds worked by hand, patients counted once, and the promise kept in simulated cohorts."""
+"""Conformal sets by class: thresholds worked by hand, patients counted once, and the promise kept
+in simulated cohorts.
+"""
 
 import numpy as np
 import pytest
 from reference import mapie_values as drawn
 
-from rahelpers.scores.conformal import compute_abstention_curve, fit_conformal, predict_sets, score_sets
+from rahelpers.scores.conformal import (
+    compute_abstention_curve,
+    fit_conformal,
+    predict_sets,
+    score_sets,
+)
 
 
 def test_thresholds_by_hand():
@@ -12,48 +19,79 @@ def test_thresholds_by_hand():
     labels, patients = np.repeat([0, 1], 19), np.arange(38)
     probability = np.concatenate([np.arange(1, 20) / 100, 1 - np.arange(1, 20) / 50])
     found = fit_conformal(labels, probability, patients)
-    assert found["threshold_negative"] == pytest.approx(0.18) and found["threshold_positive"] == pytest.approx(18 / 50)
+    assert found["threshold_negative"] == pytest.approx(0.18) and found[
+        "threshold_positive"
+    ] == pytest.approx(18 / 50)
     assert (found["patients_negative"], found["fitted_on"]) == (19, "validation")
-    assert predict_sets(np.array([0.1, 0.18, 0.3, 0.7]), found).tolist() == [[True, False], [True, False], [False, False], [False, True]]
+    assert predict_sets(np.array([0.1, 0.18, 0.3, 0.7]), found).tolist() == [
+        [True, False],
+        [True, False],
+        [False, False],
+        [False, True],
+    ]
 
 
-# MAPIE 1.6.0 on tests/reference/mapie_values.py, which prints it: alpha -> in how many of 41 new films, the least probable first, class 0 stands in the
-# set; and from which film on class 1 does
+# MAPIE 1.6.0 on tests/reference/mapie_values.py, which prints it: alpha -> in how many of 41 new
+# films, the least probable first, class 0 stands in the set; and from which film on class 1 does
 MAPIE = {0.1: (29, 10), 0.25: (28, 14)}
 
 
 @pytest.mark.parametrize("alpha", drawn.ALPHAS)
 def test_sets_are_those_of_mapie_where_each_patient_has_one_film(alpha):
     labels, probability = drawn.draw()
-    sets = predict_sets(drawn.asked(), fit_conformal(labels, probability, np.arange(len(labels)), alpha))
+    sets = predict_sets(
+        drawn.asked(), fit_conformal(labels, probability, np.arange(len(labels)), alpha)
+    )
     films, (negative, positive) = np.arange(41), MAPIE[alpha]
     np.testing.assert_array_equal(sets, np.stack([films < negative, films >= positive], axis=1))
 
 
 def test_few_patients_leave_every_class_in_the_set():
     """With 8 patients no value is the 9th smallest; 9 patients have one."""
-    eight, nine = (fit_conformal(np.repeat([0, 1], k), np.linspace(0, 0.8, 2 * k), np.arange(2 * k)) for k in (8, 9))
-    assert eight["threshold_negative"] == eight["threshold_positive"] == 1 and nine["threshold_negative"] < 1
+    eight, nine = (
+        fit_conformal(np.repeat([0, 1], k), np.linspace(0, 0.8, 2 * k), np.arange(2 * k))
+        for k in (8, 9)
+    )
+    assert (
+        eight["threshold_negative"] == eight["threshold_positive"] == 1
+        and nine["threshold_negative"] < 1
+    )
     assert predict_sets(np.array([0.0, 1.0]), eight).all()
     with pytest.raises(ValueError, match="alpha=1"):
         fit_conformal(np.array([0, 1]), np.array([0.1, 0.9]), np.arange(2), 1.0)
 
 
 def test_a_patient_counts_once():
-    labels, probability, patients = np.repeat([0, 1], 15), np.random.default_rng(0).random(30), np.arange(30)
+    labels, probability, patients = (
+        np.repeat([0, 1], 15),
+        np.random.default_rng(0).random(30),
+        np.arange(30),
+    )
     once = fit_conformal(labels, probability, patients)
-    assert fit_conformal(np.repeat(labels, 3), np.repeat(probability, 3), np.repeat(patients, 3)) == once
-    careless = fit_conformal(np.repeat(labels[:16], 2), np.repeat(probability[:16], 2), np.arange(32))
+    assert (
+        fit_conformal(np.repeat(labels, 3), np.repeat(probability, 3), np.repeat(patients, 3))
+        == once
+    )
+    careless = fit_conformal(
+        np.repeat(labels[:16], 2), np.repeat(probability[:16], 2), np.arange(32)
+    )
     assert careless["patients_negative"] == 30
 
 
 def test_coverage_is_kept_by_class():
-    """alpha 0.2; 300 cohorts of 30 patients a class with two films, and one new patient each: at least 80 %, standard error 2.3 %."""
+    """alpha 0.2; 300 cohorts of 30 patients a class with two films, and one new patient each: at
+    least 80 %, standard error 2.3 %.
+    """
     rng, held = np.random.default_rng(0), np.zeros(2)
     labels, patients = np.repeat([0, 1], 60), np.repeat(np.arange(60), 2)
 
     def draw(label):
-        z = 1.5 * label - 0.75 + np.repeat(rng.normal(0, 0.8, len(label) // 2), 2) + rng.normal(0, 0.6, len(label))
+        z = (
+            1.5 * label
+            - 0.75
+            + np.repeat(rng.normal(0, 0.8, len(label) // 2), 2)
+            + rng.normal(0, 0.6, len(label))
+        )
         return 1 / (1 + np.exp(-z))
 
     for _ in range(300):
@@ -67,28 +105,47 @@ def test_measured_on_test():
     conformal = {"threshold_negative": 0.6, "threshold_positive": 0.6}
     labels, probability = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.9, 0.2, 0.5, 0.8])
     found = score_sets(labels, probability, np.arange(6), conformal)
-    assert found["sets"] == {"negative": 2, "positive": 2, "both": 2, "none": 0} and found["spoken"] == 4
-    assert found["coverage_negative"]["value"] == pytest.approx(2 / 3) and found["accuracy_spoken"]["value"] == 0.5
+    assert (
+        found["sets"] == {"negative": 2, "positive": 2, "both": 2, "none": 0}
+        and found["spoken"] == 4
+    )
+    assert (
+        found["coverage_negative"]["value"] == pytest.approx(2 / 3)
+        and found["accuracy_spoken"]["value"] == 0.5
+    )
     assert found["abstained"]["value"] == pytest.approx(1 / 3)
-    silent = score_sets(labels, probability, np.arange(6), {"threshold_negative": 1.0, "threshold_positive": 1.0})
+    silent = score_sets(
+        labels, probability, np.arange(6), {"threshold_negative": 1.0, "threshold_positive": 1.0}
+    )
     assert silent["accuracy_spoken"] is None and silent["abstained"]["value"] == 1
 
 
 def test_the_least_certain_go_first():
     labels, probability = np.array([0, 1, 0, 1, 0]), np.array([0.01, 0.99, 0.45, 0.40, 0.6])
-    found = compute_abstention_curve(labels, probability, np.arange(5), 0.5, np.array([0, 0.4, 0.6]))
-    assert found["films"].tolist() == [5, 3, 2] and found["accuracy"].tolist() == pytest.approx([3 / 5, 2 / 3, 1])
+    found = compute_abstention_curve(
+        labels, probability, np.arange(5), 0.5, np.array([0, 0.4, 0.6])
+    )
+    assert found["films"].tolist() == [5, 3, 2] and found["accuracy"].tolist() == pytest.approx(
+        [3 / 5, 2 / 3, 1]
+    )
     assert found["low"].iloc[2] < 0.5  # two films prove little
     with pytest.raises(ValueError, match="not including"):
         compute_abstention_curve(labels, probability, np.arange(5), 0.5, np.array([1.0]))
 
 
 def test_the_strangest_films_go_first():
-    """Six films, the two strangest called wrongly: accuracy 4/6, then 4/4 when a third of them goes; by certainty another two go."""
+    """Six films, the two strangest called wrongly: accuracy 4/6, then 4/4 when a third of them
+    goes; by certainty another two go.
+    """
     labels, probability = np.array([1, 1, 0, 0, 1, 0]), np.array([0.9, 0.8, 0.1, 0.2, 0.05, 0.95])
     strangeness = np.array([1.0, 2.0, 3.0, 4.0, 9.0, 8.0])
-    found = compute_abstention_curve(labels, probability, np.arange(6), 0.5, np.array([0.0, 1 / 3]), strangeness).set_index(["by", "films"])
-    assert found.loc[("distance", 6), "accuracy"] == pytest.approx(4 / 6) and found.loc[("distance", 4), "accuracy"] == 1
+    found = compute_abstention_curve(
+        labels, probability, np.arange(6), 0.5, np.array([0.0, 1 / 3]), strangeness
+    ).set_index(["by", "films"])
+    assert (
+        found.loc[("distance", 6), "accuracy"] == pytest.approx(4 / 6)
+        and found.loc[("distance", 4), "accuracy"] == 1
+    )
     assert found.loc[("distance", 4), "abstained"] == pytest.approx(1 / 3)
     # the least certain are 0.8 and 0.2, called rightly: the two wrong ones stay
     assert found.loc[("certainty", 4), "accuracy"] == pytest.approx(2 / 4)
@@ -98,8 +155,11 @@ def test_what_is_no_probability_is_refused_and_lists_are_taken():
     conformal = fit_conformal([0, 1], [0.2, 0.9], ["a", "b"])
     assert score_sets([0, 1], [0.2, 0.9], ["a", "b"], conformal)["films"] == 2
     assert len(compute_abstention_curve([0, 1], [0.2, 0.9], ["a", "b"], 0.5, [0.0]))
-    for use in (lambda p: fit_conformal([0, 1], p, ["a", "b"]), lambda p: score_sets([0, 1], p, ["a", "b"], conformal),
-                lambda p: compute_abstention_curve([0, 1], p, ["a", "b"], 0.5)):  # fmt: skip
+    for use in (
+        lambda p: fit_conformal([0, 1], p, ["a", "b"]),
+        lambda p: score_sets([0, 1], p, ["a", "b"], conformal),
+        lambda p: compute_abstention_curve([0, 1], p, ["a", "b"], 0.5),
+    ):
         with pytest.raises(ValueError, match="from -3 to 2: expected 0 to 1"):
             use([-3, 2])
         with pytest.raises(ValueError, match="film 1 of 2 is nan"):

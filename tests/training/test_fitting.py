@@ -1,4 +1,6 @@
-"""Training: a killed one goes on to the same weights, frozen layers and several devices change nothing, an ensemble is the mean of its members."""
+"""Training: a killed one goes on to the same weights, frozen layers and several devices change
+nothing.
+"""
 
 import json
 import subprocess
@@ -9,12 +11,10 @@ import pytest
 from scipy.ndimage import center_of_mass
 
 from rahelpers.core.config import make_config
-from rahelpers.curation.cohort import load_cohort
 from rahelpers.network.augmentation import SHIFT, augment
 from rahelpers.network.backend import keras, tf
 from rahelpers.network.bundle import predict_logits
 from rahelpers.training.fitting import OnePassAdam, fit_network, make_stream
-from rahelpers.training.step import train_on
 
 TRAIN, VALIDATION = np.arange(0, 30), np.arange(30, 40)
 
@@ -30,7 +30,17 @@ class Kill(keras.callbacks.Callback):
 def fit(films, folder, callbacks=(), **values):
     images, labels = films
     config = make_config(**{"image_size": 32, "epochs": 3, "batch_size": 8} | values)
-    return fit_network(images, labels, TRAIN, VALIDATION, config, 7, folder / "state", folder / "cache", callbacks=callbacks)
+    return fit_network(
+        images,
+        labels,
+        TRAIN,
+        VALIDATION,
+        config,
+        7,
+        folder / "state",
+        folder / "cache",
+        callbacks=callbacks,
+    )
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(spotted_films, tmp_path, capsys):
@@ -54,15 +64,24 @@ def test_a_training_that_cannot_be_judged_is_refused(spotted_films, tmp_path, mo
 
 
 @pytest.mark.slow
-def test_two_phases_learn_the_head_then_the_last_block(spotted_films, tmp_path, vgg16_weights, monkeypatch):
+def test_two_phases_learn_the_head_then_the_last_block(
+    spotted_films, tmp_path, vgg16_weights, monkeypatch
+):
     # on these easy films the fitted head is the best network already; look at the last one
-    monkeypatch.setattr("rahelpers.training.fitting.ValidationWatcher.restore_best", lambda *_: None)
+    monkeypatch.setattr(
+        "rahelpers.training.fitting.ValidationWatcher.restore_best", lambda *_: None
+    )
     found = fit(spotted_films, tmp_path, weights=str(vgg16_weights), epochs=2, learning_rate=1e-4)
     assert found.history["epoch"].tolist() == [0, 1, 2], "epoch 0 is the fitted head"
     start = keras.applications.VGG16(include_top=False, weights=None)
     start.load_weights(vgg16_weights)
     for name, moved in (("block4_conv3", False), ("block5_conv1", True), ("block5_conv3", True)):
-        assert np.array_equal(found.model.get_layer(name).get_weights()[0], start.get_layer(name).get_weights()[0]) is not moved
+        assert (
+            np.array_equal(
+                found.model.get_layer(name).get_weights()[0], start.get_layer(name).get_weights()[0]
+            )
+            is not moved
+        )
     assert not list((tmp_path / "cache").glob(".*")), "nothing half-written stays"
 
 
@@ -89,7 +108,9 @@ def test_a_batch_follows_from_seed_and_step_alone(spotted_films):
 
 
 def test_augmentation_keeps_what_it_says():
-    """A spot in the middle moves by the shift alone, at most 5 %; a spot elsewhere turns about the middle by at most 10 degrees."""
+    """A spot in the middle moves by the shift alone, at most 5 %; a spot elsewhere turns about the
+    middle by at most 10 degrees.
+    """
     films = np.zeros((200, 101, 101, 1), np.float32)
     films[:, 48:53, 48:53] = 1.0
     seen = augment(tf.constant(films), tf.constant([1, 2]))[..., 0].numpy()
@@ -98,7 +119,9 @@ def test_augmentation_keeps_what_it_says():
     assert np.abs(places).max() <= SHIFT * 101 + 1 and np.abs(places).max() > 3
     films[:, 48:53, 48:53], films[:, 48:53, 88:93] = 0.0, 1.0
     turned = augment(tf.constant(films), tf.constant([1, 2]))[..., 0].numpy()
-    spots = np.array([center_of_mass(np.where(s > s.max() / 2, s, 0)) for s in turned]) - 50 - places
+    spots = (
+        np.array([center_of_mass(np.where(s > s.max() / 2, s, 0)) for s in turned]) - 50 - places
+    )
     angles, radii = np.degrees(np.arctan2(spots[:, 0], spots[:, 1])), np.hypot(*spots.T)
     assert 5 < np.abs(angles).max() < 12 and radii.min() > 40 * 0.91 and radii.max() < 40 * 1.1
     mirrored = augment(tf.constant(films), tf.constant([1, 2]), mirror=True)[..., 0].numpy()
@@ -107,40 +130,16 @@ def test_augmentation_keeps_what_it_says():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("train_from", ["head", "block5"])
-def test_an_ensemble_is_the_mean_of_its_members_and_each_film_is_scored_by_the_one_that_did_not_see_it(
-    tiny_run, tmp_path, vgg16_weights, monkeypatch, train_from
-):
-    cohort = load_cohort(tiny_run)
-    members = []
-
-    def watched(images, labels, train, validation, *rest, **named):
-        fit = fit_network(images, labels, train, validation, *rest, **named)
-        members.append((train, validation, predict_logits(fit.model, images)))
-        return fit
-
-    monkeypatch.setattr("rahelpers.training.step.fit_network", watched)
-    config = make_config(image_size=48, weights=str(vgg16_weights), ensemble=2, train_from=train_from, epochs=1, frozen_copies=1)
-    train, validation = cohort.split("train"), cohort.split("validation")
-    model, history, rows, logits = train_on(cohort, train, validation, config, 7, tmp_path / "state", tmp_path / "cache")
-    assert sorted(rows) == sorted([*train, *validation]) and history["member"].unique().tolist() == [1, 2]
-    for learnt, checked, answers in members:
-        assert not set(cohort.manifest["patient_id"].iloc[learnt]) & set(cohort.manifest["patient_id"].iloc[checked])
-        np.testing.assert_allclose(logits[np.searchsorted(rows, checked)], answers[checked], atol=1e-5)
-    if train_from == "head":  # logits are linear in the weights that were averaged
-        mean = np.mean([answers for *_, answers in members], axis=0)
-        np.testing.assert_allclose(predict_logits(model, cohort.images), mean, atol=1e-3 * np.abs(mean).max())
-
-
-@pytest.mark.slow
 def test_two_devices_train_as_one(spotted_films, tmp_path):
-    """Two logical CPU devices stand for two GPUs: MirroredStrategy runs, and the losses are those of one device."""
+    """Two logical CPU devices stand for two GPUs: MirroredStrategy runs, and the losses are those
+    of one device.
+    """
     code = """
 import sys, json, numpy as np
 import tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-import rahelpers.fitting as fitting
-from rahelpers.config import make_config
+import rahelpers.training.fitting as fitting
+from rahelpers.core.config import make_config
 from pathlib import Path
 images, labels = (np.load(Path(sys.argv[1]) / f"{name}.npy") for name in ("images", "labels"))
 found = {}
@@ -154,7 +153,9 @@ print(json.dumps(found))
 """
     for name, array in zip(("images", "labels"), spotted_films, strict=True):
         np.save(tmp_path / f"{name}.npy", array)
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     # batch norm sees half a batch on each device, so the losses are alike, not equal
@@ -163,7 +164,12 @@ print(json.dumps(found))
 
 def test_one_pass_adam_takes_kerass_steps():
     def network() -> keras.Sequential:
-        layers = (keras.layers.Conv2D(4, 3, strides=4, use_bias=False), keras.layers.BatchNormalization(), keras.layers.Flatten(), keras.layers.Dense(1))
+        layers = (
+            keras.layers.Conv2D(4, 3, strides=4, use_bias=False),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1),
+        )
         return keras.Sequential([keras.Input((32, 32, 1)), *layers])
 
     films = np.random.default_rng(0).random((6, 32, 32, 1), dtype=np.float32)
@@ -171,10 +177,15 @@ def test_one_pass_adam_takes_kerass_steps():
     networks = [network(), network()]
     networks[1].set_weights(networks[0].get_weights())
     for learner, adam in zip(networks, (keras.optimizers.Adam, OnePassAdam), strict=True):
-        learner.compile(adam(keras.optimizers.schedules.CosineDecay(1e-3, 20), weight_decay=1e-2), keras.losses.BinaryCrossentropy(from_logits=True))
+        learner.compile(
+            adam(keras.optimizers.schedules.CosineDecay(1e-3, 20), weight_decay=1e-2),
+            keras.losses.BinaryCrossentropy(from_logits=True),
+        )
         for _ in range(5):
             learner.train_on_batch(films, answers)
     for one, other in zip(*(n.get_weights() for n in networks), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-    for one, other in zip(*(n.optimizer.variables for n in networks), strict=True):  # what a resumed training reads
+    for one, other in zip(
+        *(n.optimizer.variables for n in networks), strict=True
+    ):  # what a resumed training reads
         np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)

@@ -1,4 +1,6 @@
-"""Frozen layers are computed once, what they give leads to the same answers, and a fitted head gives exactly what scikit-learn fitted."""
+"""Frozen layers are computed once, what they give leads to the same answers, and a fitted head
+gives exactly what scikit-learn fitted.
+"""
 
 import numpy as np
 import pytest
@@ -28,36 +30,59 @@ def freeze_before(model, block: int) -> None:
 EVERY = np.arange(40)
 
 
-def look(network, images, wanted, seed, folder) -> list[np.ndarray]:
+def see_frozen(network, images, wanted, seed, folder) -> list[np.ndarray]:
     """Pooled features of each copy's wanted rows."""
-    found = compute_frozen(network, [network.get_layer("pools").output], images, wanted, seed, False, folder)
+    found = compute_frozen(
+        network, [network.get_layer("pools").output], images, wanted, seed, False, folder
+    )
     return [copy[0][rows] for copy, rows in zip(found, wanted, strict=True)]
 
 
 def test_each_film_is_computed_once_by_its_content(spotted_films, network, tmp_path, monkeypatch):
     images, _ = spotted_films
-    first = look(network, images, [EVERY, EVERY[:25]], 7, tmp_path)
+    first = see_frozen(network, images, [EVERY, EVERY[:25]], 7, tmp_path)
     assert first[0].shape == (40, 2048) and len(list(tmp_path.rglob("*.npz"))) == 65
     assert not np.allclose(first[0][:25], first[1]), "the second copy is augmented"
     monkeypatch.setattr("rahelpers.training.frozen.as_batch", lambda _: pytest.fail("seen again"))
-    np.testing.assert_array_equal(look(network, images, [EVERY, EVERY[:25]], 7, tmp_path)[1], first[1])
-    np.testing.assert_array_equal(look(network, images, [EVERY], 8, tmp_path)[0], first[0], "the film itself has no seed")
-    np.testing.assert_array_equal(look(network, images[::-1], [EVERY], 7, tmp_path)[0], first[0][::-1], "another order, the same films")
+    np.testing.assert_array_equal(
+        see_frozen(network, images, [EVERY, EVERY[:25]], 7, tmp_path)[1], first[1]
+    )
+    np.testing.assert_array_equal(
+        see_frozen(network, images, [EVERY], 8, tmp_path)[0],
+        first[0],
+        "the film itself has no seed",
+    )
+    np.testing.assert_array_equal(
+        see_frozen(network, images[::-1], [EVERY], 7, tmp_path)[0],
+        first[0][::-1],
+        "another order, the same films",
+    )
     monkeypatch.undo()
-    other = look(network, np.ascontiguousarray(images[:, ::-1]), [EVERY[:3]], 7, tmp_path)[0]
+    other = see_frozen(network, np.ascontiguousarray(images[:, ::-1]), [EVERY[:3]], 7, tmp_path)[0]
     assert not np.allclose(other, first[0][:3]) and len(list(tmp_path.rglob("*.npz"))) == 68
 
 
 def test_a_films_copy_does_not_hang_on_the_films_beside_it(spotted_films, network, tmp_path):
     images, _ = spotted_films
-    together, alone = (look(network, images, [EVERY[:1], rows], 7, tmp_path / name)[1] for rows, name in ((EVERY, "a"), (EVERY[30:], "b")))
+    together, alone = (
+        see_frozen(network, images, [EVERY[:1], rows], 7, tmp_path / name)[1]
+        for rows, name in ((EVERY, "a"), (EVERY[30:], "b"))
+    )
     np.testing.assert_array_equal(together[30:], alone)
 
 
-@pytest.mark.parametrize(("block", "expected"), [
-    (6, {"pools"}), (5, {"block4_pool", "fine_pool", "fine_maximum"}), (4, {"block3_pool"}), (1, set()),
-])  # fmt: skip
-def test_the_cut_lies_before_the_first_layer_that_learns(spotted_films, network, tmp_path, block, expected):
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (6, {"pools"}),
+        (5, {"block4_pool", "fine_pool", "fine_maximum"}),
+        (4, {"block3_pool"}),
+        (1, set()),
+    ],
+)
+def test_the_cut_lies_before_the_first_layer_that_learns(
+    spotted_films, network, tmp_path, block, expected
+):
     images, _ = spotted_films
     freeze_before(network, block)
     cut = find_cut(network)
@@ -66,19 +91,30 @@ def test_the_cut_lies_before_the_first_layer_that_learns(spotted_films, network,
         frozen = compute_frozen(network, cut, images, [EVERY], 7, False, tmp_path)
         answers = predict_rows(keras.Model(cut, network.output), frozen[0], np.arange(40))
         # float16 keeps 11 bits of a map
-        np.testing.assert_allclose(answers, predict_logits(network, images), rtol=1e-2, atol=1e-3 * np.abs(answers).max())
+        np.testing.assert_allclose(
+            answers, predict_logits(network, images), rtol=1e-2, atol=1e-3 * np.abs(answers).max()
+        )
 
 
 def test_the_network_says_what_logistic_regression_says(spotted_films, network, tmp_path):
     images, labels = spotted_films
     train, validation = np.arange(0, 28), np.arange(28, 40)
-    features = look(network, images, [EVERY], 7, tmp_path)[0][None]
+    features = see_frozen(network, images, [EVERY], 7, tmp_path)[0][None]
     history = fit_head(network, features, labels, train, validation)
     x = features[0].astype(np.float64)
-    mean, sd = x[train].mean(0), np.sqrt(np.maximum(x[train].var(0), 1e-3))  # batch norm's epsilon is the least variance
+    mean, sd = (
+        x[train].mean(0),
+        np.sqrt(np.maximum(x[train].var(0), 1e-3)),
+    )  # batch norm's epsilon is the least variance
     best = STRENGTHS[int(history["validation_auc"].argmax())]
-    fitted = LogisticRegression(C=best, class_weight="balanced", max_iter=2000).fit((x[train] - mean) / sd, labels[train])
+    fitted = LogisticRegression(C=best, class_weight="balanced", max_iter=2000).fit(
+        (x[train] - mean) / sd, labels[train]
+    )
     expected = fitted.decision_function((x - mean) / sd)
-    np.testing.assert_allclose(predict_logits(network, images), expected, atol=2e-3 * max(1, np.abs(expected).max()))
-    assert history["validation_auc"].max() == pytest.approx(roc_auc_score(labels[validation], expected[validation]))
+    np.testing.assert_allclose(
+        predict_logits(network, images), expected, atol=2e-3 * max(1, np.abs(expected).max())
+    )
+    assert history["validation_auc"].max() == pytest.approx(
+        roc_auc_score(labels[validation], expected[validation])
+    )
     assert history["epoch"].tolist() == list(range(1, len(STRENGTHS) + 1))

@@ -1,4 +1,6 @@
-"""Training again: whole patients, nested shares, every film held out once; a lost worker loses nothing, and a cluster gives what this machine gives."""
+"""Training again: whole patients, nested shares, every film held out once; a lost worker loses
+nothing, and a cluster gives what this machine gives.
+"""
 
 import dataclasses
 import os
@@ -18,22 +20,48 @@ from rahelpers.curation.cohort import load_cohort
 from rahelpers.curation.step import curate
 from rahelpers.network.bundle import predict_logits
 from rahelpers.scores.metrics import compute_auc
-from rahelpers.training.repeats import Job, choose_films, do_job, list_jobs, load_networks, repeat, score_folds, shuffle_labels
+from rahelpers.training.repeats import (
+    RepeatJob,
+    choose_rows,
+    do_job,
+    list_jobs,
+    load_networks,
+    repeat,
+    score_folds,
+    shuffle_labels,
+)
 from rahelpers.training.step import train
 
 
 def test_a_configuration_lists_its_jobs():
-    config = make_config(folds=2, seeds=3, learning_curve="0.5, 0.25", resolutions="64", shuffled_labels=True)
-    assert list_jobs(config) == [Job("fold", 1), Job("fold", 2), Job("seed", 2), Job("seed", 3), Job("share", 0.25), Job("share", 0.5),
-                                 Job("resolution", 64), Job("shuffled", 0)]  # fmt: skip
+    config = make_config(
+        folds=2, seeds=3, learning_curve="0.5, 0.25", resolutions="64", shuffled_labels=True
+    )
+    assert list_jobs(config) == [
+        RepeatJob("fold", 1),
+        RepeatJob("fold", 2),
+        RepeatJob("seed", 2),
+        RepeatJob("seed", 3),
+        RepeatJob("share", 0.25),
+        RepeatJob("share", 0.5),
+        RepeatJob("resolution", 64),
+        RepeatJob("shuffled", 0),
+    ]
     assert not list_jobs(make_config(profile="quick"))
-    assert not [job for job in list_jobs(make_config(image_size=48)) if job.kind == "resolution"], "only smaller ones count"
+    assert not [job for job in list_jobs(make_config(image_size=48)) if job.kind == "resolution"], (
+        "only smaller ones count"
+    )
 
 
-@pytest.mark.parametrize(("values", "words"), [
-    ({"learning_curve": "half"}, "expected numbers"), ({"learning_curve": "2"}, "0.01 to 1"), ({"resolutions": "600"}, "32 to 512"),
-    ({"folds": 1}, "holds nobody out"), ({"ensemble": 3}, "weights=none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"learning_curve": "half"}, "expected numbers"),
+        ({"learning_curve": "2"}, "0.01 to 1"),
+        ({"resolutions": "600"}, "32 to 512"),
+        ({"folds": 1}, "holds nobody out"),
+    ],
+)
 def test_what_cannot_be_asked_is_refused(values, words):
     with pytest.raises(ValueError, match=words):
         make_config(**values)
@@ -44,7 +72,7 @@ def test_folds_hold_every_patient_out_once(tiny_run):
     patients = cohort.manifest["patient_id"].to_numpy()
     held = []
     for k in range(1, 5):
-        parts = choose_films(cohort, Job("fold", k), config)
+        parts = choose_rows(cohort, RepeatJob("fold", k), config)
         names = [set(patients[rows]) for rows in parts]
         assert not (names[0] & names[1] or names[0] & names[2] or names[1] & names[2])
         assert sum(map(len, parts)) == len(patients)
@@ -52,36 +80,58 @@ def test_folds_hold_every_patient_out_once(tiny_run):
         held += list(parts[2])
     assert sorted(held) == list(range(len(patients)))
     with pytest.raises(ValueError, match="expected at least 80, two a fold"):
-        choose_films(cohort, Job("fold", 1), dataclasses.replace(config, folds=40))
+        choose_rows(cohort, RepeatJob("fold", 1), dataclasses.replace(config, folds=40))
 
 
 def test_folds_of_few_patients_train_and_validate_on_both_classes(tiny_run):
-    """Five patients a class and two folds: a fold leaves two or three of a class, of which one validates."""
+    """Five patients a class and two folds: a fold leaves two or three of a class, of which one
+    validates.
+    """
     cohort, config = load_cohort(tiny_run), dataclasses.replace(tiny_run.config, folds=2)
     labels, patients = (cohort.manifest[c].to_numpy() for c in ("label", "patient_id"))
-    some = np.flatnonzero(np.isin(patients, [p for c in (0, 1) for p in pd.unique(patients[labels == c])[:5]]))
+    some = np.flatnonzero(
+        np.isin(patients, [p for c in (0, 1) for p in pd.unique(patients[labels == c])[:5]])
+    )
     for seed in range(20):
-        few = dataclasses.replace(cohort, manifest=cohort.manifest.assign(split=np.where(np.isin(np.arange(len(labels)), some), "train", "external")))
+        few = dataclasses.replace(
+            cohort,
+            manifest=cohort.manifest.assign(
+                split=np.where(np.isin(np.arange(len(labels)), some), "train", "external")
+            ),
+        )
         for fold in (1, 2):
-            for rows in choose_films(few, Job("fold", fold), dataclasses.replace(config, seed=seed)):
+            for rows in choose_rows(
+                few, RepeatJob("fold", fold), dataclasses.replace(config, seed=seed)
+            ):
                 assert set(labels[rows]) == {0, 1} and set(rows) <= set(some)
 
 
 def test_a_smaller_share_lies_within_a_larger_one(tiny_run):
     cohort, config = load_cohort(tiny_run), tiny_run.config
     labels, patients = cohort.manifest["label"].to_numpy(), cohort.manifest["patient_id"].to_numpy()
-    half, most, whole = (choose_films(cohort, Job("share", s), config)[0] for s in (0.5, 0.75, 1.0))
+    half, most, whole = (
+        choose_rows(cohort, RepeatJob("share", s), config)[0] for s in (0.5, 0.75, 1.0)
+    )
     assert set(half) < set(most) < set(whole) and set(whole) == set(cohort.split("train"))
-    assert set(patients[half]).isdisjoint(patients[np.setdiff1d(whole, half)]), "patients are taken whole"
+    assert set(patients[half]).isdisjoint(patients[np.setdiff1d(whole, half)]), (
+        "patients are taken whole"
+    )
     assert abs(labels[half].mean() - labels[whole].mean()) < 0.1
     with pytest.raises(ValueError, match="is nobody"):
-        choose_films(cohort, Job("share", 0.01), config)
+        choose_rows(cohort, RepeatJob("share", 0.01), config)
 
 
 def test_shuffled_labels_go_to_patients():
-    table = pd.DataFrame({"patient_id": np.repeat([f"p{i}" for i in range(100)], 2), "label": np.repeat(np.arange(100) % 2, 2)})
+    table = pd.DataFrame(
+        {
+            "patient_id": np.repeat([f"p{i}" for i in range(100)], 2),
+            "label": np.repeat(np.arange(100) % 2, 2),
+        }
+    )
     dealt = shuffle_labels(table, 3)
-    assert dealt.groupby("patient_id")["label"].nunique().eq(1).all() and dealt["label"].sum() == 100
+    assert (
+        dealt.groupby("patient_id")["label"].nunique().eq(1).all() and dealt["label"].sum() == 100
+    )
     assert 0.3 < (dealt["label"] == table["label"]).mean() < 0.7
 
 
@@ -99,7 +149,11 @@ def whole(tmp_path_factory):
         "learning_curve": "0.5",
         "resolutions": "",
     }
-    run = Run(make_config(**values, shuffled_labels=True, run_dir=str(tmp_path_factory.mktemp("runs") / "again")))
+    run = Run(
+        make_config(
+            **values, shuffled_labels=True, run_dir=str(tmp_path_factory.mktemp("runs") / "again")
+        )
+    )
     curate(run)
     train(run)
     return run
@@ -110,10 +164,18 @@ def test_scores_of_all_jobs(whole):
     scores, held_out = repeat(whole)
     assert scores["kind"].tolist() == ["run", "fold", "fold", "seed", "share", "shuffled"]
     n = len(load_cohort(whole).manifest)
-    assert sorted(held_out["image_id"]) == sorted(load_cohort(whole).manifest["image_id"]) and len(held_out) == n
+    assert (
+        sorted(held_out["image_id"]) == sorted(load_cohort(whole).manifest["image_id"])
+        and len(held_out) == n
+    )
     found = score_folds(held_out, 50, 7)
-    assert found["auc"]["value"] == pytest.approx(compute_auc(held_out["label"].to_numpy(), held_out["probability"].to_numpy()))
-    assert len(found["folds"]) == 2 and found["auc"]["low"] <= found["auc"]["value"] <= found["auc"]["high"]
+    assert found["auc"]["value"] == pytest.approx(
+        compute_auc(held_out["label"].to_numpy(), held_out["probability"].to_numpy())
+    )
+    assert (
+        len(found["folds"]) == 2
+        and found["auc"]["low"] <= found["auc"]["value"] <= found["auc"]["high"]
+    )
     test = scores.iloc[0]
     assert test["films_positive"] + test["films_negative"] == len(load_cohort(whole).split("test"))
     assert scores.set_index("kind").loc["share", "patients"] < scores.iloc[0]["patients"]
@@ -121,40 +183,55 @@ def test_scores_of_all_jobs(whole):
 
 @pytest.mark.slow
 def test_networks_of_other_seeds_and_of_shuffled_labels_are_kept(whole):
-    """They answer as they did when they were scored, and the shuffled one is kept where it knows its own films best."""
+    """They answer as they did when they were scored, and the shuffled one is kept where it knows
+    its own films best.
+    """
     scores, _ = repeat(whole)
     networks, cohort = load_networks(whole), load_cohort(whole)
-    assert list(networks) == [Job("seed", 2), Job("shuffled", 0)]
+    assert list(networks) == [RepeatJob("seed", 2), RepeatJob("shuffled", 0)]
     dealt = shuffle_labels(cohort.manifest, whole.config.seed)["label"].to_numpy()
     for job, labels in zip(networks, (cohort.manifest["label"].to_numpy(), dealt), strict=True):
         row = scores.set_index("kind").loc[job.kind]
         for split in ("train", "test"):
             films = cohort.split(split)
-            assert compute_auc(labels[films], predict_logits(networks[job], cohort.images[films])) == pytest.approx(row[f"{split}_auc"], abs=1e-6)
-    assert np.isnan(scores.set_index("kind").loc["shuffled", "validation_auc"]), "its own films are no validation"
+            assert compute_auc(
+                labels[films], predict_logits(networks[job], cohort.images[films])
+            ) == pytest.approx(row[f"{split}_auc"], abs=1e-6)
+    assert np.isnan(scores.set_index("kind").loc["shuffled", "validation_auc"]), (
+        "its own films are no validation"
+    )
 
 
 @pytest.mark.slow
 def test_shuffled_labels_are_learned_by_heart_as_far_as_it_goes(whole, tmp_path):
     """The epoch is kept that scores best on the films that trained, not on others."""
     config, cohort = dataclasses.replace(whole.config, epochs=4), load_cohort(whole)
-    found = do_job(Job("shuffled", 0), config, tmp_path)
+    found = do_job(RepeatJob("shuffled", 0), config, tmp_path)
     history = pd.read_csv(tmp_path / "shuffled-0" / "history.csv")
     n = found["trained"]
     assert found["rows"][:n] == cohort.split("train").tolist()
-    assert found["labels"][:n] == shuffle_labels(cohort.manifest, config.seed)["label"].to_numpy()[cohort.split("train")].tolist()
-    assert compute_auc(np.array(found["labels"][:n]), np.array(found["logits"][:n])) == pytest.approx(history["validation_auc"].max(), abs=1e-6)
+    assert (
+        found["labels"][:n]
+        == shuffle_labels(cohort.manifest, config.seed)["label"]
+        .to_numpy()[cohort.split("train")]
+        .tolist()
+    )
+    assert compute_auc(
+        np.array(found["labels"][:n]), np.array(found["logits"][:n])
+    ) == pytest.approx(history["validation_auc"].max(), abs=1e-6)
 
 
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_gives_what_this_machine_gives(whole, cluster, tmp_path):
     """Two workers over loopback; one is killed while it trains."""
     address, workers = cluster
-    jobs = [Job("fold", 1), Job("fold", 2)]
+    jobs = [RepeatJob("fold", 1), RepeatJob("fold", 2)]
     here = {job: do_job(job, whole.config, tmp_path / "here") for job in jobs}
     function = partial(do_job, config=whole.config, folder=tmp_path / "there")
     with ThreadPoolExecutor(1) as background:
-        results = background.submit(lambda: list(map_in_order(function, jobs, address, STEPS["repeat"][2])))
+        results = background.submit(
+            lambda: list(map_in_order(function, jobs, address, STEPS["repeat"][2]))
+        )
         while not list((tmp_path / "there").glob("*/history.csv")) and not results.done():
             time.sleep(0.05)
         assert not results.done()

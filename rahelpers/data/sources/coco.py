@@ -46,7 +46,8 @@ def read_coco(path: Path) -> tuple[dict[str, CocoFilm], set[str]]:
     Returns
     -------
     films : dict
-        Stem of the film -> its annotations. A film without annotations is there too: somebody looked at it.
+        Stem of the film -> its annotations. A film without annotations is there too: somebody
+        looked at it.
     categories : set of str
 
     Raises
@@ -56,27 +57,42 @@ def read_coco(path: Path) -> tuple[dict[str, CocoFilm], set[str]]:
     """
     shape = "a COCO file with images, annotations and categories"
     found = read_json(path, dict, shape)
-    missing = [key for key in ("images", "annotations", "categories") if not isinstance(found.get(key), list)]
+    missing = [
+        key
+        for key in ("images", "annotations", "categories")
+        if not isinstance(found.get(key), list)
+    ]
     if missing:
-        raise ValueError(f"{path}: lacks {', '.join(missing)}; expected {shape}, found {', '.join(found) or 'nothing'}")
+        raise ValueError(
+            f"{path}: lacks {', '.join(missing)}; expected {shape}, found"
+            f" {', '.join(found) or 'nothing'}"
+        )
     try:
         names = {c["id"]: c["name"] for c in found["categories"]}
         stems = {i["id"]: film_stem(i["file_name"]) for i in found["images"]}
-        films = {film_stem(i["file_name"]): CocoFilm(int(i["width"]), int(i["height"])) for i in found["images"]}
+        films = {
+            film_stem(i["file_name"]): CocoFilm(int(i["width"]), int(i["height"]))
+            for i in found["images"]
+        }
         for one in found["annotations"]:
             films[stems[one["image_id"]]].annotations.append((names[one["category_id"]], one))
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: an entry lacks or does not find {error}; expected {shape}") from None
+        raise ValueError(
+            f"{path}: an entry lacks or does not find {error}; expected {shape}"
+        ) from None
     return films, set(names.values())
 
 
 def film_stem(file_name: str) -> str:
-    """Stem of a film as its file on disk has it, also where an annotation tool wrote `X_bmp.rf.0123.jpg` for `X.bmp`."""
+    """Stem of a film as its file on disk has it, also where an annotation tool wrote
+    `X_bmp.rf.0123.jpg` for `X.bmp`.
+    """
     return re.sub(r"_bmp(\.rf\.[0-9a-zA-Z]+)?$", "", Path(str(file_name)).stem)
 
 
 def to_run_lengths(annotation: dict, film: CocoFilm) -> list[dict]:
-    """A segmentation as run lengths that know their size, so that a mask of another film's size is found out.
+    """A segmentation as run lengths that know their size, so that a mask of another film's size is
+    found out.
 
     Polygons are drawn here for that reason: they carry no size of their own.
     """
@@ -89,16 +105,24 @@ def to_run_lengths(annotation: dict, film: CocoFilm) -> list[dict]:
         # fewer than three corners enclose nothing, and pycocotools refuses them
         polygons = [p for p in found if isinstance(p, list) and len(p) >= 6]
         return coco.frPyObjects(polygons, film.height, film.width) if polygons else []
-    raise ValueError(f"a segmentation is a {type(found).__name__}; expected run lengths (counts, size) or polygons")
+    raise ValueError(
+        f"a segmentation is a {type(found).__name__}; expected run lengths (counts, size) or"
+        " polygons"
+    )
 
 
 def box_of(annotation: dict, film: CocoFilm) -> tuple[float, float, float, float] | None:
-    """x0, y0, x1, y1 of an annotation in pixels: its `bbox`, else the box around its mask; None where it is empty."""
+    """x0, y0, x1, y1 of an annotation in pixels: its `bbox`, else the box around its mask; None
+    where it is empty.
+    """
     from pycocotools import mask as coco
 
     box = annotation.get("bbox")
     if not box:
-        runs = [one if isinstance(one["counts"], (bytes, str)) else coco.frPyObjects(one, *one["size"]) for one in to_run_lengths(annotation, film)]
+        runs = [
+            one if isinstance(one["counts"], (bytes, str)) else coco.frPyObjects(one, *one["size"])
+            for one in to_run_lengths(annotation, film)
+        ]
         if not runs:
             return None
         box = coco.toBbox(coco.merge(runs))

@@ -31,7 +31,9 @@ JOINT_COLUMNS = list(JOINT_SCHEMA.columns)
 
 
 def first_fault(error: pa.errors.SchemaErrors, names: Sequence[str]) -> str:
-    """The first thing that a schema finds wrong with a table: the name of the row, the column and the value."""
+    """The first thing that a schema finds wrong with a table: the name of the row, the column and
+    the value.
+    """
     first = error.failure_cases.iloc[0]
     row = "" if pd.isna(first["index"]) else f"{names[int(first['index'])]}, "
     return f"{row}column {first['column']}: {first['failure_case']} fails {first['check']}"
@@ -39,7 +41,9 @@ def first_fault(error: pa.errors.SchemaErrors, names: Sequence[str]) -> str:
 
 @cache
 def no_joints() -> pd.DataFrame:
-    """A joint table without rows, as a source gives it for one film: without image_id. One for all; not to be changed."""
+    """A joint table without rows, as a source gives it for one film: without image_id. One for all;
+    not to be changed.
+    """
     return pd.DataFrame(columns=JOINT_COLUMNS[1:])
 
 
@@ -50,15 +54,18 @@ class SourceItem:
     Attributes
     ----------
     row : dict
-        Manifest fields that the source knows: image_id, patient_id, file, label, age, sex, centre, condition, sha256.
+        Manifest fields that the source knows: image_id, patient_id, file, label, age, sex, centre,
+        condition, sha256.
     radiograph : Radiograph or None
         None where the film cannot be used; `fault` says why.
     joints : DataFrame
-        Columns of the joint table without image_id; boxes as fractions of width and height of the film. May be empty.
+        Columns of the joint table without image_id; boxes as fractions of width and height of the
+        film. May be empty.
     lesion : bool array (H, W) or None
         The exact lesion mask where the source knows it: erosions, narrowed and fused joints.
     signs : bool array (H, W) or None
-        Every sign of the disease where the source knows it, also those without an edge (swelling, osteopenia).
+        Every sign of the disease where the source knows it, also those without an edge (swelling,
+        osteopenia).
     """
 
     row: dict
@@ -76,7 +83,8 @@ class FilmFile:
     Attributes
     ----------
     row : dict
-        image_id, patient_id, file (under the source's folder, for the manifest), label (0, 1 or None where not known), age, sex, centre, condition.
+        image_id, patient_id, file (under the source's folder, for the manifest), label (0, 1 or
+        None where not known), age, sex, centre, condition.
     path : Path or None
         None where the file is missing.
     laterality : str
@@ -84,7 +92,8 @@ class FilmFile:
     joints : DataFrame
         As in SourceItem.
     lesion : tuple of dict or None
-        COCO segmentations (run lengths or polygons, with `size`) that together make the lesion mask; None where the source knows none.
+        COCO segmentations (run lengths or polygons, with `size`) that together make the lesion
+        mask; None where the source knows none.
     fault : str
         Why the film cannot be used, where that is known before it is read.
     """
@@ -97,7 +106,9 @@ class FilmFile:
     fault: str = ""
 
     def content_key(self) -> str:
-        """The file's SHA-256, and what tables say of side, joints and lesion; empty where there is no file."""
+        """The file's SHA-256, and what tables say of side, joints and lesion; empty where there is
+        no file.
+        """
         if self.fault or self.path is None or not self.path.is_file():
             return ""
         joints = self.joints.to_csv(index=False) if len(self.joints) else ""
@@ -127,7 +138,8 @@ def decode_masks(segmentations: Sequence[dict], shape: tuple[int, int]) -> np.nd
     Parameters
     ----------
     segmentations : sequence of dict
-        `counts` and `size` (run lengths, compressed or not), or `polygons`: lists of x, y, x, y … in pixels.
+        `counts` and `size` (run lengths, compressed or not), or `polygons`: lists of x, y, x, y …
+        in pixels.
     shape : (H, W)
 
     Raises
@@ -143,7 +155,12 @@ def decode_masks(segmentations: Sequence[dict], shape: tuple[int, int]) -> np.nd
             runs = coco.frPyObjects(one["polygons"], *shape)
         else:
             if tuple(one["size"]) != tuple(shape):
-                raise ValueError(f"a mask is {one['size'][1]} x {one['size'][0]} pixels, its film {shape[1]} x {shape[0]}")
-            runs = [one if isinstance(one["counts"], (bytes, str)) else coco.frPyObjects(one, *shape)]
+                raise ValueError(
+                    f"a mask is {one['size'][1]} x {one['size'][0]} pixels, its film {shape[1]} x"
+                    f" {shape[0]}"
+                )
+            runs = [
+                one if isinstance(one["counts"], (bytes, str)) else coco.frPyObjects(one, *shape)
+            ]
         found |= coco.decode(coco.merge(runs)).astype(bool)
     return found

@@ -16,7 +16,7 @@ MIN_PHANTOM_PIXELS = 256
 
 
 @dataclass(frozen=True)
-class PhantomFilm:
+class PhantomSourceFilm:
     """One hand of one phantom patient, not yet drawn.
 
     Attributes
@@ -58,14 +58,24 @@ class PhantomFilm:
             "condition": patient.condition,
             "sha256": hashlib.sha256(content).hexdigest(),
         }
-        return SourceItem(row, Radiograph(film.image, film.spacing_mm, film.laterality), film.joints, film.lesion_mask, film.sign_mask)
+        return SourceItem(
+            row,
+            Radiograph(film.image, film.spacing_mm, film.laterality),
+            film.joints,
+            film.lesion_mask,
+            film.sign_mask,
+        )
 
 
-def list_films(config: RunConfig) -> list[PhantomFilm]:
-    """Both hands of every patient, left first. Films are drawn finer than the network sees them, as real ones are."""
+def list_films(config: RunConfig) -> list[PhantomSourceFilm]:
+    """Both hands of every patient, left first. Films are drawn finer than the network sees them, as
+    real ones are.
+    """
     size = max(MIN_PHANTOM_PIXELS, 2 * config.image_size)
     return [
-        PhantomFilm({"image_id": f"P{index:05d}_{side}"}, config.seed, index, side, size, config.spectrum)
+        PhantomSourceFilm(
+            {"image_id": f"P{index:05d}_{side}"}, config.seed, index, side, size, config.spectrum
+        )
         for index in range(config.n_patients)
         for side in "LR"
     ]

@@ -1,6 +1,7 @@
 """RAM-W600: wrists with SvdH erosion scores of six bones, and masks of 14 bones (arXiv 2507.05193).
 
-Layout and names as the authors' benchmark code (github.com/YSongxiao/RAM-W600) and public code that reads the dataset use them.
+Layout and names as the authors' benchmark code (github.com/YSongxiao/RAM-W600) and public code that
+reads the dataset use them.
 """
 
 from __future__ import annotations
@@ -33,10 +34,21 @@ from rahelpers.data.sources.walk import find_files, listing_hash
 NAME = "ram-w600"
 SCORING = "SvdHBEScoreClassification"
 LAYOUT = ("Metadata.xlsx", f"{SCORING}/JointBE_SvdH_GT.json")
-FILM_FOLDERS = ("JointLocationDetection/images", "BoneSegmentation/images")  # a wrist may lie in both; the first is the scored film
-REQUIRED = {"stem": ("Mapped Image Stem",), "patient_id": ("NormalizedPatientID",), "is_ra": ("IsRA",), "sex": ("PatientSex",), "age": ("PatientAge",)}
+# a wrist may lie in both; the first is the scored film
+FILM_FOLDERS = (
+    "JointLocationDetection/images",
+    "BoneSegmentation/images",
+)
+REQUIRED = {
+    "stem": ("Mapped Image Stem",),
+    "patient_id": ("NormalizedPatientID",),
+    "is_ra": ("IsRA",),
+    "sex": ("PatientSex",),
+    "age": ("PatientAge",),
+}
 OPTIONAL = {"centre": ("InstitutionName",)}
-# Our site: their name of the crop and of the key ('Trapzium' is their spelling), their column in the metadata, their mask's place of 14
+# Our site: their name of the crop and of the key ('Trapzium' is their spelling), their column in
+# the metadata, their mask's place of 14
 SITES = {
     "CMC1": ("Metacarpal1st", "1st MC", 9),
     "Trapezium": ("Trapzium", "Trapz", 7),
@@ -48,7 +60,13 @@ SITES = {
 N_BONES = 14
 HIGHEST = 5
 CROPS = tuple(crop for crop, _, _ in SITES.values())
-OTHER_NAMES = {"trapezium": "Trapzium", "mc1": "Metacarpal1st", "radius": "DistalRadius", "ulna": "DistalUlna"}  # of categories, with the right spelling too
+# of categories, with the right spelling too
+OTHER_NAMES = {
+    "trapezium": "Trapzium",
+    "mc1": "Metacarpal1st",
+    "radius": "DistalRadius",
+    "ulna": "DistalUlna",
+}
 
 
 def list_films(config: RunConfig) -> list[FilmFile]:
@@ -58,13 +76,29 @@ def list_films(config: RunConfig) -> list[FilmFile]:
 
 
 def fingerprint(config: RunConfig) -> dict[str, str]:
-    """Hash of names, sizes and times of films, masks and tables; the crops of single bones are not read and not counted."""
+    """Hash of names, sizes and times of films, masks and tables; the crops of single bones are not
+    read and not counted.
+    """
     folder = dataset_folder(config)
     require_folder(folder, NAME, LAYOUT)
     root = folder.resolve()
     films = [p for part in FILM_FOLDERS for p in find_files(root / part, (".bmp",))[0]]
-    tables = [p for part in ("JointLocationDetection", SCORING) for p in find_files(root / part, (".json",))[0]]
-    return {"images": listing_hash([*films, *find_files(root / "BoneSegmentation/masks", (".npy",))[0], *tables, root / "Metadata.xlsx"], root)}
+    tables = [
+        p
+        for part in ("JointLocationDetection", SCORING)
+        for p in find_files(root / part, (".json",))[0]
+    ]
+    return {
+        "images": listing_hash(
+            [
+                *films,
+                *find_files(root / "BoneSegmentation/masks", (".npy",))[0],
+                *tables,
+                root / "Metadata.xlsx",
+            ],
+            root,
+        )
+    }
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -75,7 +109,8 @@ def read_dataset(folder: Path) -> Dataset:
     Raises
     ------
     ValueError
-        If a file is missing that nothing goes without, or a header, key or category is not known: says what was expected and what was found.
+        If a file is missing that nothing goes without, or a header, key or category is not known:
+        says what was expected and what was found.
     """
     require_folder(folder, NAME, LAYOUT)
     root = folder.resolve()
@@ -91,14 +126,27 @@ def read_dataset(folder: Path) -> Dataset:
     for name in sorted(films.keys() | scores.keys()):
         path = films.get(name)
         if path is None:
-            faults.append(f"{name}: scored, but no film of that name under {' or '.join(FILM_FOLDERS)}")
+            faults.append(
+                f"{name}: scored, but no film of that name under {' or '.join(FILM_FOLDERS)}"
+            )
         given = scores.get(name) or _scores_of_metadata(name, metadata)
-        rows.append(_row(name, path, splits.get(name, ""), given, metadata) | ({"why": bad[name], "erosive": np.nan} if name in bad else {}))
+        rows.append(
+            _row(name, path, splits.get(name, ""), given, metadata)
+            | ({"why": bad[name], "erosive": np.nan} if name in bad else {})
+        )
         if given:
             known = boxes.get(name) or _boxes_of_masks(path, masks.get(name))
-            joints[name] = [{"site": s, "erosion": given[s]} | dict(zip(("x0", "y0", "x1", "y1"), known[s], strict=True)) for s in given if s in known]
+            joints[name] = [
+                {"site": s, "erosion": given[s]}
+                | dict(zip(("x0", "y0", "x1", "y1"), known[s], strict=True))
+                for s in given
+                if s in known
+            ]
     table = pd.DataFrame(rows)
-    faults += [f"BoneSegmentation/masks: {name}.npy has no film" for name in sorted(masks.keys() - films.keys())]
+    faults += [
+        f"BoneSegmentation/masks: {name}.npy has no film"
+        for name in sorted(masks.keys() - films.keys())
+    ]
     faults += [fault for name, path in sorted(masks.items()) if (fault := _fault_of_mask(path))]
     return Dataset(table, joint_tables(joints), {}, faults, _notes(table, metadata))
 
@@ -111,7 +159,10 @@ def _find_films(root: Path, faults: list[str]) -> dict[str, Path]:
         for path in found:
             films.setdefault(path.stem, path)
     if not films:
-        raise ValueError(f"{NAME}: {root} holds no film; expected {' or '.join(f'{part}/*.bmp' for part in FILM_FOLDERS)}")
+        raise ValueError(
+            f"{NAME}: {root} holds no film; expected"
+            f" {' or '.join(f'{part}/*.bmp' for part in FILM_FOLDERS)}"
+        )
     return films
 
 
@@ -122,16 +173,27 @@ def _read_scores(root: Path) -> tuple[dict[str, dict[str, float]], dict[str, str
     ours = {crop: site for site, (crop, _, _) in SITES.items()}
     scores, bad = {}, {}
     for entry in read_json(file, list, shape):
-        if not (isinstance(entry, dict) and isinstance(entry.get("joints"), dict) and "identifier" in entry):
+        if not (
+            isinstance(entry, dict)
+            and isinstance(entry.get("joints"), dict)
+            and "identifier" in entry
+        ):
             raise ValueError(f"{file}: expected {shape}; found {str(entry)[:80]}")
         name = str(entry["identifier"]).removesuffix(".bmp")
         unknown = [key for key in entry["joints"] if key not in ours]
         if unknown:
-            raise ValueError(f"{file}: {name}: unknown joint {unknown[0]!r}; expected {', '.join(CROPS)}")
-        grades = {ours[key]: _grade(value) for key, value in entry["joints"].items() if value is not None}
+            raise ValueError(
+                f"{file}: {name}: unknown joint {unknown[0]!r}; expected {', '.join(CROPS)}"
+            )
+        grades = {
+            ours[key]: _grade(value) for key, value in entry["joints"].items() if value is not None
+        }
         wrong = [site for site, grade in grades.items() if np.isnan(grade)]
         if wrong:
-            bad[name] = f"{SITES[wrong[0]][0]} is {entry['joints'][SITES[wrong[0]][0]]!r}: expected a whole number from 0 to {HIGHEST}"
+            bad[name] = (
+                f"{SITES[wrong[0]][0]} is {entry['joints'][SITES[wrong[0]][0]]!r}: expected a whole"
+                f" number from 0 to {HIGHEST}"
+            )
         if name in scores:
             bad[name] = "scored twice in JointBE_SvdH_GT.json"
         scores[name] = {site: grade for site, grade in grades.items() if not np.isnan(grade)}
@@ -149,12 +211,18 @@ def _scores_of_metadata(name: str, metadata: pd.DataFrame) -> dict[str, float]:
     if stem not in metadata.index or not side:
         return {}
     columns = {site: f"{short}_{side}" for site, (_, short, _) in SITES.items()}
-    grades = {site: _grade(metadata.at[stem, column]) for site, column in columns.items() if column in metadata.columns}
+    grades = {
+        site: _grade(metadata.at[stem, column])
+        for site, column in columns.items()
+        if column in metadata.columns
+    }
     return {site: grade for site, grade in grades.items() if not np.isnan(grade)}
 
 
 def _read_splits(root: Path, faults: list[str]) -> dict[str, str]:
-    """Stem -> the official split that its folder of crops lies in; crops that are missing are faults."""
+    """Stem -> the official split that its folder of crops lies in; crops that are missing are
+    faults.
+    """
     splits: dict[str, str] = {}
     for split in OFFICIAL_SPLITS:
         folder = root / SCORING / split
@@ -170,7 +238,9 @@ def _read_splits(root: Path, faults: list[str]) -> dict[str, str]:
     return splits
 
 
-def _read_boxes(root: Path, faults: list[str]) -> dict[str, dict[str, tuple[float, float, float, float]]]:
+def _read_boxes(
+    root: Path, faults: list[str]
+) -> dict[str, dict[str, tuple[float, float, float, float]]]:
     """Stem -> our site -> box as fractions, from the annotations of the joint detection task."""
     file = root / "JointLocationDetection" / "Joints.coco.json"
     if not file.is_file():
@@ -181,17 +251,28 @@ def _read_boxes(root: Path, faults: list[str]) -> dict[str, dict[str, tuple[floa
     ours |= {other: ours[plain(crop)] for other, crop in OTHER_NAMES.items()}
     known = {name: ours[plain(name)] for name in categories if plain(name) in ours}
     if set(known.values()) != set(SITES):
-        raise ValueError(f"{file}: expected the categories {', '.join(CROPS)}; found {', '.join(sorted(categories))}")
+        raise ValueError(
+            f"{file}: expected the categories {', '.join(CROPS)}; found"
+            f" {', '.join(sorted(categories))}"
+        )
     boxes: dict[str, dict[str, tuple[float, float, float, float]]] = {}
     for name, film in films.items():
-        found = {known[kind]: box_of(annotation, film) for kind, annotation in film.annotations if kind in known}
+        found = {
+            known[kind]: box_of(annotation, film)
+            for kind, annotation in film.annotations
+            if kind in known
+        }
         size = np.array([film.width, film.height, film.width, film.height])
         boxes[name] = {site: tuple(np.array(box) / size) for site, box in found.items() if box}
     return boxes
 
 
-def _boxes_of_masks(film: Path | None, masks: Path | None) -> dict[str, tuple[float, float, float, float]]:
-    """Boxes around the bones' masks, where these were drawn on this very film: the two tasks' films of one wrist need not be of one size."""
+def _boxes_of_masks(
+    film: Path | None, masks: Path | None
+) -> dict[str, tuple[float, float, float, float]]:
+    """Boxes around the bones' masks, where these were drawn on this very film: the two tasks' films
+    of one wrist need not be of one size.
+    """
     if film is None or masks is None or _fault_of_mask(masks):
         return {}
     stack = np.load(masks, mmap_mode="r", allow_pickle=False)
@@ -200,10 +281,18 @@ def _boxes_of_masks(film: Path | None, masks: Path | None) -> dict[str, tuple[fl
             return {}
     boxes = {}
     for site, (_, _, place) in SITES.items():
-        rows, columns = np.any(stack[place], axis=1).nonzero()[0], np.any(stack[place], axis=0).nonzero()[0]
+        rows, columns = (
+            np.any(stack[place], axis=1).nonzero()[0],
+            np.any(stack[place], axis=0).nonzero()[0],
+        )
         if len(rows):
             height, width = stack.shape[1:]
-            boxes[site] = (columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height)
+            boxes[site] = (
+                columns[0] / width,
+                rows[0] / height,
+                (columns[-1] + 1) / width,
+                (rows[-1] + 1) / height,
+            )
     return boxes
 
 
@@ -213,16 +302,23 @@ def _fault_of_mask(path: Path) -> str:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except (ValueError, OSError, EOFError) as error:
         return f"BoneSegmentation/masks: {path.name} cannot be read ({error})"
-    return "" if len(shape) == 3 and shape[0] == N_BONES else f"BoneSegmentation/masks: {path.name} is {shape}; expected ({N_BONES}, height, width)"
+    return (
+        ""
+        if len(shape) == 3 and shape[0] == N_BONES
+        else f"BoneSegmentation/masks: {path.name} is {shape}; expected ({N_BONES}, height, width)"
+    )
 
 
-def _row(name: str, path: Path | None, split: str, given: dict[str, float], metadata: pd.DataFrame) -> dict:
+def _row(
+    name: str, path: Path | None, split: str, given: dict[str, float], metadata: pd.DataFrame
+) -> dict:
     study = metadata.loc[bare_stem(name)].to_dict() if bare_stem(name) in metadata.index else {}
     patient, centre = study.get("patient_id"), study.get("centre")
     total, erosive, why = sum_of_scores(given, len(SITES), "erosion (BE)")
     return {
         "image_id": name,
-        # without metadata a film has no patient: that the first number of its name is one was not seen in the authors' code
+        # without metadata a film has no patient: that the first number of its name is one was not
+        # seen in the authors' code
         "patient_id": patient if isinstance(patient, str) else "",
         "path": path,
         "laterality": side_of(name),
@@ -240,6 +336,14 @@ def _row(name: str, path: Path | None, split: str, given: dict[str, float], meta
 def _notes(table: pd.DataFrame, metadata: pd.DataFrame) -> list[str]:
     there = table[table["path"].notna()]
     unscored = there[there["why"] != ""]
-    notes = [f"{len(unscored)} films have no usable scores, such as {unscored['image_id'].iloc[0]}"] if len(unscored) else []
-    notes += [f"{name}: not in Metadata.xlsx" for name in there["image_id"] if bare_stem(name) not in metadata.index]
+    notes = (
+        [f"{len(unscored)} films have no usable scores, such as {unscored['image_id'].iloc[0]}"]
+        if len(unscored)
+        else []
+    )
+    notes += [
+        f"{name}: not in Metadata.xlsx"
+        for name in there["image_id"]
+        if bare_stem(name) not in metadata.index
+    ]
     return notes + unread_notes(metadata) + split_notes(table, ("erosive", "is_ra"))

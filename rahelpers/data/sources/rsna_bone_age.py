@@ -1,4 +1,6 @@
-"""RSNA Pediatric Bone Age 2017: left hands of children with bone age and sex. Nothing about RA (Radiology 2019;290:498)."""
+"""RSNA Pediatric Bone Age 2017: left hands of children with bone age and sex. Nothing about RA
+(Radiology 2019;290:498).
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,16 @@ from rahelpers.data.sources.public import Dataset, make_films, plain, require_fo
 from rahelpers.data.sources.walk import find_files, listing_hash
 
 NAME = "rsna-bone-age"
-TABLES = {"train.csv": "train", "boneage-training-dataset.csv": "train", "Validation Dataset.csv": "val"}
-HEADERS = {"id": ("id", "Image ID", "Case ID"), "bone_age_months": ("boneage", "Bone Age (months)"), "male": ("male", "Sex")}
+TABLES = {
+    "train.csv": "train",
+    "boneage-training-dataset.csv": "train",
+    "Validation Dataset.csv": "val",
+}
+HEADERS = {
+    "id": ("id", "Image ID", "Case ID"),
+    "bone_age_months": ("boneage", "Bone Age (months)"),
+    "male": ("male", "Sex"),
+}
 MALE = {"true": "M", "false": "F", "m": "M", "f": "F", "1": "M", "0": "F"}
 
 
@@ -35,7 +45,8 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
 def read_dataset(folder: Path) -> Dataset:
     """The tables of training and validation set, joined with the films by their id.
 
-    Label columns: `bone_age_months`, `sex`. Every film is a patient of its own: no patient column is published.
+    Label columns: `bone_age_months`, `sex`. Every film is a patient of its own: no patient column
+    is published.
 
     Raises
     ------
@@ -47,25 +58,48 @@ def read_dataset(folder: Path) -> Dataset:
     faults: list[str] = []
     tables = [p for p in find_files(root, (".csv",))[0] if p.name in TABLES]
     if not tables:
-        found = ", ".join(sorted(p.name for p in root.iterdir() if not p.name.startswith("."))[:8]) or "nothing"
-        raise ValueError(f"{NAME}: {root} holds none of the tables {', '.join(TABLES)}; found {found}; see `rahelpers data info {NAME}`")
+        found = (
+            ", ".join(sorted(p.name for p in root.iterdir() if not p.name.startswith("."))[:8])
+            or "nothing"
+        )
+        raise ValueError(
+            f"{NAME}: {root} holds none of the tables {', '.join(TABLES)}; found {found}; see"
+            f" `rahelpers data info {NAME}`"
+        )
     table = pd.concat([_read_table(p) for p in tables], ignore_index=True)
     both = table.loc[table["image_id"].duplicated(), "image_id"]
     if len(both):
-        raise ValueError(f"{NAME}: film {both.iloc[0]} stands twice in {' and '.join(p.name for p in tables)}; expected every film once")
+        raise ValueError(
+            f"{NAME}: film {both.iloc[0]} stands twice in {' and '.join(p.name for p in tables)};"
+            " expected every film once"
+        )
     found, unreadable = find_files(root, (".png",))
     films: dict[str, Path] = {}
     for path in found:
         if path.stem in films:
-            faults.append(f"{path.relative_to(root)}: there is another film of that name; the first is used")
+            faults.append(
+                f"{path.relative_to(root)}: there is another film of that name; the first is used"
+            )
         films.setdefault(path.stem, path)
     table["path"] = [films.get(name) for name in table["image_id"]]
     missing = table.loc[table["path"].isna(), "image_id"]
-    faults += [f"{where}: cannot be read" for where in unreadable] + [f"{name}: in the table, but there is no film {name}.png" for name in missing]
+    faults += [f"{where}: cannot be read" for where in unreadable] + [
+        f"{name}: in the table, but there is no film {name}.png" for name in missing
+    ]
     known = set(table["image_id"])
     unknown = [p for name, p in films.items() if name not in known]
-    notes = [f"{len(unknown)} films stand in no table, such as {unknown[0].relative_to(root)} (the test set was published without ages)"] if unknown else []
-    notes += [f"{split}: {n} films in the table" for split, n in table["official_split"].value_counts().items()]
+    notes = (
+        [
+            f"{len(unknown)} films stand in no table, such as {unknown[0].relative_to(root)} (the"
+            " test set was published without ages)"
+        ]
+        if unknown
+        else []
+    )
+    notes += [
+        f"{split}: {n} films in the table"
+        for split, n in table["official_split"].value_counts().items()
+    ]
     return Dataset(table, faults=faults, notes=notes)
 
 
@@ -76,11 +110,17 @@ def _read_table(path: Path) -> pd.DataFrame:
     for ours, headers in HEADERS.items():
         columns[ours] = next((known[plain(h)] for h in headers if plain(h) in known), None)
         if columns[ours] is None:
-            raise ValueError(f"{path}: expected a column {' or '.join(map(repr, headers))}; found {', '.join(raw.columns)}")
+            raise ValueError(
+                f"{path}: expected a column {' or '.join(map(repr, headers))}; found"
+                f" {', '.join(raw.columns)}"
+            )
     ages = pd.to_numeric(raw[columns["bone_age_months"]], errors="coerce")
     words = raw[columns["male"]].astype(str).str.strip().str.lower()
     if not set(words) <= set(MALE) | {"nan", ""}:
-        raise ValueError(f"{path}: column {columns['male']!r} holds {sorted(set(words) - set(MALE))[0]!r}; expected True or False")
+        raise ValueError(
+            f"{path}: column {columns['male']!r} holds {sorted(set(words) - set(MALE))[0]!r};"
+            " expected True or False"
+        )
     return pd.DataFrame(
         {
             "image_id": raw[columns["id"]].astype(str).str.strip().str.removesuffix(".png"),

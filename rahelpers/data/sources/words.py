@@ -1,4 +1,6 @@
-"""Age, sex and side as people write them in tables. What is not understood is named with its row, never taken for 'not known'."""
+"""Age, sex and side as people write them in tables. What is not understood is named with its row,
+never taken for 'not known'.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,64 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-# Lower case, without a full stop at the end and without the word 'hand'. English, German, French, Spanish, Italian, Dutch.
+# Lower case, without a full stop at the end and without the word 'hand'. English, German, French,
+# Spanish, Italian, Dutch.
 SEX = {
-    "F": ("f", "w", "female", "woman", "girl", "weiblich", "weibl", "frau", "mädchen", "maedchen", "femme", "fille", "féminin", "feminin", "mujer", "femenino",
-          "donna", "femmina", "femminile", "vrouw", "vrouwelijk"),
-    "M": ("m", "male", "man", "boy", "männlich", "maennlich", "männl", "mann", "junge", "homme", "garçon", "masculin", "hombre", "masculino", "uomo", "maschio",
-          "maschile", "mannelijk"),
-}  # fmt: skip
+    "F": (
+        "f",
+        "w",
+        "female",
+        "woman",
+        "girl",
+        "weiblich",
+        "weibl",
+        "frau",
+        "mädchen",
+        "maedchen",
+        "femme",
+        "fille",
+        "féminin",
+        "feminin",
+        "mujer",
+        "femenino",
+        "donna",
+        "femmina",
+        "femminile",
+        "vrouw",
+        "vrouwelijk",
+    ),
+    "M": (
+        "m",
+        "male",
+        "man",
+        "boy",
+        "männlich",
+        "maennlich",
+        "männl",
+        "mann",
+        "junge",
+        "homme",
+        "garçon",
+        "masculin",
+        "hombre",
+        "masculino",
+        "uomo",
+        "maschio",
+        "maschile",
+        "mannelijk",
+    ),
+}
 SIDE = {
     "L": ("l", "left", "lt", "li", "links", "linke", "linkes", "gauche", "izquierda", "sinistra"),
     "R": ("r", "right", "rt", "re", "rechts", "rechte", "rechtes", "droite", "derecha", "destra"),
-    "": ("b", "both", "beide", "beidseits", "bds", "bilateral"),  # two hands on one film are looked for on every film
+    "": (
+        "b",
+        "both",
+        "beide",
+        "beidseits",
+        "bds",
+        "bilateral",
+    ),  # two hands on one film are looked for on every film
 }
 # The manifest has F, M or empty: a person who is neither stands there as not known.
 NOT_KNOWN = (
@@ -54,7 +103,8 @@ class Reading:
     Attributes
     ----------
     values : Series
-        'F', 'M' or ''; 'L', 'R' or ''; or years as float with NaN. Not known where a cell was not understood.
+        'F', 'M' or ''; 'L', 'R' or ''; or years as float with NaN. Not known where a cell was not
+        understood.
     unread : Series
         The cells that were not understood, under their own index.
     expected : str
@@ -66,8 +116,13 @@ class Reading:
     expected: str
 
     def faults(self, column: str) -> list[str]:
-        """A sentence for each cell that was not understood; rows as a person counts them in the file: the header is row 1."""
-        return [f"row {row + 2}, column {column}: {show_cell(value)}; expected {self.expected}" for row, value in self.unread.items()]
+        """A sentence for each cell that was not understood; rows as a person counts them in the
+        file: the header is row 1.
+        """
+        return [
+            f"row {row + 2}, column {column}: {show_cell(value)}; expected {self.expected}"
+            for row, value in self.unread.items()
+        ]
 
     def refuse(self, column: str) -> pd.Series:
         """The values.
@@ -79,51 +134,89 @@ class Reading:
         """
         if self.unread.empty:
             return self.values
-        rows = ", ".join(f"row {row + 2} has {show_cell(value)}" for row, value in self.unread.iloc[:MOST_ROWS].items())
-        more = f", and {len(self.unread) - MOST_ROWS} more rows are like that" if len(self.unread) > MOST_ROWS else ""
+        rows = ", ".join(
+            f"row {row + 2} has {show_cell(value)}"
+            for row, value in self.unread.iloc[:MOST_ROWS].items()
+        )
+        more = (
+            f", and {len(self.unread) - MOST_ROWS} more rows are like that"
+            if len(self.unread) > MOST_ROWS
+            else ""
+        )
         raise ValueError(f"column {column}: {rows}{more}; expected {self.expected}")
 
 
 def read_sex(values: pd.Series) -> Reading:
     """'F', 'M' or '' of each cell."""
-    return _read_words(values, SEX | {"": NEITHER}, "F, M, or an empty cell where it is not known (words such as female, weiblich, männlich are understood; "
-                       "a code such as 1 or 2 is not: it means one thing in one table and another in the next)")  # fmt: skip
+    return _read_words(
+        values,
+        SEX | {"": NEITHER},
+        "F, M, or an empty cell where it is not known (words such as female, weiblich, männlich are"
+        " understood; a code such as 1 or 2 is not: it means one thing in one table and another in"
+        " the next)",
+    )
 
 
 def read_side(values: pd.Series) -> Reading:
     """'L', 'R' or '' of each cell."""
-    return _read_words(values, SIDE, "L, R, or an empty cell where it is not known (words such as left, links, li, right, rechts, re are understood; "
-                       "a code such as 1 or 2 is not)")  # fmt: skip
+    return _read_words(
+        values,
+        SIDE,
+        "L, R, or an empty cell where it is not known (words such as left, links, li, right,"
+        " rechts, re are understood; a code such as 1 or 2 is not)",
+    )
 
 
 def read_ages(values: pd.Series) -> Reading:
     """Years of each cell: 63, 63.5, 63,5, or DICOM's 063Y and 018M; NaN where it is not known."""
     return _read(
-        values, lambda word: np.nan if word in NOT_KNOWN else read_age(word), f"years from 0 to {MOST_YEARS} such as 63 or 063Y, or an empty cell", float
+        values,
+        lambda word: np.nan if word in NOT_KNOWN else read_age(word),
+        f"years from 0 to {MOST_YEARS} such as 63 or 063Y, or an empty cell",
+        float,
     )
 
 
 def read_age(value: object) -> float | None:
-    """Age in years from '63', '63.5', '63,5', or DICOM's '063Y', '018M', '010W' and '003D'; None where it is none of these."""
-    found = re.fullmatch(r"\s*(\d{1,3}(?:[.,]\d+)?)\s*([ymwd]?)\s*", str(value), re.IGNORECASE | re.ASCII)
+    """Age in years from '63', '63.5', '63,5', or DICOM's '063Y', '018M', '010W' and '003D'; None
+    where it is none of these.
+    """
+    found = re.fullmatch(
+        r"\s*(\d{1,3}(?:[.,]\d+)?)\s*([ymwd]?)\s*", str(value), re.IGNORECASE | re.ASCII
+    )
     if not found:
         return None
-    years = float(found.group(1).replace(",", ".")) / {"": 1, "y": 1, "m": 12, "w": 52.18, "d": 365.25}[found.group(2).lower()]
+    years = (
+        float(found.group(1).replace(",", "."))
+        / {"": 1, "y": 1, "m": 12, "w": 52.18, "d": 365.25}[found.group(2).lower()]
+    )
     return years if years <= MOST_YEARS else None
 
 
 def show_cell(value: object) -> str:
     """A cell as it stands in the file."""
-    return f"{value:g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
+    return (
+        f"{value:g}"
+        if isinstance(value, float)
+        else repr(value)
+        if isinstance(value, str)
+        else str(value)
+    )
 
 
 def _read_words(values: pd.Series, meanings: dict[str, tuple[str, ...]], expected: str) -> Reading:
-    known = dict.fromkeys(NOT_KNOWN, "") | {word: code for code, words in meanings.items() for word in words}
+    known = dict.fromkeys(NOT_KNOWN, "") | {
+        word: code for code, words in meanings.items() for word in words
+    }
     return _read(values, known.get, expected, str)
 
 
-def _read(values: pd.Series, meaning: Callable[[str], object], expected: str, dtype: type) -> Reading:
-    """Each cell by `meaning`, which gets it tidied and returns None where it does not know it. A cell that is missing is not known."""
+def _read(
+    values: pd.Series, meaning: Callable[[str], object], expected: str, dtype: type
+) -> Reading:
+    """Each cell by `meaning`, which gets it tidied and returns None where it does not know it. A
+    cell that is missing is not known.
+    """
     meanings = {value: meaning(_tidy(value)) for value in values.dropna().unique()}
     found = values.map(lambda value: meaning("") if pd.isna(value) else meanings[value])
     lost = values.map(lambda value: not pd.isna(value) and meanings[value] is None).astype(bool)

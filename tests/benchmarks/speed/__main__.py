@@ -1,6 +1,7 @@
 """`python -m tests.benchmarks.speed`: measure this machine and what the networks make of it.
 
-Alongside stand plain Keras, PyTorch (where installed) and other explainers. `docs/benchmark.md` holds the figures.
+Alongside stand plain Keras, PyTorch (where installed) and other explainers. `docs/benchmark.md`
+holds the figures.
 """
 
 from __future__ import annotations
@@ -11,22 +12,49 @@ from pathlib import Path
 import click
 
 from rahelpers.cli.main import find_run
-from rahelpers.core.store import MissingArtefact
+from rahelpers.core.store import MissingArtefactError
 from tests.benchmarks.speed.suite import SIZES, run_bench, write_table
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", multiple=True, metavar="SECTION", help="measure this section; repeat it for several. Default: all")
-@click.option("--profile", default="quick", show_default=True, type=click.Choice(list(SIZES)), help="sizes")
-@click.option("--run", "name", metavar="RUN", help="train on the curated films of this run; default: a phantom cohort")
-@click.option("--weights", default="", help="start of VGG16's fine-tuning: a path or imagenet; default: random weights, whose AUC says nothing")
-@click.option("--out", type=click.Path(path_type=Path), help="also write the table: CSV, or Markdown where the name ends in .md")
-def main(only: tuple[str, ...], profile: str, name: str | None, weights: str, out: Path | None) -> None:
-    """Measure this machine and what the networks make of it, next to plain Keras, PyTorch and other explainers."""
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="SECTION",
+    help="measure this section; repeat it for several. Default: all",
+)
+@click.option(
+    "--profile", default="quick", show_default=True, type=click.Choice(list(SIZES)), help="sizes"
+)
+@click.option(
+    "--run",
+    "name",
+    metavar="RUN",
+    help="train on the curated films of this run; default: a phantom cohort",
+)
+@click.option(
+    "--weights",
+    default="",
+    help=(
+        "start of VGG16's fine-tuning: a path or imagenet; default: random weights, whose AUC says"
+        " nothing"
+    ),
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="also write the table: CSV, or Markdown where the name ends in .md",
+)
+def main(
+    only: tuple[str, ...], profile: str, name: str | None, weights: str, out: Path | None
+) -> None:
+    """Measure this machine and what the networks make of it, next to plain Keras, PyTorch and other
+    explainers.
+    """
     try:
         run = find_run(name).folder if name else None
         table = run_bench(replace(SIZES[profile], run=run, weights=weights), only, click.echo)
-    except (MissingArtefact, ValueError) as error:
+    except (MissingArtefactError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     if out:
         write_table(table, out)

@@ -24,23 +24,58 @@ MOST_SECONDS = 0.1
 def measure_gradcam(sizes: Sizes) -> pd.DataFrame:
     """Maps in fp32, from films in memory to maps at the films' size, for VGG16 and vgg_small."""
     rows = []
-    for architecture, pixels in (("vgg16", sizes.training_pixels), ("vgg_small", sizes.small_pixels)):
+    for architecture, pixels in (
+        ("vgg16", sizes.training_pixels),
+        ("vgg_small", sizes.small_pixels),
+    ):
         model = build_network(architecture, pixels)
         layer = gradcam_layer(model)
         for n, faster in FASTER.items():
             films = np.random.default_rng(0).integers(0, 256, (n, pixels, pixels), dtype=np.uint8)
             works = {
                 "forward": forward_work(model, n),
-                "ours": lambda films=films, model=model, layer=layer: compute_gradcam(model, films, layer),
-                "tf-explain": lambda films=films, model=model, layer=layer: tf_explain_gradcam(model, films, layer),
+                "ours": lambda films=films, model=model, layer=layer: compute_gradcam(
+                    model, films, layer
+                ),
+                "tf-explain": lambda films=films, model=model, layer=layer: tf_explain_gradcam(
+                    model, films, layer
+                ),
             }
             if find_spec("tf_keras_vis"):
                 works["tf-keras-vis"] = _keras_vis_work(model, films, layer)
             seconds = time_in_turn(works, 2 * sizes.rounds)
-            what = f"Grad-CAM of {architecture}, {pixels} px, {'one film' if n == 1 else f'batches of {n}'}"
-            rows.append(as_row(f"{what}: seconds a film", seconds["ours"] / n, "s", MOST_SECONDS if (architecture, n) == ("vgg_small", 1) else None, True))
-            rows.append(as_row(f"{what}: in forward passes", seconds["ours"] / seconds["forward"], "passes", MOST_PASSES if n == 1 else None, True))
-            rows += [as_row(f"{what}: faster than {other}", seconds[other] / seconds["ours"], "times", faster) for other in works if "tf-" in other]
+            what = (
+                f"Grad-CAM of {architecture}, {pixels} px,"
+                f" {'one film' if n == 1 else f'batches of {n}'}"
+            )
+            rows.append(
+                as_row(
+                    f"{what}: seconds a film",
+                    seconds["ours"] / n,
+                    "s",
+                    MOST_SECONDS if (architecture, n) == ("vgg_small", 1) else None,
+                    True,
+                )
+            )
+            rows.append(
+                as_row(
+                    f"{what}: in forward passes",
+                    seconds["ours"] / seconds["forward"],
+                    "passes",
+                    MOST_PASSES if n == 1 else None,
+                    True,
+                )
+            )
+            rows += [
+                as_row(
+                    f"{what}: faster than {other}",
+                    seconds[other] / seconds["ours"],
+                    "times",
+                    faster,
+                )
+                for other in works
+                if "tf-" in other
+            ]
     if not find_spec("tf_keras_vis"):
         rows.append(as_note("Grad-CAM of tf-keras-vis", "not installed"))
     return as_table(rows)

@@ -1,4 +1,6 @@
-"""Whole trainings beside the `fit` that a student would write: the films as a float array in memory, augmentation by Keras's layers, fp32."""
+"""Whole trainings beside the `fit` that a student would write: the films as a float array in
+memory, augmentation by Keras's layers, fp32.
+"""
 
 from __future__ import annotations
 
@@ -72,21 +74,40 @@ class Training:
 
 @cache
 def find_films(run: Path | None, patients: int, pixels: int, spectrum: str = "mixed") -> Films:
-    """The curated films of a run, or where none is given a phantom cohort with every fourth patient of each class for validation."""
+    """The curated films of a run, or where none is given a phantom cohort with every fourth patient
+    of each class for validation.
+    """
     if run:
         cohort = load_cohort(open_run(run))
         table, source = cohort.manifest, open_run(run).config.title
-        seen = np.sort(np.concatenate([cohort.split("train"), cohort.split("validation")]))  # neither training looks at the test films
+        seen = np.sort(
+            np.concatenate([cohort.split("train"), cohort.split("validation")])
+        )  # neither training looks at the test films
         images, table = cohort.images[seen], table.iloc[seen]
-        train, validation = (np.flatnonzero(table["split"] == name) for name in ("train", "validation"))
+        train, validation = (
+            np.flatnonzero(table["split"] == name) for name in ("train", "validation")
+        )
     else:
         drawn = list(iter_cohort(SEED, patients, DRAWN, spectrum))
-        images = [np.uint8(255 * (f.image if f.laterality == "L" else f.image[:, ::-1])) for _, f in drawn]
-        table = pd.DataFrame({"label": [int(p.label) for p, _ in drawn], "patient_id": [p.patient_id for p, _ in drawn]})
-        fourth = table.groupby("label").cumcount() // 2 % 4 == 3  # of each class; films 2 k and 2 k + 1 are the hands of one patient
+        images = [
+            np.uint8(255 * (f.image if f.laterality == "L" else f.image[:, ::-1])) for _, f in drawn
+        ]
+        table = pd.DataFrame(
+            {
+                "label": [int(p.label) for p, _ in drawn],
+                "patient_id": [p.patient_id for p, _ in drawn],
+            }
+        )
+        fourth = (
+            table.groupby("label").cumcount() // 2 % 4 == 3
+        )  # of each class; films 2 k and 2 k + 1 are the hands of one patient
         train, validation, source = np.flatnonzero(~fourth), np.flatnonzero(fourth), "phantom"
-    small = np.stack([cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA) for image in images])
-    return Films(small, table["label"].to_numpy(), table["patient_id"].to_numpy(), train, validation, source)
+    small = np.stack(
+        [cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA) for image in images]
+    )
+    return Films(
+        small, table["label"].to_numpy(), table["patient_id"].to_numpy(), train, validation, source
+    )
 
 
 class EpochClock(keras.callbacks.Callback):
@@ -109,25 +130,41 @@ class EpochClock(keras.callbacks.Callback):
 
 
 def fit_plainly(films: Films, config: RunConfig) -> Training:
-    """Keras's `fit` on arrays in fp32: every layer learns, Keras's layers augment, validation data are scored after each epoch, the best epoch is kept."""
+    """Keras's `fit` on arrays in fp32: every layer learns, Keras's layers augment, validation data
+    are scored after each epoch, the best epoch is kept.
+    """
     begun, clock = time.perf_counter(), EpochClock()
     side = films.images.shape[1]
     network = build_network(config.architecture, side, config.weights, "block1", SEED)
     x = inputs = keras.Input((side, side, 1))
     for layer in (
-        keras.layers.RandomRotation(10 / 360, fill_mode="constant"), keras.layers.RandomTranslation(0.05, 0.05, fill_mode="constant"),
-        keras.layers.RandomZoom(0.08, fill_mode="constant"), keras.layers.RandomBrightness(0.08, (0, 1)), keras.layers.RandomContrast(0.15, (0, 1)),
-    ):  # fmt: skip
+        keras.layers.RandomRotation(10 / 360, fill_mode="constant"),
+        keras.layers.RandomTranslation(0.05, 0.05, fill_mode="constant"),
+        keras.layers.RandomZoom(0.08, fill_mode="constant"),
+        keras.layers.RandomBrightness(0.08, (0, 1)),
+        keras.layers.RandomContrast(0.15, (0, 1)),
+    ):
         x = layer(x)
     model = keras.Model(inputs, network(x))
     auc = keras.metrics.AUC(from_logits=True, name="auc")
-    model.compile(keras.optimizers.Adam(config.learning_rate), keras.losses.BinaryCrossentropy(from_logits=True), metrics=[auc])
+    model.compile(
+        keras.optimizers.Adam(config.learning_rate),
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        metrics=[auc],
+    )
     arrays = as_batch(films.images)
-    best = keras.callbacks.EarlyStopping("val_auc", patience=config.patience, mode="max", restore_best_weights=True)
+    best = keras.callbacks.EarlyStopping(
+        "val_auc", patience=config.patience, mode="max", restore_best_weights=True
+    )
     model.fit(
-        arrays[films.train], films.labels[films.train], batch_size=config.batch_size, epochs=config.epochs,
-        validation_data=(arrays[films.validation], films.labels[films.validation]), callbacks=[clock, best], verbose=0,
-    )  # fmt: skip
+        arrays[films.train],
+        films.labels[films.train],
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        validation_data=(arrays[films.validation], films.labels[films.validation]),
+        callbacks=[clock, best],
+        verbose=0,
+    )
     return Training(time.perf_counter() - begun, clock.fastest, _score(network, films))
 
 
@@ -137,14 +174,30 @@ def fit_ours(films: Films, config: RunConfig) -> Training:
         np.save(Path(folder) / "films.npy", films.images)
         images, clock = np.load(Path(folder) / "films.npy", mmap_mode="r"), EpochClock()
         begun = time.perf_counter()
-        fit = fit_network(images, films.labels, films.train, films.validation, config, SEED, Path(folder) / "fit", Path(folder) / "cache", callbacks=[clock])
+        fit = fit_network(
+            images,
+            films.labels,
+            films.train,
+            films.validation,
+            config,
+            SEED,
+            Path(folder) / "fit",
+            Path(folder) / "cache",
+            callbacks=[clock],
+        )
         seconds = time.perf_counter() - begun
     return Training(seconds, clock.fastest, _score(fit.model, films))
 
 
 def _score(model: keras.Model, films: Films) -> dict[str, float]:
     rows = films.validation
-    return auc_interval(films.labels[rows], predict_logits(model, films.images[rows]), films.patients[rows], 1000, SEED)
+    return auc_interval(
+        films.labels[rows],
+        predict_logits(model, films.images[rows]),
+        films.patients[rows],
+        1000,
+        SEED,
+    )
 
 
 def measure_small(sizes: Sizes) -> pd.DataFrame:
@@ -159,26 +212,64 @@ def measure_finetuning(sizes: Sizes) -> pd.DataFrame:
     films = find_films(sizes.run, sizes.patients, sizes.training_pixels)
     with tempfile.TemporaryDirectory() as folder:
         weights = sizes.weights
-        if not weights:  # a file all the same: a network with random weights and none to start from would be trained whole
+        # a file all the same: a network with random weights and none to start from would be trained
+        # whole
+        if not weights:
             weights = f"{folder}/random.weights.h5"
             keras.applications.VGG16(include_top=False, weights=None).save_weights(weights)
         config = RunConfig(
-            architecture="vgg16", weights=weights, epochs=sizes.epochs, patience=sizes.epochs, precision="auto", learning_rate=5e-5,
+            architecture="vgg16",
+            weights=weights,
+            epochs=sizes.epochs,
+            patience=sizes.epochs,
+            precision="auto",
+            learning_rate=5e-5,
             batch_size=sizes.training_batch,
-        )  # fmt: skip
-        return _compare(films, config, f"vgg16 {'' if sizes.weights else 'with random weights '}from block 5", 1, 4.0, 5.0)
+        )
+        return _compare(
+            films,
+            config,
+            f"vgg16 {'' if sizes.weights else 'with random weights '}from block 5",
+            1,
+            4.0,
+            5.0,
+        )
 
 
-def _compare(films: Films, config: RunConfig, name: str, rounds: int, epoch_target: float | None, target: float) -> pd.DataFrame:
+def _compare(
+    films: Films,
+    config: RunConfig,
+    name: str,
+    rounds: int,
+    epoch_target: float | None,
+    target: float,
+) -> pd.DataFrame:
     pairs = [(fit_ours(films, config), fit_plainly(films, config)) for _ in range(rounds)]
-    what = f"{name}, {films.images.shape[1]} px, {len(films.train)} films of {films.source}, {config.epochs} epochs"
+    what = (
+        f"{name}, {films.images.shape[1]} px, {len(films.train)} films of {films.source},"
+        f" {config.epochs} epochs"
+    )
     rows = []
     for who, trainings in zip(("ours", "plain fit"), zip(*pairs, strict=True), strict=True):
         auc = trainings[-1].auc
         rows.append(as_row(f"{what}: {who}, to the end", min(t.seconds for t in trainings), "s"))
         rows.append(as_row(f"{what}: {who}, an epoch", min(t.epoch for t in trainings), "s"))
-        rows.append(as_row(f"{what}: {who}, validation AUC, interval {auc['low']:.2f} to {auc['high']:.2f}", auc["value"], "AUC"))
-    (end, epoch, auc), (plain_end, plain_epoch, plain_auc) = ([r["value"] for r in rows[i : i + 3]] for i in (0, 3))
-    rows.append(as_row(f"{what}: an epoch, faster than plain fit", plain_epoch / epoch, "times", epoch_target))
-    rows.append(as_row(f"{what}: to the end, faster than plain fit", plain_end / end, "times", target))
+        rows.append(
+            as_row(
+                f"{what}: {who}, validation AUC, interval {auc['low']:.2f} to {auc['high']:.2f}",
+                auc["value"],
+                "AUC",
+            )
+        )
+    (end, epoch, auc), (plain_end, plain_epoch, plain_auc) = (
+        [r["value"] for r in rows[i : i + 3]] for i in (0, 3)
+    )
+    rows.append(
+        as_row(
+            f"{what}: an epoch, faster than plain fit", plain_epoch / epoch, "times", epoch_target
+        )
+    )
+    rows.append(
+        as_row(f"{what}: to the end, faster than plain fit", plain_end / end, "times", target)
+    )
     return as_table(rows)

@@ -1,4 +1,6 @@
-"""Region SHAP: how long it takes, and how much longer the library shap takes for the same error on the same game."""
+"""Region SHAP: how long it takes, and how much longer the library shap takes for the same error on
+the same game.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,18 @@ MOST_SECONDS = {"vgg_small": 3.0, "vgg16": 30.0}
 
 
 def measure_shap(sizes: Sizes) -> pd.DataFrame:
-    """Errors against a long run of an unbiased estimate, for a run's network or one that is trained on phantom films; then seconds for a film."""
-    model, image, regions = _load_network(sizes.run) if sizes.run else (_train_small(sizes), *_phantom_hand(sizes.training_pixels))
-    masker, fast = RegionMasker(regions, make_baseline(image, "blur")), change_precision(model, "auto")
+    """Errors against a long run of an unbiased estimate, for a run's network or one that is trained
+    on phantom films; then seconds for a film.
+    """
+    model, image, regions = (
+        _load_network(sizes.run)
+        if sizes.run
+        else (_train_small(sizes), *_phantom_hand(sizes.training_pixels))
+    )
+    masker, fast = (
+        RegionMasker(regions, make_baseline(image, "blur")),
+        change_precision(model, "auto"),
+    )
     naive = _play_naively(model, image, masker)
     truth, doubt = _long_run(RegionGame(model, image, masker), sizes.orders)
 
@@ -51,25 +62,62 @@ def measure_shap(sizes: Sizes) -> pd.DataFrame:
         return estimate_values(game, regions.tree, OURS, np.random.default_rng(seed)).shapley
 
     what = f"region SHAP of {model.name}, {len(image)} px, {len(regions.names)} regions"
-    rows = [as_row(f"{what}: root mean square of the values (long run's error: {doubt:.2g})", float(np.sqrt(np.mean(truth**2))), "logits")]
+    rows = [
+        as_row(
+            f"{what}: root mean square of the values (long run's error: {doubt:.2g})",
+            float(np.sqrt(np.mean(truth**2))),
+            "logits",
+        )
+    ]
     reached = error_of(ours)
     rows.append(as_row(f"{what}: error of ours, {OURS} evaluations", reached, "logits"))
     works: dict[str, Callable[[], np.ndarray]] = {"ours": lambda: ours(0)}
     needed = {}
     for name, method in (("KernelExplainer", "kernel"), ("PermutationExplainer", "permutation")):
-        errors = [error_of(lambda seed, n=n, method=method: explain_with_shap(naive, regions.tree, method, n, seed)) for n in THEIRS]
-        rows += [as_row(f"{what}: error of shap's {name}, {n} evaluations", error, "logits") for n, error in zip(THEIRS, errors, strict=True)]
+        errors = [
+            error_of(
+                lambda seed, n=n, method=method: explain_with_shap(
+                    naive, regions.tree, method, n, seed
+                )
+            )
+            for n in THEIRS
+        ]
+        rows += [
+            as_row(f"{what}: error of shap's {name}, {n} evaluations", error, "logits")
+            for n, error in zip(THEIRS, errors, strict=True)
+        ]
         slope, start = np.polyfit(np.log(errors), np.log(THEIRS), 1)
         needed[name] = float(np.exp(start + slope * np.log(reached)))
-        works[name] = lambda method=method: explain_with_shap(naive, regions.tree, method, THEIRS[-1], 0)
+        works[name] = lambda method=method: explain_with_shap(
+            naive, regions.tree, method, THEIRS[-1], 0
+        )
     seconds = time_in_turn(works, min(sizes.rounds, 3))
     rows.append(as_row(f"{what}: ours, {OURS} evaluations", seconds["ours"], "s"))
     for name, evaluations in needed.items():
         rows.append(as_row(f"{what}: shap's {name}, {THEIRS[-1]} evaluations", seconds[name], "s"))
-        rows.append(as_row(f"{what}: fewer evaluations than {name} for the same error", evaluations / OURS, "times"))
+        rows.append(
+            as_row(
+                f"{what}: fewer evaluations than {name} for the same error",
+                evaluations / OURS,
+                "times",
+            )
+        )
         same = seconds[name] * evaluations / THEIRS[-1]
-        rows.append(as_row(f"{what}: faster than {name} at the same error", same / seconds["ours"], "times", FASTER))
-    return as_table(rows + [_time_film(name, pixels) for name, pixels in (("vgg_small", sizes.small_pixels), ("vgg16", sizes.pixels))])
+        rows.append(
+            as_row(
+                f"{what}: faster than {name} at the same error",
+                same / seconds["ours"],
+                "times",
+                FASTER,
+            )
+        )
+    return as_table(
+        rows
+        + [
+            _time_film(name, pixels)
+            for name, pixels in (("vgg_small", sizes.small_pixels), ("vgg16", sizes.pixels))
+        ]
+    )
 
 
 def _load_network(folder: Path) -> tuple[keras.Model, np.ndarray, Regions]:
@@ -82,28 +130,47 @@ def _load_network(folder: Path) -> tuple[keras.Model, np.ndarray, Regions]:
 
 
 def _train_small(sizes: Sizes) -> keras.Model:
-    """A network that has learned something, or there would be nothing to explain: an easy task, more patients and epochs than elsewhere."""
+    """A network that has learned something, or there would be nothing to explain: an easy task,
+    more patients and epochs than elsewhere.
+    """
     films = find_films(None, 2 * sizes.patients, sizes.training_pixels, "healthy")
     config = RunConfig(epochs=2 * sizes.epochs, patience=2 * sizes.epochs, precision="auto")
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         place = Path(folder)
-        return fit_network(films.images, films.labels, films.train, films.validation, config, SEED, place / "fit", place / "cache").model
+        return fit_network(
+            films.images,
+            films.labels,
+            films.train,
+            films.validation,
+            config,
+            SEED,
+            place / "fit",
+            place / "cache",
+        ).model
 
 
 def _phantom_hand(pixels: int) -> tuple[np.ndarray, Regions]:
     """A left hand with RA that no network has seen, and its regions: every SvdH site."""
-    hand = next(film for patient, film in iter_cohort(SEED + 1, 16, DRAWN) if patient.label and film.laterality == "L")
+    hand = next(
+        film
+        for patient, film in iter_cohort(SEED + 1, 16, DRAWN)
+        if patient.label and film.laterality == "L"
+    )
     image = cv2.resize(np.uint8(255 * hand.image), (pixels, pixels), interpolation=cv2.INTER_AREA)
     return image, make_regions(image, hand.joints)
 
 
 def _play_naively(model: keras.Model, image: np.ndarray, masker: RegionMasker) -> Game:
-    """As shap's documentation has it: every coalition that is asked for becomes a film, and every film goes through the network."""
+    """As shap's documentation has it: every coalition that is asked for becomes a film, and every
+    film goes through the network.
+    """
     return lambda coalitions: predict_logits(model, masker.compose(coalitions, image))
 
 
 def _long_run(game: RegionGame, orders: int) -> tuple[np.ndarray, float]:
-    """Shapley values without bias, float (p,): means over random orders, each also read backwards; and their standard error, over all players."""
+    """Shapley values without bias, float (p,): means over random orders, each also read backwards;
+    and their standard error, over all players.
+    """
     rng, found = np.random.default_rng(SEED), np.zeros((orders, game.players))
     for k in range(orders):
         order = rng.permutation(game.players)
@@ -121,5 +188,8 @@ def _time_film(architecture: str, pixels: int) -> dict[str, object]:
     compute_region_shap(model, image, regions, evaluations=16, fast=fast)  # traces
     begun = time.perf_counter()
     compute_region_shap(model, image, regions, evaluations=OURS, fast=fast)
-    what = f"region SHAP of {architecture}, {pixels} px, {len(regions.names)} regions, {OURS} evaluations"
+    what = (
+        f"region SHAP of {architecture}, {pixels} px, {len(regions.names)} regions, {OURS}"
+        " evaluations"
+    )
     return as_row(what, time.perf_counter() - begun, "s", MOST_SECONDS[architecture], True)

@@ -1,7 +1,8 @@
-"""How fast this machine is, and what of it this project uses. 
+"""How fast this machine is, and what of it this project uses.
 
-A section is a function `Sizes -> DataFrame` of `as_table`, named in `SECTIONS`. What is compared in a section is timed in turn, in one process: A, B, A, B; the
-fastest round of each counts, because a machine is only ever disturbed towards slower.
+A section is a function `Sizes -> DataFrame` of `as_table`, named in `SECTIONS`. What is compared in
+a section is timed in turn, in one process: A, B, A, B; the fastest round of each counts, because a
+machine is only ever disturbed towards slower.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Sizes:
     run : Path, optional
         A run whose curated films are trained on in place of the phantom's.
     weights : str
-        Start of VGG16's fine-tuning: a path, 'imagenet', or '' for random weights: enough for the speed, not for the AUC.
+        Start of VGG16's fine-tuning: a path, 'imagenet', or '' for random weights: enough for the
+        speed, not for the AUC.
     """
 
     matmul_sides: tuple[int, ...] = (1024, 2048, 4096)
@@ -85,7 +87,9 @@ SECTIONS: dict[str, tuple[str, str]] = {
 COLUMNS = ["measured", "value", "unit", "target", "met"]
 
 
-def as_row(measured: str, value: float, unit: str, target: float | None = None, at_most: bool = False) -> dict[str, object]:
+def as_row(
+    measured: str, value: float, unit: str, target: float | None = None, at_most: bool = False
+) -> dict[str, object]:
     """One line of a section's table.
 
     Parameters
@@ -103,7 +107,19 @@ def as_row(measured: str, value: float, unit: str, target: float | None = None, 
     if target is None:
         return dict(zip(COLUMNS, (measured, value, unit, "", ""), strict=True))
     met = value <= target if at_most else value >= target
-    return dict(zip(COLUMNS, (measured, value, unit, f"{'at most' if at_most else 'at least'} {target:g}", "yes" if met else "no"), strict=True))
+    return dict(
+        zip(
+            COLUMNS,
+            (
+                measured,
+                value,
+                unit,
+                f"{'at most' if at_most else 'at least'} {target:g}",
+                "yes" if met else "no",
+            ),
+            strict=True,
+        )
+    )
 
 
 def as_note(measured: str, note: str) -> dict[str, object]:
@@ -119,7 +135,8 @@ def as_table(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
 
 
 def time_in_turn(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of the fastest round of each work. All are done once untimed, then each once a round, so that a disturbance meets them all.
+    """Seconds of the fastest round of each work. All are done once untimed, then each once a round,
+    so that a disturbance meets them all.
 
     Parameters
     ----------
@@ -138,7 +155,9 @@ def time_in_turn(works: dict[str, Callable[[], object]], rounds: int) -> dict[st
     return best
 
 
-def run_bench(sizes: Sizes, only: Sequence[str] = (), echo: Callable[[str], object] = print) -> pd.DataFrame:
+def run_bench(
+    sizes: Sizes, only: Sequence[str] = (), echo: Callable[[str], object] = print
+) -> pd.DataFrame:
     """Measure the sections, all or those named, and say what each has found.
 
     Returns
@@ -162,10 +181,15 @@ def run_bench(sizes: Sizes, only: Sequence[str] = (), echo: Callable[[str], obje
             continue
         echo(f"\n{name}")
         measure = getattr(import_module(f"tests.benchmarks.speed.{module}"), function)
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of many tracings, and here many networks are traced
+        logging.getLogger("tensorflow").setLevel(
+            logging.ERROR
+        )  # it warns of many tracings, and here many networks are traced
         table = measure(sizes)
         for row in table.itertuples():
-            echo(f"  {row.measured:<78} {show_number(row.value):>8} {row.unit:<9}{f'  {row.target}: {row.met}' if row.target else ''}")
+            echo(
+                f"  {row.measured:<78} {show_number(row.value):>8}"
+                f" {row.unit:<9}{f'  {row.target}: {row.met}' if row.target else ''}"
+            )
         tables.append(table.assign(section=name)[["section", *COLUMNS]])
     return pd.concat(tables, ignore_index=True)
 
@@ -181,7 +205,11 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
     """Write the table as CSV, or as Markdown where the file's name ends in .md."""
     if file.suffix == ".md":
         shown = table.assign(value=table["value"].map(show_number))
-        lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.astype(str).to_numpy().tolist()]
+        lines = [
+            list(shown.columns),
+            ["---"] * len(shown.columns),
+            *shown.astype(str).to_numpy().tolist(),
+        ]
         write_text(file, "".join(f"| {' | '.join(line)} |\n" for line in lines))
     else:
         write_text(file, table.to_csv(index=False))

@@ -1,4 +1,6 @@
-"""The speed benchmark: operations counted as by hand, works timed in turn, and a table that says what was measured. Never how fast."""
+"""The speed benchmark: operations counted as by hand, works timed in turn, and a table that says
+what was measured. Never how fast.
+"""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,17 @@ from click.testing import CliRunner
 from rahelpers.network.backend import keras
 from rahelpers.network.vgg import build_network
 from tests.benchmarks.speed.__main__ import main
-from tests.benchmarks.speed.suite import COLUMNS, SECTIONS, as_note, as_row, as_table, run_bench, show_number, time_in_turn, write_table
+from tests.benchmarks.speed.suite import (
+    COLUMNS,
+    SECTIONS,
+    as_note,
+    as_row,
+    as_table,
+    run_bench,
+    show_number,
+    time_in_turn,
+    write_table,
+)
 from tests.benchmarks.speed.suite import SIZES as BENCH_SIZES
 
 
@@ -16,7 +28,9 @@ from tests.benchmarks.speed.suite import SIZES as BENCH_SIZES
 def smoke_bench(tmp_path_factory):
     """The command with its smallest sizes: what it printed, and its table."""
     file = tmp_path_factory.mktemp("bench") / "table.csv"
-    result = CliRunner().invoke(main, ["--profile", "smoke", "--out", str(file)], catch_exceptions=False)
+    result = CliRunner().invoke(
+        main, ["--profile", "smoke", "--out", str(file)], catch_exceptions=False
+    )
     assert result.exit_code == 0, result.output
     return result.output, pd.read_csv(file, keep_default_na=False)
 
@@ -25,21 +39,42 @@ def test_operations_are_counted_as_by_hand():
     from tests.benchmarks.speed.networks import count_flops, count_training_flops
 
     film = keras.Input((8, 8, 1))
-    x = keras.layers.Conv2D(4, 3, padding="same", name="first")(film)  # 64 places x 9 x 1 x 4, two operations each: 4,608
+    x = keras.layers.Conv2D(4, 3, padding="same", name="first")(
+        film
+    )  # 64 places x 9 x 1 x 4, two operations each: 4,608
     x = keras.layers.MaxPooling2D()(x)
     x = keras.layers.Conv2D(8, 3, padding="same", name="second")(x)  # 16 x 9 x 4 x 8 x 2: 9,216
-    model = keras.Model(film, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))  # 8 x 2: 16
+    model = keras.Model(
+        film, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x))
+    )  # 8 x 2: 16
     assert count_flops(model) == 4608 + 9216 + 16
-    assert count_training_flops(model) == 2 * 4608 + 3 * (9216 + 16), "no gradient leads to the film itself"
+    assert count_training_flops(model) == 2 * 4608 + 3 * (9216 + 16), (
+        "no gradient leads to the film itself"
+    )
     model.get_layer("first").trainable = False
-    assert count_training_flops(model) == 4608 + 2 * 9216 + 3 * 16, "frozen: forward alone, and none behind it asks for its gradient"
+    assert count_training_flops(model) == 4608 + 2 * 9216 + 3 * 16, (
+        "frozen: forward alone, and none behind it asks for its gradient"
+    )
 
 
 def test_vgg16_has_the_operations_that_its_paper_s_layers_have():
     from tests.benchmarks.speed.networks import count_flops
 
-    blocks = ((224, 3, 64), (224, 64, 64), (112, 64, 128), (112, 128, 128), (56, 128, 256), (56, 256, 256), (56, 256, 256), (28, 256, 512),
-              (28, 512, 512), (28, 512, 512), (14, 512, 512), (14, 512, 512), (14, 512, 512))  # fmt: skip
+    blocks = (
+        (224, 3, 64),
+        (224, 64, 64),
+        (112, 64, 128),
+        (112, 128, 128),
+        (56, 128, 256),
+        (56, 256, 256),
+        (56, 256, 256),
+        (28, 256, 512),
+        (28, 512, 512),
+        (28, 512, 512),
+        (14, 512, 512),
+        (14, 512, 512),
+        (14, 512, 512),
+    )
     expected = sum(2 * side**2 * 9 * before * after for side, before, after in blocks) + 2 * 2048
     assert count_flops(build_network("vgg16", 224)) == expected == pytest.approx(30.69e9, rel=1e-3)
 
@@ -53,15 +88,28 @@ def test_works_are_timed_in_turn():
 
 def test_a_target_is_met_or_missed_and_says_so():
     table = as_table(
-        [as_row("fast", 2.0, "times", 1.5), as_row("slow", 2.0, "passes", 1.15, at_most=True), as_row("free", 2.0, "s"), as_note("gone", "not here")]
+        [
+            as_row("fast", 2.0, "times", 1.5),
+            as_row("slow", 2.0, "passes", 1.15, at_most=True),
+            as_row("free", 2.0, "s"),
+            as_note("gone", "not here"),
+        ]
     )
     assert table["met"].tolist() == ["yes", "no", "", ""]
     assert table["target"].tolist() == ["at least 1.5", "at most 1.15", "", ""]
-    assert [show_number(v) for v in (0.01234, 12.34, 1234.5, float("nan"))] == ["0.0123", "12.3", "1234", ""]
+    assert [show_number(v) for v in (0.01234, 12.34, 1234.5, float("nan"))] == [
+        "0.0123",
+        "12.3",
+        "1234",
+        "",
+    ]
 
 
 def test_the_table_can_be_written_for_a_page(tmp_path):
-    write_table(as_table([as_row("fast", 2.0, "times", 1.5)]).assign(section="x")[["section", *COLUMNS]], tmp_path / "t.md")
+    write_table(
+        as_table([as_row("fast", 2.0, "times", 1.5)]).assign(section="x")[["section", *COLUMNS]],
+        tmp_path / "t.md",
+    )
     lines = (tmp_path / "t.md").read_text().splitlines()
     assert lines == [
         "| section | measured | value | unit | target | met |",
@@ -77,16 +125,29 @@ def test_one_command_measures_every_section(smoke_bench):
     assert table["section"].drop_duplicates().tolist() == list(SECTIONS)
     assert all(f"\n{name}\n" in output for name in SECTIONS)
     measured = table[table["value"] != ""]
-    assert (measured.loc[measured["unit"] != "AUC", "value"].astype(float) > 0).all() and not table.duplicated(["section", "measured"]).any()
+    assert (
+        measured.loc[measured["unit"] != "AUC", "value"].astype(float) > 0
+    ).all() and not table.duplicated(["section", "measured"]).any()
     assert (table["met"].isin(["yes", "no"]) == (table["target"] != "")).all()
-    assert set(table.loc[table["value"] == "", "unit"]) <= {"torch is not installed", "not installed"}, "a line without a number says why"
+    assert set(table.loc[table["value"] == "", "unit"]) <= {
+        "torch is not installed",
+        "not installed",
+    }, "a line without a number says why"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("promised", [
-    "vgg16 forward fp32", "vgg16 forward bf16", "vgg16 training", "to the end, faster than plain fit", "an epoch, faster than plain fit",
-    "in forward passes", "faster than tf-explain",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "promised",
+    [
+        "vgg16 forward fp32",
+        "vgg16 forward bf16",
+        "vgg16 training",
+        "to the end, faster than plain fit",
+        "an epoch, faster than plain fit",
+        "in forward passes",
+        "faster than tf-explain",
+    ],
+)
 def test_what_was_promised_is_measured(smoke_bench, promised):
     assert smoke_bench[1]["measured"].str.contains(promised, regex=False).any()
 
@@ -114,10 +175,17 @@ def test_both_trainings_see_the_same_films_and_no_patient_twice():
 
 @pytest.mark.parametrize("architecture", ["vgg_small", "vgg16"])
 def test_pytorch_has_the_same_layers(architecture):
-    """The comparison is between the same networks: same weights, same logit, forward; where torch is installed."""
+    """The comparison is between the same networks: same weights, same logit, forward; where torch
+    is installed.
+    """
     pytest.importorskip("torch")
     from tests.benchmarks.speed import torch_peer
     from tests.benchmarks.speed.networks import draw_batch
 
     model, (films, labels) = build_network(architecture, 64, seed=2), draw_batch(64, 3)
-    np.testing.assert_allclose(torch_peer.forward_work(model, films, labels, "fp32")(), model.predict_on_batch(films), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        torch_peer.forward_work(model, films, labels, "fp32")(),
+        model.predict_on_batch(films),
+        rtol=1e-4,
+        atol=1e-4,
+    )

@@ -1,4 +1,6 @@
-"""The same networks in native PyTorch, where it is installed. It is no dependency of this project: whoever wants the comparison installs it."""
+"""The same networks in native PyTorch, where it is installed. It is no dependency of this project:
+whoever wants the comparison installs it.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,20 @@ class TorchTwin(nn.Module):
         super().__init__()
         self.steps, self.sources, self.last = nn.ModuleDict(), {}, model.layers[-1].name
         for layer in model.layers:
-            self.sources[layer.name] = [t._keras_history.operation.name for t in keras.tree.flatten(layer.input)]
+            self.sources[layer.name] = [
+                t._keras_history.operation.name for t in keras.tree.flatten(layer.input)
+            ]
             self.steps[layer.name] = _translate(layer)
 
     def forward(self, film: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1) of films (n, 1, S, S)."""
         known: dict[str, torch.Tensor] = {}
         for name, step in self.steps.items():
-            known[name] = film if isinstance(step, _Input) else step(*(known[source] for source in self.sources[name]))
+            known[name] = (
+                film
+                if isinstance(step, _Input)
+                else step(*(known[source] for source in self.sources[name]))
+            )
         return known[self.last]
 
 
@@ -68,9 +76,19 @@ def _translate(layer: keras.Layer) -> nn.Module:
     if isinstance(layer, kinds.InputLayer):
         return _Input()
     if isinstance(layer, kinds.Conv2D):
-        convolution = nn.Conv2d(layer.input.shape[-1], layer.filters, layer.kernel_size, padding="same", bias=layer.use_bias)
+        convolution = nn.Conv2d(
+            layer.input.shape[-1],
+            layer.filters,
+            layer.kernel_size,
+            padding="same",
+            bias=layer.use_bias,
+        )
         _take(convolution, layer, lambda kernel: kernel.transpose(3, 2, 0, 1))
-        return nn.Sequential(convolution, nn.ReLU(inplace=True)) if layer.activation is keras.activations.relu else convolution
+        return (
+            nn.Sequential(convolution, nn.ReLU(inplace=True))
+            if layer.activation is keras.activations.relu
+            else convolution
+        )
     if isinstance(layer, kinds.Dense):
         dense = nn.Linear(layer.input.shape[-1], layer.units)
         _take(dense, layer, np.transpose)
@@ -79,16 +97,23 @@ def _translate(layer: keras.Layer) -> nn.Module:
         kind = nn.BatchNorm2d if len(layer.input.shape) == 4 else nn.BatchNorm1d
         norm = kind(layer.input.shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
         with torch.no_grad():
-            for mine, theirs in zip((norm.weight, norm.bias, norm.running_mean, norm.running_var), layer.get_weights(), strict=True):
+            for mine, theirs in zip(
+                (norm.weight, norm.bias, norm.running_mean, norm.running_var),
+                layer.get_weights(),
+                strict=True,
+            ):
                 mine.copy_(torch.from_numpy(theirs))
         return norm
     if isinstance(layer, kinds.Rescaling):
         return _Rescale(layer.scale, list(layer.offset))
     plain = {
-        kinds.Concatenate: _Concatenate, kinds.ReLU: lambda: nn.ReLU(inplace=True), kinds.MaxPooling2D: lambda: nn.MaxPool2d(2),
-        kinds.Dropout: lambda: nn.Dropout(layer.rate), kinds.GlobalAveragePooling2D: lambda: _Pool(lambda x: x.mean((2, 3))),
+        kinds.Concatenate: _Concatenate,
+        kinds.ReLU: lambda: nn.ReLU(inplace=True),
+        kinds.MaxPooling2D: lambda: nn.MaxPool2d(2),
+        kinds.Dropout: lambda: nn.Dropout(layer.rate),
+        kinds.GlobalAveragePooling2D: lambda: _Pool(lambda x: x.mean((2, 3))),
         kinds.GlobalMaxPooling2D: lambda: _Pool(lambda x: x.amax((2, 3))),
-    }  # fmt: skip
+    }
     return plain[type(layer)]()
 
 
@@ -99,8 +124,11 @@ def _take(module: nn.Module, layer: keras.Layer, turn: Callable[[np.ndarray], np
             module.bias.copy_(torch.from_numpy(np.asarray(layer.bias)))
 
 
-def forward_work(model: keras.Model, films: np.ndarray, _: np.ndarray, name: str) -> Callable[[], object]:
-    """One call of the twin, as PyTorch's guide for CPUs has it: evaluation mode, no gradients, channels last.
+def forward_work(
+    model: keras.Model, films: np.ndarray, _: np.ndarray, name: str
+) -> Callable[[], object]:
+    """One call of the twin, as PyTorch's guide for CPUs has it: evaluation mode, no gradients,
+    channels last.
 
     Parameters
     ----------
@@ -117,7 +145,9 @@ def forward_work(model: keras.Model, films: np.ndarray, _: np.ndarray, name: str
     return work
 
 
-def training_work(model: keras.Model, films: np.ndarray, labels: np.ndarray, name: str) -> Callable[[], object]:
+def training_work(
+    model: keras.Model, films: np.ndarray, labels: np.ndarray, name: str
+) -> Callable[[], object]:
     """One step of Adam on a batch.
 
     Parameters
@@ -144,4 +174,6 @@ def training_work(model: keras.Model, films: np.ndarray, labels: np.ndarray, nam
 
 def _prepare(model: keras.Model, films: np.ndarray) -> tuple[TorchTwin, torch.Tensor]:
     twin = TorchTwin(model).to(memory_format=torch.channels_last)
-    return twin, torch.from_numpy(films.transpose(0, 3, 1, 2).copy()).contiguous(memory_format=torch.channels_last)
+    return twin, torch.from_numpy(films.transpose(0, 3, 1, 2).copy()).contiguous(
+        memory_format=torch.channels_last
+    )

@@ -1,0 +1,78 @@
+"""Calibration curve and net benefit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from rahelpers.scores.intervals import LEVEL, group_patients
+from rahelpers.scores.metrics import as_films
+
+
+def compute_net_benefit(
+    labels: np.ndarray,
+    probability: np.ndarray,
+    patients: np.ndarray,
+    n: int,
+    seed: int,
+    prevalence: float | None = None,
+    thresholds: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Decision curve: net benefit of acting on the network, of treating everybody and of treating
+    nobody.
+
+    Net benefit = sensitivity x prevalence - (1 - specificity) x (1 - prevalence) x t / (1 - t):
+    true positives a person, less false positives at the exchange rate that the threshold t states.
+
+    Parameters
+    ----------
+    labels, probability, patients : array (m,)
+    n, seed : int
+        Bootstrap resamples and seed of the interval.
+    prevalence : float, optional
+        Where it would be used; the films' own share of positives where not given.
+    thresholds : float array (k,), optional
+        Probabilities t in (0, 1); 0.01 to 0.99 by default.
+
+    Returns
+    -------
+    DataFrame
+        threshold, network, low, high (95 %, patient bootstrap, percentile), treat_all, treat_none.
+
+    References
+    ----------
+    Vickers & Elkin, Med Decis Making 2006;26:565.
+    """
+    labels, probability, patients = as_films(labels, probability, patients, probability=True)
+    t = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, dtype=float)
+    if ((t <= 0) | (t >= 1)).any():
+        raise ValueError(
+            f"thresholds from {t.min():g} to {t.max():g}: expected more than 0 and less than 1"
+        )
+    share = float(np.mean(labels)) if prevalence is None else prevalence
+    called, odds = probability[:, None] >= t[None, :], t / (1 - t)
+
+    def benefit(rows: np.ndarray) -> np.ndarray:
+        positive = labels[rows] == 1
+        return (
+            called[rows[positive]].mean(axis=0) * share
+            - called[rows[~positive]].mean(axis=0) * (1 - share) * odds
+        )
+
+    drawn = np.array(
+        [
+            benefit(rows)
+            for rows in group_patients(labels, patients).resample(n, np.random.default_rng(seed))
+        ]
+    )
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return pd.DataFrame(
+        {
+            "threshold": t,
+            "network": benefit(np.arange(len(labels))),
+            "low": low,
+            "high": high,
+            "treat_all": share - (1 - share) * odds,
+            "treat_none": 0.0,
+        }
+    )
