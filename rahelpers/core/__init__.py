@@ -1,0 +1,5 @@
+"""How a run is kept: typed configuration, folders of steps, atomic writes."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

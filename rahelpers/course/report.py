@@ -129,7 +129,7 @@ def _range(row: Any, name: str, low: str, high: str) -> str:
 
 
 def show_trainings(scores: pd.DataFrame) -> pd.DataFrame:
-    """The run's own training and every other one (`rahelpers.repeats.repeat`), in words: one a row.
+    """The run's own training and every other one (`rahelpers.training.repeats.repeat`), in words: one a row.
 
     Parameters
     ----------

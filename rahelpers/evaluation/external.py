@@ -20,8 +20,14 @@ from rahelpers.core.store import (
     write_json,
     write_text,
 )
-from rahelpers.display import html as plots
+from rahelpers.display.html import figure_png, picture_html
 from rahelpers.display.pages import render_page
+from rahelpers.evaluation.figures import (
+    plot_abstention,
+    plot_calibration,
+    plot_forest,
+    plot_net_benefit,
+)
 from rahelpers.evaluation.tables import (
     compute_tables,
     describe_run,
@@ -218,22 +224,22 @@ def _render(
     title, probability = metrics["title"], table["probability"].to_numpy()
     figures = [
         (
-            plots.plot_calibration(tables["calibration"], probability, title),
+            plot_calibration(tables["calibration"], probability, title),
             "Predicted probability against observed share of positives, with intervals",
         ),
         (
-            plots.plot_forest(tables["subgroups"], title),
+            plot_forest(tables["subgroups"], title),
             "Sensitivity of each subgroup with interval and counts; hollow where films are few",
         ),
         (
-            plots.plot_abstention(tables["abstention"], title),
+            plot_abstention(tables["abstention"], title),
             "Accuracy on the films left, against the share that goes to a person",
         ),
     ]
     if "net_benefit" in tables:
         figures.append(
             (
-                plots.plot_net_benefit(tables["net_benefit"], metrics["prevalence"], title),
+                plot_net_benefit(tables["net_benefit"], metrics["prevalence"], title),
                 "Decision curve beside treating everybody and nobody",
             )
         )
@@ -246,10 +252,7 @@ def _render(
         conformal=metrics["conformal"]["splits"].get("external"),
         unlike=metrics["unlike"].get("external"),
         show=show_score,
-        figures=[
-            Markup(plots.picture_html(plots.figure_png(figure), alt, alt))
-            for figure, alt in figures
-        ],
+        figures=[Markup(picture_html(figure_png(figure), alt, alt)) for figure, alt in figures],
         versions=library_versions(),
         settings=run.config.subset(
             "profile", "source", "seed", "image_size", "n_bootstrap", "prevalence"

@@ -24,7 +24,7 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
     predictions : DataFrame
         Columns split, label, probability.
     metrics : dict
-        As `rahelpers.evaluation.evaluate` returns it.
+        As `rahelpers.evaluation.step.evaluate` returns it.
     """
     figure = Figure(figsize=(4.8, 4.6), layout="constrained")
     axis = figure.subplots()
@@ -133,7 +133,7 @@ def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
     Parameters
     ----------
     metrics : dict
-        As `rahelpers.evaluation.evaluate` returns it.
+        As `rahelpers.evaluation.step.evaluate` returns it.
     """
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axis = figure.subplots()
@@ -329,7 +329,7 @@ def plot_probes(probes: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     probes : DataFrame
-        As `rahelpers.probes.compute_probes` returns it.
+        As `rahelpers.evaluation.probes.compute_probes` returns it.
     title : str
     """
     if probes.empty:
@@ -362,7 +362,7 @@ def plot_strange(strange: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     strange : DataFrame
-        As `rahelpers.evaluation.compute_strange` returns it.
+        As `rahelpers.evaluation.tables.compute_strange` returns it.
     title : str
     """
     kinds = list(dict.fromkeys(strange["kind"]))

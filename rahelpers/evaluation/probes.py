@@ -1,7 +1,7 @@
 """Shortcut probes of a trained network: does its answer hold when what is not the hand is hidden,
 or changed for that of the other class?
 
-A fact that gives the label away (`rahelpers.shortcuts`) harms only if the network uses it. Here it
+A fact that gives the label away (`rahelpers.curation.shortcuts`) harms only if the network uses it. Here it
 is taken away, and the AUC says what it was worth.
 """
 

@@ -1,4 +1,4 @@
-"""Pictures that a network should not answer: what stands in the way of `rahelpers.familiarity` when
+"""Pictures that a network should not answer: what stands in the way of `rahelpers.network.familiarity` when
 it is tested.
 
 All are made at the network's door, so that quality control and normalisation, which mend or refuse

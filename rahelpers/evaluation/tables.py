@@ -196,8 +196,8 @@ def make_predictions(
     ----------
     manifest : DataFrame, n rows
     logits, features : float arrays (n,) and (n, F)
-        Of the films, as `rahelpers.familiarity.extract_features` gives them.
-    bundle : rahelpers.inference.Bundle
+        Of the films, as `rahelpers.network.familiarity.extract_features` gives them.
+    bundle : rahelpers.network.bundle.Bundle
         Its calibration turns logits into probabilities.
     known : rahelpers.network.familiarity.Familiarity
     """
@@ -226,7 +226,7 @@ def compute_strange(
     n: int,
     seed: int,
 ) -> pd.DataFrame:
-    """How well three scores tell pictures that do not belong (`rahelpers.strange_films`) from films
+    """How well three scores tell pictures that do not belong (`rahelpers.evaluation.strange_films`) from films
     that do.
 
     Parameters

@@ -162,7 +162,7 @@ def plot_board(board: pd.DataFrame, target: str, scores: tuple[str, ...], title:
     Parameters
     ----------
     board : DataFrame
-        Of `rahelpers.scoreboard.make_board`.
+        Of `rahelpers.explanation.scoreboard.make_board`.
     target : str
     scores : tuple of str
     title : str
@@ -213,7 +213,7 @@ def plot_cascade(cascade: pd.DataFrame, methods: list[str], title: str) -> Figur
     Parameters
     ----------
     cascade : DataFrame
-        Of `rahelpers.sanity.run_cascade`.
+        Of `rahelpers.explanation.sanity.run_cascade`.
     methods : list of str
     title : str
     """
@@ -408,7 +408,7 @@ def plot_estimator_errors(errors: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     errors : DataFrame
-        As `rahelpers.shap_estimators.compare_estimators` returns it. An error of 0 is left out: it
+        As `rahelpers.explanation.shapley.compare_estimators` returns it. An error of 0 is left out: it
         has no logarithm.
     title : str
     """

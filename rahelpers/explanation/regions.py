@@ -106,7 +106,7 @@ def make_regions(image: np.ndarray, joints: pd.DataFrame, n_superpixels: int = 2
     """Joint boxes, the rest of the hand, its soft tissue, the background, and a marker.
 
     Where nobody has marked the joints they are located from the outline of the fingers
-    (`rahelpers.joint_locator`); where the fingers are not found either, superpixels of the hand
+    (`rahelpers.films.joints`); where the fingers are not found either, superpixels of the hand
     take their place. A pixel in two boxes goes to the nearer centre. Soft tissue is a player where
     grey values tell it from bone, a marker where something bright lies beside the hand.
 

@@ -168,7 +168,7 @@ def run_retrained(
     ----------
     model : keras.Model
     others : mapping
-        `rahelpers.repeats.Job` (its kind is `seed` or `shuffled`) -> network of the same
+        `rahelpers.training.repeats.Job` (its kind is `seed` or `shuffled`) -> network of the same
         architecture.
     images : uint8 array (n, S, S)
     explainers : mapping

@@ -152,7 +152,7 @@ def tf_explain_smoothgrad(
     """tf-explain's SmoothGrad for the positive class. It explains the loss, not the logit: each
     noisy copy's gradient is multiplied by -(1 - p).
 
-    The noise is that of `rahelpers.attributions.compute_smoothgrad`, because tf-explain draws its
+    The noise is that of `rahelpers.explanation.attributions.compute_smoothgrad`, because tf-explain draws its
     own from NumPy's global generator.
 
     Parameters

@@ -93,7 +93,7 @@ def compute_region_shap(
 
     References
     ----------
-    See `rahelpers.shap_estimators.estimate_values`.
+    See `rahelpers.explanation.shapley.estimate_values`.
     """
     hidden = make_baseline(image, baseline, regions) if isinstance(baseline, str) else baseline
     base, logit = predict_logits(

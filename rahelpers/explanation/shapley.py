@@ -198,7 +198,7 @@ def estimate_values(
     Every coalition is asked for with its opposite, and half the difference of the two is kept: both
     kinds of value depend on nothing else, because every order of the players may be read backwards.
     A Gaussian process is fitted to these; it learns which players matter
-    (`rahelpers.game_process`). Where every coalition fits into `evaluations`, all are asked for and
+    (`rahelpers.explanation.shapley_process`). Where every coalition fits into `evaluations`, all are asked for and
     nothing is estimated.
 
     Parameters

@@ -1,0 +1,5 @@
+"""VGG networks and the bundle that holds a trained one."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -224,7 +224,7 @@ def change_precision(model: keras.Model, precision: str) -> keras.Model:
     model : keras.Model
         In float32, from `build_network`.
     precision : {'float32', 'bfloat16', 'float16', 'auto'}
-        See `rahelpers.precision.choose_precision`.
+        See `rahelpers.network.precision.choose_precision`.
 
     Returns
     -------

@@ -1,12 +1,11 @@
-"""The diagnosis panel: a film in, an answer with its explanations out; in JupyterLab and, through
-Voila, as a web app.
+"""The diagnosis panel: a film in, an answer with its explanations out.
 
-State is frozen values (`state`), views are pure functions (`view`), what takes long is done by one
-thread (`work`), and the rest are thin callbacks (`diagnosis`, `whatif`, `reader`). Only the thread
-starts TensorFlow, so the page is there at once.
+It runs in JupyterLab and, through Voilà, as a web app. State is frozen values (`state`), views are
+pure functions (`view`), what takes long is done by one thread (`work`), and the rest are thin
+callbacks (`diagnosis`, `whatif`, `reader`). Only the thread starts TensorFlow, so the page is there
+at once.
 """
 
-from rahelpers.panel.app import Panel, build_panel
-from rahelpers.panel.state import BANNER
+import lazy_loader as lazy
 
-__all__ = ["BANNER", "Panel", "build_panel"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

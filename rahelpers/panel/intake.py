@@ -1,7 +1,7 @@
 """From files, samples and drawn films to pictures: what the viewer and the network get of each
 hand.
 
-It starts TensorFlow (through `rahelpers.predict`), so the page imports it in the worker's thread
+It starts TensorFlow (through `rahelpers.prediction.film`), so the page imports it in the worker's thread
 alone.
 """
 

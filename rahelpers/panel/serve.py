@@ -36,7 +36,7 @@ def write_panel_notebook(run: Run) -> Path:
     source = nbformat.read(project_root() / "notebooks" / NOTEBOOK, as_version=4)
     cells = [c for c in source.cells if "panel" in c.metadata.get("tags", [])]
     setup = nbformat.v4.new_code_cell(
-        "from pathlib import Path\nfrom rahelpers.artifacts import open_run\nfrom rahelpers import"
+        "from pathlib import Path\nfrom rahelpers.core.store import open_run\nfrom rahelpers import"
         f" panel\nrun = open_run(Path({str(run.folder)!r}))"
     )
     book = nbformat.v4.new_notebook(cells=[setup, *cells])

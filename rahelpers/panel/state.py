@@ -45,7 +45,7 @@ class Picture:
         Who says which hand it is.
     joints : DataFrame
         Joint table, boxes as fractions of the square: as marked, or as located by
-        `rahelpers.joint_locator`; empty where neither is there.
+        `rahelpers.films.joints`; empty where neither is there.
     marked : bool
         The joints are marked; else they are located.
     truth : int or None

@@ -1,24 +1,5 @@
-"""The phantom: a hand radiograph whose every lesion is known. Rooms: patient, disease, anatomy,
-projection, film, dicom.
-"""
+"""The phantom: a hand radiograph whose every lesion is known."""
 
-from rahelpers.phantom.anatomy import Pose
-from rahelpers.phantom.dicom import make_dicom
-from rahelpers.phantom.disease import Findings, count_features, draw_findings
-from rahelpers.phantom.film import PhantomFilm, iter_cohort, render
-from rahelpers.phantom.patient import COHORT_SHA256, SPECTRA, Patient, make_patient
+import lazy_loader as lazy
 
-__all__ = [
-    "COHORT_SHA256",
-    "SPECTRA",
-    "PhantomFilm",
-    "Findings",
-    "Patient",
-    "Pose",
-    "count_features",
-    "draw_findings",
-    "iter_cohort",
-    "make_dicom",
-    "make_patient",
-    "render",
-]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

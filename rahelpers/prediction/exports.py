@@ -571,7 +571,7 @@ def write_dicom(result: FilmResult) -> bytes:
     if result.heatmap is None:
         raise ValueError(
             f"{result.file}: the result has no heat map; expected one made with"
-            " rahelpers.predict.add_heatmap"
+            " rahelpers.prediction.film.add_heatmap"
         )
     picture = _burn_in(
         overlay_on_film(result),

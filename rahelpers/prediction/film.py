@@ -217,7 +217,7 @@ def answer_hand(bundle: Bundle, known: Familiarity, hand: HandFilm) -> FilmResul
     ----------
     bundle : Bundle
     known : Familiarity
-        `rahelpers.familiarity.load_familiarity(bundle)`.
+        `rahelpers.network.familiarity.load_familiarity(bundle)`.
     hand : HandFilm
     """
     info = bundle.info

@@ -1,0 +1,5 @@
+"""Scores and their uncertainty. Nothing here reads a file or starts TensorFlow."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

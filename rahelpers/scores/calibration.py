@@ -129,7 +129,7 @@ def choose_operating_point(
 
 
 def calibrate(logits: np.ndarray, temperature: float, offset: float) -> np.ndarray:
-    """sigmoid(logit / temperature + offset), float64 (n,); see rahelpers.training.fit_calibration."""
+    """sigmoid(logit / temperature + offset), float64 (n,); see rahelpers.scores.calibration.fit_calibration."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature + offset
     return 1.0 / (1.0 + np.exp(-np.clip(scaled, -60, 60)))
 

@@ -1,0 +1,5 @@
+"""Step 02: from a cohort to a bundle, and training again."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -62,7 +62,7 @@ def plot_repeats(scores: pd.DataFrame, kind: str, title: str) -> Figure:
     Parameters
     ----------
     scores : DataFrame
-        As `rahelpers.repeats.repeat` returns it.
+        As `rahelpers.training.repeats.repeat` returns it.
     kind : {'share', 'resolution'}
     title : str
     """

@@ -97,7 +97,7 @@ def repeat(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
         One training a row, the run's own first (kind 'run'): kind, value, patients (that trained),
         train_auc, validation_auc, test_auc with test_low and test_high (95 % patient bootstrap),
         films_positive and films_negative (of test), gap with gap_low and gap_high. An AUC is
-        missing where a class has fewer films than `rahelpers.splits.FEW_FILMS`, the gap where
+        missing where a class has fewer films than `rahelpers.scores.metrics.FEW_FILMS`, the gap where
         either is. Shuffled labels have no validation: their network is kept where it knows its own
         films best.
     held_out : DataFrame

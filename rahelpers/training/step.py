@@ -155,7 +155,7 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort) -> No
         "mirror_right": True,
         "preprocessing": (
             "hand found, cropped, turned upright, right hands mirrored, grey values normalised"
-            " (rahelpers.normalisation.to_network_input)"
+            " (rahelpers.films.normalisation.to_network_input)"
         ),
         "gradcam_layer": gradcam_layer(model),
         "temperature": temperature,

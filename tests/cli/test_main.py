@@ -16,7 +16,7 @@ from rahelpers import __version__
 from rahelpers.cli.main import main
 
 SETUP = (
-    "from rahelpers.artifacts import Run\nfrom rahelpers.config import config_from_notebook\nrun ="
+    "from rahelpers.core.store import Run\nfrom rahelpers.core.config import config_from_notebook\nrun ="
     " Run(config_from_notebook(globals()))"
 )
 
@@ -178,8 +178,8 @@ def test_killed_run_goes_on(project):
         sys.executable,
         "-c",
         (
-            "import rahelpers.report as r; r.write_report = lambda run: 'report'; from"
-            " rahelpers.cli import main; main()"
+            "import rahelpers.course.report as r; r.write_report = lambda run: 'report'; from"
+            " rahelpers.cli.main import main; main()"
         ),
         "run",
         "--profile",
@@ -203,7 +203,7 @@ def test_killed_run_goes_on(project):
 
 def test_help_is_quick_and_version_is_told():
     code = (
-        "import sys; from rahelpers.cli import main; main(['--help'], standalone_mode=False);"
+        "import sys; from rahelpers.cli.main import main; main(['--help'], standalone_mode=False);"
         " assert 'tensorflow' not in sys.modules"
     )
     assert (

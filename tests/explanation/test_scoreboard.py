@@ -5,7 +5,6 @@ lesion is known.
 import numpy as np
 import pandas as pd
 import pytest
-from reference import quantus_values as drawn
 
 from rahelpers.core.config import make_config
 from rahelpers.data.counterfactual import redraw_film
@@ -24,6 +23,7 @@ from rahelpers.explanation.scoreboard import (
 )
 from rahelpers.films.sites import name_site
 from rahelpers.scores.intervals import interval_text, mean_interval
+from tests.reference import quantus_values as drawn
 
 HEAT = np.array([[1.0, 0.6], [0.4, 0.0]])
 TOP, LEFT = np.array([[True, True], [False, False]]), np.array([[True, False], [True, False]])

@@ -348,7 +348,8 @@ def test_every_bad_file_is_refused_in_words_and_in_time(group, tmp_path, capfd):
 MEASURE = """
 import json, sys
 from pathlib import Path
-from rahelpers.radiograph import RadiographError, read_radiograph
+from rahelpers.films.radiograph import RadiographError
+from rahelpers.films.reading import read_radiograph
 
 def peak():  # of this program; getrusage counts what its parent had, too
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024

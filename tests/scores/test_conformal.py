@@ -4,7 +4,6 @@ in simulated cohorts.
 
 import numpy as np
 import pytest
-from reference import mapie_values as drawn
 
 from rahelpers.scores.conformal import (
     compute_abstention_curve,
@@ -12,6 +11,7 @@ from rahelpers.scores.conformal import (
     predict_sets,
     score_sets,
 )
+from tests.reference import mapie_values as drawn
 
 
 def test_thresholds_by_hand():

@@ -14,7 +14,7 @@ from rahelpers.network.backend import keras
 
 
 class TorchTwin(nn.Module):
-    """A network of `rahelpers.vgg.build_network`, layer by layer in PyTorch, with the same weights.
+    """A network of `rahelpers.network.vgg.build_network`, layer by layer in PyTorch, with the same weights.
 
     Parameters
     ----------

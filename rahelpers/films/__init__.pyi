@@ -1,0 +1,12 @@
+from .gate import refuse_film as refuse_film
+from .joints import locate_joints as locate_joints
+from .normalisation import make_thumbnail as make_thumbnail
+from .normalisation import to_network_input as to_network_input
+from .quality import check_film as check_film
+from .radiograph import Radiograph as Radiograph
+from .radiograph import RadiographError as RadiographError
+from .reading import read_radiograph as read_radiograph
+from .sites import EROSION_SITES as EROSION_SITES
+from .sites import JSN_SITES as JSN_SITES
+from .sites import SITES as SITES
+from .two_hands import cut_hands as cut_hands
