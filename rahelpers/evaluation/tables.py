@@ -498,7 +498,7 @@ def find_worst_errors(
 
 
 def show_score(score: dict[str, float] | None, few: str = "", digits: int = 2) -> str:
-    """A score as text: '0.81 (0.70–0.90)'; the counts instead where there are too few films."""
+    """A score as text: '0.81 (0.70 to 0.90)'; the counts instead where there are too few films."""
     if few:
         return f"not shown: {few}"
     return "not known" if score is None else interval_text(score, digits=digits)

@@ -17,7 +17,7 @@ LEVEL = 0.95  # of every interval in the workbench
 
 
 def interval_text(row: Mapping[str, Any], prefix: str = "", digits: int = 2) -> str:
-    """`0.25 (0.10–0.40)`; the interval is left out where it is not known."""
+    """`0.25 (0.10 to 0.40)`; the interval is left out where it is not known."""
     value, low, high = (
         round(float(row[name]), digits) + 0.0
         for name in (prefix.removesuffix("_") or "value", f"{prefix}low", f"{prefix}high")
@@ -25,7 +25,7 @@ def interval_text(row: Mapping[str, Any], prefix: str = "", digits: int = 2) -> 
     return (
         f"{value:.{digits}f}"
         if np.isnan(low)
-        else f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+        else f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
     )  # + 0.0: no minus before a zero
 
 

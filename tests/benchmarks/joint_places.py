@@ -171,7 +171,7 @@ def check(folder: Path) -> None:
         low, high = wilson_interval(np.mean(found), len(found))
         print(
             f"{kind}: middle in the expert's box {sum(found)} of {len(found)}"
-            f" ({low:.2f}-{high:.2f}), median distance {np.median(away[kind]):.2f} box widths;"
+            f" ({low:.2f} to {high:.2f}), median distance {np.median(away[kind]):.2f} box widths;"
             f" expert's middle in the region {sum(covered[kind])}"
         )
     reasons = Counter()

@@ -86,10 +86,10 @@ def measure(spectrum: str, seed: int) -> dict[str, object]:
 
     def shown(scores: np.ndarray) -> str:
         low, high = bootstrap_interval(roc_auc_score, labels, scores, patients, RESAMPLES, 0)
-        return f"{roc_auc_score(labels, scores):.2f} ({low:.2f}–{high:.2f})"
+        return f"{roc_auc_score(labels, scores):.2f} ({low:.2f} to {high:.2f})"
 
     auc = {
-        split: "{value:.2f} ({low:.2f}–{high:.2f})".format(**metrics[split]["auc"])
+        split: "{value:.2f} ({low:.2f} to {high:.2f})".format(**metrics[split]["auc"])
         for split in ("train", "test")
     }
     return {

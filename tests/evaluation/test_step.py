@@ -196,7 +196,7 @@ def test_counts_stand_where_an_auc_would_mean_nothing():
         == shown.loc["average precision", "test"]
         == "not shown: 9 negative films"
     )
-    assert "–" in shown.loc["AUC", "train"] and "–" in shown.loc["specificity", "test"]
+    assert " to " in shown.loc["AUC", "train"] and " to " in shown.loc["specificity", "test"]
     assert metrics["gap"]["few"] == "9 negative films in test" and shown.columns.name == "RA (x)"
     assert describe_run("RA (x)", "x", INFO, table, 50, 0, 0.1)["gap"]["few"] == ""
 
