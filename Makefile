@@ -7,7 +7,7 @@ PYTHONS := python3.12 python3.13
 TESTS := tests
 TWO := -n 2 --dist loadfile --no-loadscope-reorder  # two files of tests at once; notebooks are tested one after the other, each reads what the one before wrote
 
-.PHONY: run test check pythons lab panel notebooks lock clean help
+.PHONY: run test check lint pythons lab panel notebooks lock clean help
 
 run: $(STAMP)  ## the whole course on the embedded cohort, quick profile
 	$(BIN)/rahelpers run --profile quick
@@ -19,6 +19,11 @@ test: $(STAMP)  ## every test: unit, command line, notebooks
 
 check: $(STAMP)  ## the quick unit tests alone, without a browser
 	$(BIN)/python -m pytest -q $(TWO) $(TESTS) -k "not browser" -m "not slow"
+
+lint: $(STAMP)  ## style, format, types
+	$(BIN)/ruff check rahelpers tests
+	$(BIN)/ruff format --check rahelpers tests
+	$(BIN)/mypy
 
 pythons:  ## `make check` on every other supported Python that this machine has, each in an environment of its own
 	@for p in $(PYTHONS); do $$p -c "" 2>/dev/null || { echo "$$p is not on this machine"; continue; }; \
