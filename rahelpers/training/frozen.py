@@ -115,7 +115,7 @@ def compute_frozen(
     made_from = [
         weights.hexdigest(),
         model.name,
-        code_hash(("vgg", "augmentation", "frozen")),
+        code_hash(("network/vgg", "network/augmentation", "training/frozen")),
         precision,
         names,
     ]
