@@ -1,6 +1,7 @@
-"""The notebooks keep to the house style, and what nbval compares is not empty."""
+"""The notebooks follow the house style, and what nbval compares is not empty."""
 
 import ast
+import importlib
 import re
 import statistics
 import subprocess
@@ -12,6 +13,9 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+PUBLIC_MODULES = {"rahelpers"} | {
+    f"rahelpers.{face.parent.name}" for face in PROJECT.glob("rahelpers/*/__init__.pyi")
+}
 NAMES = [
     "00_start_here",
     "01_curate_data",
@@ -42,15 +46,8 @@ def tags(cell):
 
 def test_order_of_cells(book):
     first = book.cells[0].source
-    for word in (
-        "# ",
-        "**Objectives.**",
-        "**Prerequisites**",
-        "**Time.**",
-        "**Reads**",
-        "**Writes**",
-    ):
-        assert word in first
+    parts = ("Objectives.", "Prerequisites", "Time.", "Reads", "Writes")
+    assert first.startswith("# ") and all(f"**{part}**" in first for part in parts)
     assert 1 <= len(re.findall(r"^- ", first, re.M)) <= 5
     assert "import" in book.cells[1].source and "parameters" in tags(book.cells[2])
     text = "\n".join(c.source for c in book.cells if c.cell_type == "markdown")
@@ -62,6 +59,39 @@ def test_parameters_are_literals_only(book):
         assert isinstance(statement, ast.Assign) and isinstance(
             ast.literal_eval(statement.value), (str, int, float, bool)
         )
+
+
+def list_own_imports(book):
+    """(module, name) of everything that a notebook imports from this package."""
+    found = []
+    for cell in code(book):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "rahelpers":
+                found += [(node.module, alias.name) for alias in node.names]
+            if isinstance(node, ast.Import):
+                own = [a.name for a in node.names if a.name.split(".")[0] == "rahelpers"]
+                found += [(name, "") for name in own]
+    return found
+
+
+def test_imports_at_most_eight_public_names(book):
+    """A student meets few names at once, and only those of the package or of one of its steps."""
+    found = list_own_imports(book)
+    assert 1 <= len(found) <= 8, found
+    for module, name in found:
+        assert module in PUBLIC_MODULES, f"{module} is a module inside a package"
+        assert name in importlib.import_module(module).__all__, f"{module} does not export {name}"
+
+
+def test_a_module_inside_a_package_is_found():
+    sources = ("from rahelpers.scores.intervals import auc_interval", "import rahelpers.scores")
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    assert list_own_imports(nbformat.v4.new_notebook(cells=cells)) == [
+        ("rahelpers.scores.intervals", "auc_interval"),
+        ("rahelpers.scores", ""),
+    ]
+    assert "rahelpers.scores" in PUBLIC_MODULES
+    assert "rahelpers.scores.intervals" not in PUBLIC_MODULES
 
 
 def test_cells_are_small(book):
@@ -79,9 +109,7 @@ def test_stored_outputs_are_whole(book):
 
 
 def test_each_output_is_compared_or_left_out_on_purpose(book):
-    """nbval compares what has no tag: a picture or a score is the same on one kind of processor
-    alone.
-    """
+    """nbval compares what has no tag, but pictures and scores differ between processors."""
     for cell in code(book):
         decided = {"nbval-check-output", "nbval-ignore-output"} & set(tags(cell))
         assert len(decided) == 1 or not cell.outputs, cell.source
@@ -95,7 +123,7 @@ def test_file_is_small_and_names_nobodys_home(file):
     assert len(text) < 1_000_000
     assert not re.search(r"/(root|home/\w+|Users/\w+|work)/", text)
     assert "iopub.status" not in text, (
-        "run `make notebooks`: timestamps change at every execution and hide real changes in a diff"
+        "run `make notebooks`: timestamps change with every execution and hide real changes"
     )
     assert all(
         re.search(r'alt=\\"[^"\\]{10,}', image) for image in re.findall(r"<img[^>]{0,400}", text)
@@ -104,31 +132,21 @@ def test_file_is_small_and_names_nobodys_home(file):
 
 @pytest.mark.slow
 def test_nbval_fails_when_a_stored_output_is_not_what_comes_out(tmp_path):
-    """What CI relies on: a changed stored output is a failure, an equal one is not."""
+    """CI relies on this: a stored output that changed is a failure, an equal one is not."""
     cell = nbformat.v4.new_code_cell(
         "print('films 80')", metadata={"tags": ["nbval-check-output"]}, execution_count=1
     )
     for name, stored in (("same", "films 80\n"), ("changed", "films 79\n")):
         cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=stored)]
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
-    results = {
-        name: (
-            subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "pytest",
-                    "-q",
-                    "--nbval",
-                    str(tmp_path / f"{name}.ipynb"),
-                    "-p",
-                    "no:cacheprovider",
-                ],
-                capture_output=True,
-                cwd=tmp_path,
-                check=False,
-            ).returncode
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval"]
+    results = {}
+    for name in ("same", "changed"):
+        done = subprocess.run(
+            [*command, str(tmp_path / f"{name}.ipynb")],
+            capture_output=True,
+            cwd=tmp_path,
+            check=False,
         )
-        for name in ("same", "changed")
-    }
+        results[name] = done.returncode
     assert results == {"same": 0, "changed": 1}
