@@ -1,5 +1,6 @@
-"""Explanations that need no layer: integrated gradients, SmoothGrad and occlusion, all of the
-logit.
+"""Explanations of the logit that need no layer: integrated gradients, SmoothGrad and occlusion.
+
+Also the baselines that they must beat: pictures that know no network (`draw_*`).
 """
 
 from __future__ import annotations
@@ -33,25 +34,32 @@ def _traced_gradient(model: keras.Model) -> tf.types.experimental.ConcreteFuncti
 def compute_input_gradient(
     model: keras.Model, films: np.ndarray, batch_size: int = 32
 ) -> np.ndarray:
-    """How the logit moves with each pixel: float32 (n, S, S) in logits per unit of grey, of films
-    float32 (n, S, S, 1).
+    """Compute the gradient of the logit with respect to each pixel.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Ends in one logit.
+    films : float32 array (n, S, S, 1)
+    batch_size : int
+
+    Returns
+    -------
+    float32 array (n, S, S)
+        In logits per unit of grey.
     """
     gradient = _traced_gradient(model)
-    return np.concatenate(
-        [
-            gradient(tf.constant(films[i : i + batch_size])).numpy()
-            for i in range(0, len(films), batch_size)
-        ]
-    )[..., 0]
+    batches = (films[i : i + batch_size] for i in range(0, len(films), batch_size))
+    return np.concatenate([gradient(tf.constant(batch)).numpy() for batch in batches])[..., 0]
 
 
 def compute_integrated_gradients(
     model: keras.Model, images: np.ndarray, steps: int = 16, baseline: float = 0.0
 ) -> np.ndarray:
-    """Integrated gradients: the gradient's mean on the way from an even grey to the film, times how
-    far each pixel went.
+    """Compute integrated gradients, along the straight path from a uniform grey to the film.
 
-    The sum over a film is its logit minus the logit of the baseline, but for the error of `steps`.
+    Each pixel gets the mean gradient along the path times the change of its grey. The sum over a
+    film is its logit minus the logit of the baseline, up to the error of a finite number of steps.
 
     Parameters
     ----------
@@ -59,34 +67,47 @@ def compute_integrated_gradients(
         Ends in one logit.
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
     steps : int
-        Places on the way, in the middle of equal parts.
+        Points along the path, at the midpoints of equal intervals.
     baseline : float in [0, 1]
-        The grey that the way starts from; 0 is air.
+        The grey at which the path starts; 0 is air.
 
     Returns
     -------
     float32 array (n, S, S)
-        In logits; below 0 speaks against the positive class.
+        In logits; below 0 is evidence against the positive class.
 
     References
     ----------
     Sundararajan et al., Axiomatic attribution for deep networks, ICML 2017 (arXiv 1703.01365), Eq.
     1 and 3.
+
+    Examples
+    --------
+    A network whose logit is the mean of the film: each pixel gets its own share.
+
+    >>> from rahelpers.explanation import compute_integrated_gradients
+    >>> from rahelpers.network.backend import keras
+    >>> film = keras.Input((4, 4, 1))
+    >>> model = keras.Sequential([film, keras.layers.Flatten(), keras.layers.Dense(1)])
+    >>> model.layers[-1].set_weights([np.full((16, 1), 1 / 16), np.zeros(1)])
+    >>> image = np.zeros((1, 4, 4), np.float32)
+    >>> image[0, 0, :2] = 0.8
+    >>> compute_integrated_gradients(model, image)[0, 0].round(3).tolist()
+    [0.05, 0.05, 0.0, 0.0]
     """
-    places = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
+    points = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
     found = []
     for film in as_batch(images, model):
-        way = baseline + places[:, None, None, None] * (film - np.float32(baseline))
-        found.append(
-            (film[..., 0] - np.float32(baseline)) * compute_input_gradient(model, way).mean(axis=0)
-        )
+        change = film - np.float32(baseline)
+        path = baseline + points[:, None, None, None] * change
+        found.append(change[..., 0] * compute_input_gradient(model, path).mean(axis=0))
     return np.stack(found)
 
 
 def compute_smoothgrad(
     model: keras.Model, images: np.ndarray, samples: int = 16, noise: float = 0.1, seed: int = 0
 ) -> np.ndarray:
-    """SmoothGrad: the gradient's mean over noisy copies of the film.
+    """Compute SmoothGrad, the mean gradient over noisy copies of the film.
 
     Parameters
     ----------
@@ -94,43 +115,59 @@ def compute_smoothgrad(
         Ends in one logit.
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
     samples : int
+        Noisy copies of each film.
     noise : float
         Standard deviation, in units of grey.
     seed : int
-        The same noise for every film, whatever stands beside it.
+        A film gets the same noise whichever films it is passed with.
 
     Returns
     -------
     float32 array (n, S, S)
-        In logits per unit of grey. The sign says whether brighter or darker would raise the logit;
-        how much a place matters is the size.
+        In logits per unit of grey. The sign says whether a brighter or a darker pixel would raise
+        the logit; the size says how much the pixel matters.
 
     References
     ----------
     Smilkov et al., SmoothGrad, 2017 (arXiv 1706.03825), sec. 3.
+
+    Examples
+    --------
+    >>> from rahelpers import load_bundle, load_cohort
+    >>> from rahelpers.explanation import compute_smoothgrad
+    >>> bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
+    >>> compute_smoothgrad(bundle.model, load_cohort(run).images[:2], samples=4).shape
+    (2, 48, 48)
     """
-    return np.stack(
-        [
-            compute_input_gradient(model, copies).mean(axis=0)
-            for copies in add_noise(as_batch(images, model), samples, noise, seed)
-        ]
-    )
+    noisy = add_noise(as_batch(images, model), samples, noise, seed)
+    return np.stack([compute_input_gradient(model, copies).mean(axis=0) for copies in noisy])
 
 
 def add_noise(films: np.ndarray, samples: int, noise: float, seed: int) -> np.ndarray:
-    """Noisy copies of each film: float32 (n, samples, S, S, 1) of float32 (n, S, S, 1); the same
-    noise for every film.
+    """Make noisy copies of each film, with the same noise for every film.
+
+    Parameters
+    ----------
+    films : float32 array (n, S, S, 1)
+    samples : int
+        Copies of each film.
+    noise : float
+        Standard deviation, in units of grey.
+    seed : int
+
+    Returns
+    -------
+    float32 array (n, samples, S, S, 1)
     """
-    added = (
-        np.random.default_rng(seed).normal(0, noise, (samples, *films.shape[1:])).astype(np.float32)
-    )
+    rng = np.random.default_rng(seed)
+    added = rng.normal(0, noise, (samples, *films.shape[1:])).astype(np.float32)
     return films[:, None] + added
 
 
 def compute_occlusion(
     model: keras.Model, images: np.ndarray, patches: int = 12, fill: float = 0.5
 ) -> np.ndarray:
-    """Occlusion: how far the logit falls when a square of the film is covered.
+    """Compute occlusion maps: how far the logit falls when a square of the film is covered.
 
     Parameters
     ----------
@@ -140,29 +177,46 @@ def compute_occlusion(
     patches : int
         Squares along each side.
     fill : float in [0, 1]
-        The grey that covers.
+        The grey of the cover.
 
     Returns
     -------
     float32 array (n, S, S)
-        In logits; above 0 the square spoke for the positive class.
+        In logits; above 0 where the square held evidence for the positive class.
 
     References
     ----------
     Zeiler & Fergus, Visualizing and understanding convolutional networks, ECCV 2014 (arXiv
     1311.2901), sec. 2.1 and 4.2.
+
+    Examples
+    --------
+    A network whose logit is the mean of the film: only the bright square loses anything.
+
+    >>> from rahelpers.explanation import compute_occlusion
+    >>> from rahelpers.network.backend import keras
+    >>> film = keras.Input((4, 4, 1))
+    >>> model = keras.Sequential([film, keras.layers.Flatten(), keras.layers.Dense(1)])
+    >>> model.layers[-1].set_weights([np.full((16, 1), 1 / 16), np.zeros(1)])
+    >>> image = np.zeros((1, 4, 4), np.float32)
+    >>> image[0, :2, :2] = 1
+    >>> compute_occlusion(model, image, patches=2, fill=0.0)[0].round(2)
+    array([[0.25, 0.25, 0.  , 0.  ],
+           [0.25, 0.25, 0.  , 0.  ],
+           [0.  , 0.  , 0.  , 0.  ],
+           [0.  , 0.  , 0.  , 0.  ]], dtype=float32)
     """
     films = as_batch(images, model)[..., 0]
     side = films.shape[1]
     edges = np.linspace(0, side, patches + 1).round().astype(int)
     maps = np.zeros_like(films)
-    for film, fallen in zip(films, maps, strict=True):
+    for film, fall_map in zip(films, maps, strict=True):
         covered = np.repeat(film[None], patches**2, axis=0)
         for k, copy in enumerate(covered):
             copy[_square(edges, k)] = fill
         falls = predict_logits(model, film[None]) - predict_logits(model, covered)
         for k, fall in enumerate(falls):
-            fallen[_square(edges, k)] = fall
+            fall_map[_square(edges, k)] = fall
     return maps
 
 
@@ -172,8 +226,9 @@ def _square(edges: np.ndarray, k: int) -> tuple[slice, slice]:
 
 
 def draw_edges(images: np.ndarray) -> np.ndarray:
-    """Not an explanation: the edges of the film (size of Sobel's gradient), float32 (n, S, S). A
-    baseline that knows no network.
+    """Draw the edges of each film, a baseline that is not an explanation.
+
+    Returns the size of the Sobel gradient, float32 (n, S, S).
     """
     films = as_batch(images)[..., 0]
     return np.stack(
@@ -182,8 +237,10 @@ def draw_edges(images: np.ndarray) -> np.ndarray:
 
 
 def draw_centre(images: np.ndarray) -> np.ndarray:
-    """Not an explanation: a bright middle of the film, float32 (n, S, S) in [0, 1]; Gaussian, with
-    a quarter of the side as its width.
+    """Draw a bright centre on each film, a baseline that is not an explanation.
+
+    Returns a Gaussian, float32 (n, S, S) in [0, 1]; its standard deviation is a quarter of the
+    side.
     """
     n, side = len(images), images.shape[1]
     across = np.exp(-0.5 * (((np.arange(side) + 0.5) / side - 0.5) / 0.25) ** 2)
@@ -191,12 +248,11 @@ def draw_centre(images: np.ndarray) -> np.ndarray:
 
 
 def draw_random(images: np.ndarray) -> np.ndarray:
-    """Not an explanation: noise, float32 (n, S, S) in [0, 1); drawn from the film's own bytes: the
-    same film gets the same noise again.
+    """Draw noise for each film, a baseline that is not an explanation.
+
+    Returns float32 (n, S, S) in [0, 1). The seed comes from the film's own bytes: the same film
+    gets the same noise again.
     """
-    return np.stack(
-        [
-            np.random.default_rng(zlib.crc32(film.tobytes())).random(film.shape, dtype=np.float32)
-            for film in np.asarray(images)
-        ]
-    )
+    films = np.asarray(images)
+    generators = [np.random.default_rng(zlib.crc32(film.tobytes())) for film in films]
+    return np.stack([rng.random(films.shape[1:], dtype=np.float32) for rng in generators])

@@ -1,9 +1,14 @@
-"""What a hidden region shows, and what the network says of a coalition of regions."""
+"""The game of region SHAP: its players are the regions of a film, its worth is the logit.
+
+Here are the baselines, which say what a hidden region shows, the masker that puts together the film
+of a coalition, and the game, which asks the network for its logit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,21 +19,21 @@ from rahelpers.films.normalisation import foreground
 from rahelpers.network.backend import keras, tf
 
 SHAP_BASELINES = ("blur", "mean", "black", "inpaint")
-PATCH = 24  # pixels: side of a site's mean patch
+PATCH = 24  # pixels: side of the mean patch of a site
 
 
 def make_baseline(image: np.ndarray, kind: str, regions: Regions | None = None) -> np.ndarray:
-    """What a hidden region shows.
+    """Make the baseline: the film that shows through where a region is hidden.
 
     Parameters
     ----------
     image : uint8 array (S, S)
     kind : {'blur', 'mean', 'black', 'inpaint'}
-        'blur' the film without detail, 'mean' the hand's mean grey, 'black' nothing, 'inpaint' what
-        its rim continues to: each region is filled from its surroundings (Telea 2004), the
-        background by air. See `make_healthy_baseline` for a fifth.
+        'blur': the film without detail. 'mean': the mean grey of the hand. 'black': nothing.
+        'inpaint': each region is filled from its rim (Telea 2004), the background with air.
+        `make_healthy_baseline` makes a fifth kind.
     regions : Regions, optional
-        For 'inpaint'.
+        Needed only for 'inpaint'.
 
     Returns
     -------
@@ -37,8 +42,16 @@ def make_baseline(image: np.ndarray, kind: str, regions: Regions | None = None) 
     Raises
     ------
     ValueError
-        For another kind, a film that is not uint8 (OpenCV would cut values in [0, 1] to 0: a black
-        film, and no error), or missing regions.
+        If the kind is unknown, the regions are missing, or the film is not uint8 (OpenCV would
+        truncate values in [0, 1] to 0: a black film, and no error).
+
+    Examples
+    --------
+    >>> from rahelpers.explanation import make_baseline
+    >>> film = np.zeros((32, 32), np.uint8)
+    >>> film[8:24, 8:24] = 200
+    >>> {kind: int(make_baseline(film, kind)[8, 8]) for kind in ("blur", "black")}
+    {'blur': 64, 'black': 0}
     """
     if image.dtype != np.uint8:
         raise ValueError(f"image is {image.dtype}: expected uint8, 0 to 255")
@@ -51,23 +64,22 @@ def make_baseline(image: np.ndarray, kind: str, regions: Regions | None = None) 
     if kind != "inpaint":
         raise ValueError(f"baseline={kind!r}: expected {', '.join(SHAP_BASELINES)}")
     if regions is None:
-        raise ValueError("baseline='inpaint' needs the regions that are to be filled")
+        raise ValueError("regions=None: baseline='inpaint' needs the regions that it fills")
     hidden = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 16)
     for k, name in enumerate(regions.names):
         inside = regions.labels == k
         if name == BACKGROUND:
             hidden[inside] = np.median(image[inside])
         elif name not in (BONE, SOFT):
-            hidden[inside] = cv2.inpaint(image, inside.astype(np.uint8), 3, cv2.INPAINT_TELEA)[
-                inside
-            ]
+            filled = cv2.inpaint(image, inside.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+            hidden[inside] = filled[inside]
     return hidden
 
 
 def compute_healthy_patches(
     images: np.ndarray, joints: Sequence[pd.DataFrame]
 ) -> dict[str, np.ndarray]:
-    """The mean picture of each site over healthy hands.
+    """Compute the mean patch of each site over healthy hands.
 
     Parameters
     ----------
@@ -79,25 +91,32 @@ def compute_healthy_patches(
     Returns
     -------
     dict
-        Site -> float32 array (24, 24), grey 0 to 255. Empty where no film has joints.
+        Site -> float32 array (24, 24), grey from 0 to 255. Empty where no film has joints.
+
+    Examples
+    --------
+    >>> from rahelpers.explanation import compute_healthy_patches
+    >>> films = np.stack([np.full((48, 48), grey, np.uint8) for grey in (100, 140)])
+    >>> box = pd.DataFrame({"site": ["MCP2"], "x0": [0.2], "y0": [0.2], "x1": [0.8], "y1": [0.8]})
+    >>> patches = compute_healthy_patches(films, [box, box])
+    >>> patches["MCP2"].shape, float(patches["MCP2"].mean())
+    ((24, 24), 120.0)
     """
     patches: dict[str, list[np.ndarray]] = {}
     for image, table in zip(images, joints, strict=True):
         for joint in table.itertuples():
-            place = _box(joint, image.shape[0])
-            patches.setdefault(joint.site, []).append(
-                cv2.resize(
-                    image[place].astype(np.float32), (PATCH, PATCH), interpolation=cv2.INTER_AREA
-                )
-            )
+            seen = image[_box(joint, image.shape[0])].astype(np.float32)
+            patch = cv2.resize(seen, (PATCH, PATCH), interpolation=cv2.INTER_AREA)
+            patches.setdefault(joint.site, []).append(patch)
     return {site: np.mean(found, axis=0) for site, found in patches.items()}
 
 
 def make_healthy_baseline(
     image: np.ndarray, joints: pd.DataFrame, patches: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """The film with every site as healthy hands have it on average, on this film's grey scale; the
-    blurred film elsewhere.
+    """Make a baseline in which every site looks as it does on average in healthy hands.
+
+    The sites are on the grey scale of this film; elsewhere the baseline is the blurred film.
 
     Parameters
     ----------
@@ -105,7 +124,7 @@ def make_healthy_baseline(
     joints : DataFrame
         Joint table of this film.
     patches : dict
-        Of `compute_healthy_patches`.
+        As `compute_healthy_patches` returns them.
 
     Returns
     -------
@@ -114,81 +133,106 @@ def make_healthy_baseline(
     Raises
     ------
     ValueError
-        If the film has no site that healthy hands are known for.
+        If the patches know none of the sites of this film.
+
+    Examples
+    --------
+    >>> from rahelpers.explanation import make_healthy_baseline
+    >>> box = pd.DataFrame({"site": ["MCP2"], "x0": [0.2], "y0": [0.2], "x1": [0.8], "y1": [0.8]})
+    >>> narrowed = np.full((48, 48), 200, np.uint8)
+    >>> gap = np.full((24, 24), 120, np.float32)
+    >>> gap[11:13] -= 60  # the joint space of a healthy joint
+    >>> hidden = make_healthy_baseline(narrowed, box, {"MCP2": gap})
+    >>> hidden[[12, 23], 24].tolist()
+    [205, 145]
     """
     known = [joint for joint in joints.itertuples() if joint.site in patches]
     if not known:
         raise ValueError(
-            "no site of this film is known from healthy hands: expected a film with joints, and"
-            " patches made from films with joints"
+            f"no site of this film ({', '.join(joints['site']) or 'it has no joints'}) is known"
+            f" from healthy hands ({', '.join(patches) or 'their films have no joints'}): expected"
+            " films with joints for both"
         )
     hidden = make_baseline(image, "blur")
     for joint in known:
         place = _box(joint, image.shape[0])
         height, width = image[place].shape
         patch = cv2.resize(patches[joint.site], (width, height), interpolation=cv2.INTER_LINEAR)
-        scaled = (patch - patch.mean()) + image[place].mean()  # an exposure is no disease
+        # only the pattern is replaced: a different exposure is not a disease
+        scaled = (patch - patch.mean()) + image[place].mean()
         hidden[place] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return hidden
 
 
-def _box(joint: object, side: int) -> tuple[slice, slice]:
-    """The pixels of a joint's box, at least two a side."""
-    x0, y0 = int(np.clip(joint.x0 * side, 0, side - 2)), int(np.clip(joint.y0 * side, 0, side - 2))
-    return slice(y0, max(round(joint.y1 * side), y0 + 2)), slice(
-        x0, max(round(joint.x1 * side), x0 + 2)
-    )
+def _box(joint: Any, side: int) -> tuple[slice, slice]:
+    """The pixels of the box of a joint (a row of the joint table), at least two along each side."""
+
+    def pixels(start: float, stop: float) -> slice:
+        first = int(np.clip(start * side, 0, side - 2))
+        return slice(first, max(round(stop * side), first + 2))
+
+    return pixels(joint.y0, joint.y1), pixels(joint.x0, joint.x1)
 
 
 class RegionMasker:
-    """A masker of the library `shap`: players are regions of the film, a hidden one shows the
-    baseline.
+    """A masker for the library `shap`: players are regions, a hidden one shows the baseline.
 
-    `shap.PartitionExplainer(predict, masker)` gives Owen values in the anatomical hierarchy,
-    `shap.PermutationExplainer(predict, masker)` Shapley values of the same game, if the masker has
-    no hierarchy: with one, it silently draws only orders that keep groups together, which are not
-    Shapley's. `predict` takes uint8 films (n, S, S), and the explainer is called on `image[None]`.
+    `shap.PartitionExplainer(predict, masker)` gives Owen values in the anatomical hierarchy.
+    `shap.PermutationExplainer(predict, masker)` gives Shapley values of the same game, but only if
+    the masker has no hierarchy: with one, it silently draws only orders that keep groups together,
+    and then the values are not Shapley values. `predict` takes uint8 films (n, S, S), and the
+    explainer is called on `image[None]`.
 
     Parameters
     ----------
     regions : Regions
     hidden : uint8 array (S, S)
-        As `make_baseline` returns it.
+        The baseline, as `make_baseline` returns it.
     hierarchy : bool
-        Whether shap is told of the regions' tree.
+        Whether shap gets the tree of the regions.
+
+    Examples
+    --------
+    >>> from rahelpers.explanation import RegionMasker
+    >>> from rahelpers.explanation.regions import Regions
+    >>> halves = Regions(["left", "right"], np.repeat([[0, 0, 1, 1]], 2, axis=0))
+    >>> masker = RegionMasker(halves, np.zeros((2, 4), np.uint8))
+    >>> masker.compose(np.array([[True, False]]), np.full((2, 4), 9, np.uint8)).tolist()
+    [[[9, 9, 0, 0], [9, 9, 0, 0]]]
     """
 
     def __init__(self, regions: Regions, hidden: np.ndarray, hierarchy: bool = True) -> None:
         if hidden.dtype != np.uint8 or hidden.shape != regions.labels.shape:
             raise ValueError(
-                f"baseline is {hidden.dtype} {hidden.shape}: expected uint8 {regions.labels.shape}"
+                f"the baseline is {hidden.dtype} {hidden.shape}: expected uint8"
+                f" {regions.labels.shape}, as the regions"
             )
         self.regions, self.hidden = regions, hidden
         self.clustering = regions.tree if hierarchy else None
         self.shape = (1, len(regions.names))
 
     def __call__(self, mask: np.ndarray, image: np.ndarray) -> tuple[np.ndarray]:
-        """The film with some regions hidden, uint8 (1, S, S), for a mask bool (p,)."""
+        """Compose the film of one mask, bool (p,): uint8 (1, S, S)."""
         return (self.compose(np.atleast_2d(mask), image),)
 
     def compose(self, coalitions: np.ndarray, image: np.ndarray) -> np.ndarray:
-        """Films of many coalitions, uint8 (n, S, S), for coalitions bool (n, p)."""
-        return np.where(
-            np.asarray(coalitions, dtype=bool)[:, self.regions.labels], image, self.hidden
-        )
+        """Compose the films of coalitions, bool (n, p): uint8 (n, S, S)."""
+        shown = np.asarray(coalitions, dtype=bool)[:, self.regions.labels]
+        return np.where(shown, image, self.hidden)
 
     def mask_shapes(self, _: np.ndarray) -> list[tuple[int]]:
-        """The shape of a mask, as shap asks for it."""
+        """Shape of a mask, in the form in which shap asks for it."""
         return [(self.shape[1],)]
 
     def feature_names(self, _: np.ndarray) -> list[list[str]]:
-        """The players' names, as shap asks for them."""
+        """Names of the players, in the form in which shap asks for them."""
         return [self.regions.names]
 
 
 class RegionGame:
-    """What the network says of a film of which only some regions are shown. A coalition that was
-    asked for before is not computed again.
+    """The game that region SHAP explains: coalitions of regions -> logits of their films.
+
+    Logits are remembered: a coalition is never computed twice.
 
     Parameters
     ----------
@@ -198,10 +242,28 @@ class RegionGame:
     masker : RegionMasker
     batch_size : int
     fast : keras.Model, optional
-        The same network in a shorter number format, for all coalitions but nobody and everybody:
-        what values add up to stays exact.
+        The same network in a shorter number format, for all coalitions except the empty and the
+        full one: the total of the values stays exact.
     on_batch : callable, optional
-        Told how many films come before each batch; what it raises stops the game.
+        Called before each batch with its number of films; an exception that it raises stops the
+        game.
+
+    Examples
+    --------
+    A network whose logit is the mean of the film: four pixels, of which two are bright.
+
+    >>> from rahelpers.explanation import RegionGame, RegionMasker
+    >>> from rahelpers.explanation.regions import Regions
+    >>> film = keras.Input((2, 2, 1))
+    >>> model = keras.Sequential([film, keras.layers.Flatten(), keras.layers.Dense(1)])
+    >>> model.layers[-1].set_weights([np.full((4, 1), 0.25), np.zeros(1)])
+    >>> image = np.array([[255, 255], [0, 0]], np.uint8)
+    >>> rows = Regions(["upper", "lower"], np.array([[0, 0], [1, 1]]))
+    >>> game = RegionGame(model, image, RegionMasker(rows, np.zeros_like(image)))
+    >>> game(np.array([[False, False], [True, False], [True, True], [True, False]])).tolist()
+    [0.0, 0.5, 0.5, 0.5]
+    >>> game.evaluations
+    3
     """
 
     def __init__(
@@ -222,17 +284,18 @@ class RegionGame:
         self._known: dict[bytes, float] = {}
 
     def __call__(self, coalitions: np.ndarray) -> np.ndarray:
-        """Logits, float64 (n,), of coalitions bool (n, p): True is shown."""
+        """Logits, float64 (n,), of coalitions, bool (n, p): True is shown."""
+        # only coalitions that were not asked for before
         coalitions = np.asarray(coalitions, dtype=bool)
         keys = [row.tobytes() for row in np.packbits(coalitions, axis=1)]
         new = {key: k for k, key in enumerate(keys) if key not in self._known}
         rows = coalitions[list(new.values())]
+
+        # the empty and the full coalition by the exact network, the others by the fast one
         ends = rows.all(axis=1) | ~rows.any(axis=1)
         logits = np.empty(len(rows))
-        for network, asked in (
-            (self.model, np.flatnonzero(ends)),
-            (self.fast, np.flatnonzero(~ends)),
-        ):
+        for network, chosen in ((self.model, ends), (self.fast, ~ends)):
+            asked = np.flatnonzero(chosen)
             for start in range(0, len(asked), self.batch_size):
                 batch = asked[start : start + self.batch_size]
                 self._on_batch(len(batch))
@@ -242,14 +305,15 @@ class RegionGame:
 
     @property
     def evaluations(self) -> int:
-        """Distinct coalitions that the network has seen."""
+        """Number of distinct coalitions that the network has seen."""
         return len(self._known)
 
 
 @lru_cache(maxsize=8)
 def _trace_game(network: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    """Coalitions to logits in one graph: films are put together where they are needed, and no
-    second film or batch size is traced again.
+    """Trace one graph from coalitions to logits, for every film and batch size.
+
+    The films of the coalitions are composed inside the graph, where they are needed.
     """
     picture = tf.TensorSpec((None, None), tf.uint8)
 

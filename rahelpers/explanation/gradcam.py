@@ -1,5 +1,6 @@
-"""Grad-CAM as in the paper, HiResCAM and Grad-CAM++: from the logit, at any layer, for many films
-in one call.
+"""Grad-CAM as in the paper, HiResCAM and Grad-CAM++.
+
+All are taken from the logit, at any layer, for many films in one call.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from rahelpers.network.bundle import as_batch
 from rahelpers.network.graph import find_output, flatten_network, list_map_layers, require_one_logit
 
 METHODS = ("gradcam", "hirescam", "gradcam++")
-# a peak below this share of the terms that were added up is float32's rounding, not heat
+# a peak below this share of the terms that were summed is float32 rounding, not heat
 NOISE = 1e-6
 
 
 @dataclass(frozen=True)
 class GradCam:
-    """Heat maps of some films.
+    """Heat maps of some films, as `compute_gradcam` returns them.
 
     Attributes
     ----------
     maps : float32 array (n, S, S)
-        In [0, 1], at the film's size; each film's peak is 1 before it is enlarged. All zero where
+        In [0, 1], at the film's size; the peak of each film is 1 before enlarging. All zero where
         flat.
     flat : bool array (n,)
-        True where no place speaks for the class: there is nothing to show.
+        True where no place holds evidence for the class: there is nothing to show.
     raw : float32 array (n, h, w)
-        At the layer's size, before ReLU and scaling: below 0 a place speaks against the class.
+        At the layer's size, before ReLU and scaling; below 0 is evidence against the class.
     """
 
     maps: np.ndarray
@@ -43,7 +44,7 @@ class GradCam:
 def _traced(
     model: keras.Model, layer_name: str, method: str
 ) -> tf.types.experimental.ConcreteFunction:
-    """One traced call per network, layer and method: a second film does not trace again."""
+    """Trace one graph per network, layer and method: a second film does not trace again."""
     flat = flatten_network(model)
     both = keras.Model(flat.input, [find_output(flat, layer_name), flat.output])
 
@@ -55,40 +56,33 @@ def _traced(
     )
     def raw_maps(films: tf.Tensor, sign: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
-            tape.watch(
-                films
-                # so that what lies behind is recorded; a layer whose map is not the only way to the
-                # logit is explained too
-            )
+            # Watching the films records everything behind them, so that a layer is explained even
+            # where its maps are not the only path to the logit.
+            tape.watch(films)
             activation, logit = both(films, training=False)
             evidence = sign * tf.cast(logit, tf.float32)
         gradient = tf.cast(tape.gradient(evidence, activation), tf.float32)
         activation = tf.cast(activation, tf.float32)
         terms = _weigh(method, gradient, activation) * activation
-        return tf.reduce_sum(terms, axis=-1), tf.reduce_max(
-            tf.reduce_sum(tf.abs(terms), axis=-1), axis=(1, 2)
-        )
+        size_of_terms = tf.reduce_max(tf.reduce_sum(tf.abs(terms), axis=-1), axis=(1, 2))
+        return tf.reduce_sum(terms, axis=-1), size_of_terms
 
-    return (
-        raw_maps.get_concrete_function()
-    )  # one call, one graph: nothing that could trace again, or warn of it
+    # a concrete function is a single graph: it can neither retrace nor warn about retracing
+    return raw_maps.get_concrete_function()
 
 
 def _weigh(method: str, gradient: tf.Tensor, activation: tf.Tensor) -> tf.Tensor:
-    """Weight of each map, or of each of its cells; both arguments (n, h, w, channels)."""
+    """Weight each map, or each of its cells; both arguments are (n, h, w, channels)."""
     if method == "gradcam":
         return tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)  # Eq. 1
     if method == "hirescam":
         return gradient
-    # Grad-CAM++, Eq. 19. With Y = exp(S), the derivatives of Y are exp(S) times powers of S's;
-    # exp(S) scales the whole map, and is left out
+    # Grad-CAM++, Eq. 19. With Y = exp(S), the derivatives of Y are exp(S) times powers of those of
+    # S; exp(S) scales the whole map and is left out. Their ReLU keeps only what raises the logit.
     squared, cubed = gradient**2, gradient**3
-    alpha = tf.math.divide_no_nan(
-        squared, 2 * squared + tf.reduce_sum(activation, axis=(1, 2), keepdims=True) * cubed
-    )
-    return tf.reduce_sum(
-        alpha * tf.nn.relu(gradient), axis=(1, 2), keepdims=True
-    )  # their ReLU: only what raises the logit
+    total = tf.reduce_sum(activation, axis=(1, 2), keepdims=True)
+    alpha = tf.math.divide_no_nan(squared, 2 * squared + total * cubed)
+    return tf.reduce_sum(alpha * tf.nn.relu(gradient), axis=(1, 2), keepdims=True)
 
 
 def compute_gradcam(
@@ -99,23 +93,23 @@ def compute_gradcam(
     method: str = "gradcam",
     batch_size: int = 16,
 ) -> GradCam:
-    """Class activation maps of the logit.
+    """Compute class activation maps of the logit.
 
     Parameters
     ----------
     model : keras.Model
-        Functional or Sequential, its base nested or not; ends in one logit.
+        Functional or Sequential, with or without a nested base; ends in one logit.
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
     layer_name : str
-        A layer with a stack of maps; one inside a nested base is named as there. Where several
-        layers feed the head, the map shows what goes through this one alone.
+        A layer with a stack of maps; a layer inside a nested base keeps its own name. Where several
+        layers feed the head, the map shows only what passes through this one.
     positive : bool
-        True: evidence for the positive class. False: for the negative one, whose logit is minus the
-        positive one's.
+        True: evidence for the positive class. False: evidence for the negative class, whose logit
+        is the same with the sign changed.
     method : {'gradcam', 'hirescam', 'gradcam++'}
-        How the maps are weighed: by their mean gradient; cell by cell by the gradient there
-        (faithful: behind mean pooling and one dense unit the raw map adds up to the logit without
-        its bias); by a mean over the cells that raise the logit.
+        How the maps are weighted: by their mean gradient; cell by cell by the gradient there
+        (faithful: before mean pooling and one dense unit, the raw map sums to the logit without its
+        bias); by a weighted mean over the cells that raise the logit.
     batch_size : int
 
     Returns
@@ -125,14 +119,23 @@ def compute_gradcam(
     Raises
     ------
     ValueError
-        If the layer or method does not exist, the network does not end in one logit, the films are
-        not what it reads (`as_batch`), or a map holds values that are not finite.
+        If the layer or method does not exist, the network does not end in one logit, the films do
+        not fit the network (`as_batch`), or a map holds values that are not finite.
 
     References
     ----------
     Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2 (arXiv 1610.02391). Draelos & Carin,
     HiResCAM, 2020 (arXiv 2011.08891). Chattopadhyay et al., Grad-CAM++, WACV 2018, Eq. 19 (arXiv
     1710.11063).
+
+    Examples
+    --------
+    >>> from rahelpers import compute_gradcam, load_bundle, load_cohort
+    >>> bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
+    >>> films = load_cohort(run).images[:3]
+    >>> cam = compute_gradcam(bundle.model, films, bundle.info["gradcam_layer"])
+    >>> cam.maps.shape, cam.raw.shape, cam.flat.shape
+    ((3, 48, 48), (3, 3, 3), (3,))
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r}: expected one of {', '.join(METHODS)}")
@@ -152,8 +155,8 @@ def compute_gradcam(
     raw, size_of_terms = (np.concatenate([f[k].numpy() for f in found]) for k in (0, 1))
     if not np.isfinite(raw).all():
         raise ValueError(
-            f"layer {layer_name} gives a map that is not finite: the network's weights or"
-            " activations are damaged"
+            f"layer {layer_name} gives a map that is not finite: expected finite numbers; the"
+            " weights of the network are damaged, train it again"
         )
     flat = ~(raw.max(axis=(1, 2)) > NOISE * size_of_terms)
     maps = scale_maps(raw, films.shape[1])
@@ -162,14 +165,13 @@ def compute_gradcam(
 
 
 def scale_maps(raw: np.ndarray, side: int) -> np.ndarray:
-    """Raw maps as they are shown: what is negative is cut (Eq. 2), the peak becomes 1, and the map
-    gets the film's size.
+    """Scale raw maps for display: cut below 0 (Eq. 2), scale the peak to 1, enlarge to the film.
 
     Parameters
     ----------
     raw : float array (n, h, w)
     side : int
-        S, pixels.
+        Side of the film, S, in pixels.
 
     Returns
     -------
@@ -178,13 +180,6 @@ def scale_maps(raw: np.ndarray, side: int) -> np.ndarray:
     heat = np.maximum(raw, 0).astype(np.float32)
     peak = heat.max(axis=(1, 2), keepdims=True)
     scaled = np.divide(heat, peak, out=np.zeros_like(heat), where=peak > 0)
-    return np.stack(
-        [
-            (
-                m
-                if m.shape == (side, side)
-                else cv2.resize(m, (side, side), interpolation=cv2.INTER_LINEAR)
-            )
-            for m in scaled
-        ]
-    )
+    if raw.shape[1:] == (side, side):
+        return scaled
+    return np.stack([cv2.resize(m, (side, side), interpolation=cv2.INTER_LINEAR) for m in scaled])

@@ -1,25 +1,25 @@
-"""tf-explain 0.3.1 on Keras 3: the second opinion on Grad-CAM, integrated gradients, SmoothGrad and
-occlusion.
+"""A second opinion on our explanations: tf-explain 0.3.1, made to work on Keras 3.
 
-tf-explain was written for `tf.keras` of TensorFlow 2.x, whose models end in several classes. What
-breaks on Keras 3, and what this module does about it (tests/test_tf_explain.py shows each break):
+It covers Grad-CAM, integrated gradients, SmoothGrad and occlusion. tf-explain was written for the
+`tf.keras` of TensorFlow 2.x and for models that end in several classes. This is what breaks on
+Keras 3, and what this module does about it (tests/explanation/test_second_opinion.py shows the
+breaks):
 
-- `GradCAM.explain` without `layer_name` asks for `layer.output_shape`, which is gone (tf-explain
-issue 192). The layer is always named here.
-- It makes `Model([model.inputs], …)`: a list in a list, which Keras 3 no longer takes. `inputs` of
-`TwoClasses` is the one tensor itself.
-- A layer inside a nested base, and Sequential networks, are not found. `flatten_network` opens
-them.
-- It chooses a class by number. One logit z becomes two scores, [0, z], so that class 1 is the logit
-itself.
-- SmoothGrad puts the output through cross-entropy, which wants probabilities: one sigmoid unit
-gives exactly 0, and two scores that add up to 0 give NaN.
-  It gets softmax([0, z]) = [1 - p, p].
-- Occlusion covers with grey 127.5 and calls `model.predict` with a progress bar. It gets films in 0
-to 255, and a quiet `predict`.
-- Pictures are cast to uint8 and wrap around. Only methods that give numbers are called.
+- `GradCAM.explain` without `layer_name` reads `layer.output_shape`, which no longer exists
+  (tf-explain issue 192). Here the layer is always named.
+- It builds `Model([model.inputs], …)`, a list in a list, which Keras 3 rejects. `inputs` of
+  `TwoClasses` is the tensor itself.
+- It does not find a layer inside a nested base, or in a Sequential network. `flatten_network`
+  opens them.
+- It chooses a class by number. One logit z becomes two scores, [0, z], so that class 1 is the
+  logit itself.
+- SmoothGrad applies cross-entropy, which expects probabilities: one sigmoid unit gives exactly 0,
+  and two scores that sum to 0 give NaN. It receives softmax([0, z]) = [1 - p, p].
+- Occlusion covers with grey 127.5 and calls `model.predict` with a progress bar. It receives films
+  from 0 to 255, and a quiet `predict`.
+- Pictures are cast to uint8 and wrap around. Only methods that return numbers are called.
 
-What stays different from ours is tf-explain's own choice, and each docstring says it.
+The differences that remain are choices of tf-explain, and each docstring states them.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ POSITIVE = 1  # tf-explain's class index
 
 
 class TwoClasses:
-    """What tf-explain asks of a model: class scores, `inputs` as one tensor, layers by name, a
-    quiet `predict`.
+    """Our network as tf-explain expects a model: a score for each of two classes.
+
+    It also offers `inputs` as one tensor, layers by name, and a quiet `predict`.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ class TwoClasses:
     probabilities : bool
         False: scores [0, z]. True: probabilities [1 - p, p] with p = sigmoid(z).
     grey_levels : float
-        The film's range as tf-explain sees it; 1 or 255.
+        The largest value of a film as tf-explain passes it: 1 or 255.
     """
 
     def __init__(
@@ -65,19 +66,17 @@ class TwoClasses:
         self._model = keras.Model(self.inputs, self.output)
 
     def get_layer(self, name: str) -> SimpleNamespace:
+        """The output of a layer by its name, also inside a nested base."""
         return SimpleNamespace(output=find_output(self._flat, name))
 
     def __call__(self, films: tf.Tensor) -> tf.Tensor:
         return self._model(films / self._grey_levels, training=False)
 
     def predict(self, films: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+        """Class scores, float32 (n, 2), of films (n, S, S, 1), without a progress bar."""
         size = batch_size or 32
-        return np.concatenate(
-            [
-                np.asarray(self(tf.constant(films[i : i + size], tf.float32)))
-                for i in range(0, len(films), size)
-            ]
-        )
+        batches = (films[i : i + size] for i in range(0, len(films), size))
+        return np.concatenate([np.asarray(self(tf.constant(b, tf.float32))) for b in batches])
 
 
 @lru_cache(maxsize=8)
@@ -88,7 +87,7 @@ def _view(model: keras.Model, probabilities: bool = False, grey_levels: float = 
 def tf_explain_gradcam(
     model: keras.Model, images: np.ndarray, layer_name: str, guided: bool = False
 ) -> np.ndarray:
-    """tf-explain's Grad-CAM for the positive class. It leaves out the final ReLU (Eq. 2).
+    """Compute tf-explain's Grad-CAM for the positive class, which has no final ReLU (Eq. 2).
 
     Parameters
     ----------
@@ -97,32 +96,39 @@ def tf_explain_gradcam(
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
     layer_name : str
     guided : bool
-        tf-explain's own default is True: gradients count only where they and the map are positive.
-        That is not Grad-CAM.
+        tf-explain's own default is True: a gradient counts only where both it and the map are
+        positive. That is not Grad-CAM.
 
     Returns
     -------
     float32 array (n, h, w)
-        At the size of the layer's map; may be negative.
+        At the size of the layer's maps; may be negative.
+
+    Examples
+    --------
+    >>> from rahelpers import compute_gradcam, load_bundle, load_cohort
+    >>> from rahelpers.explanation.second_opinion import tf_explain_gradcam
+    >>> bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
+    >>> films, layer = load_cohort(run).images[:2], bundle.info["gradcam_layer"]
+    >>> theirs = tf_explain_gradcam(bundle.model, films, layer)
+    >>> bool(np.allclose(theirs, compute_gradcam(bundle.model, films, layer).raw, 1e-3, 1e-4))
+    True
     """
     from tf_explain.core.grad_cam import GradCAM
 
     activation, gradient = GradCAM.get_gradients_and_filters(
         _view(model), tf.constant(as_batch(images, model)), layer_name, POSITIVE, guided
     )
-    return np.stack(
-        [
-            np.asarray(m, np.float32)
-            for m in GradCAM.generate_ponderated_output(activation, gradient)
-        ]
-    )
+    maps = GradCAM.generate_ponderated_output(activation, gradient)
+    return np.stack([np.asarray(m, np.float32) for m in maps])
 
 
 def tf_explain_integrated_gradients(
     model: keras.Model, images: np.ndarray, steps: int = 16
 ) -> np.ndarray:
-    """tf-explain's integrated gradients for the positive class. It leaves out the factor (film -
-    baseline): the sum is not the logit's rise.
+    """Compute tf-explain's integrated gradients for the positive class.
+
+    They lack the factor (film - baseline), so their sum is not the rise of the logit.
 
     Parameters
     ----------
@@ -130,7 +136,7 @@ def tf_explain_integrated_gradients(
         Ends in one logit.
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
     steps : int
-        Places on the way from black to the film, both ends included.
+        Points along the path from black to the film, both ends included.
 
     Returns
     -------
@@ -139,9 +145,9 @@ def tf_explain_integrated_gradients(
     """
     from tf_explain.core.integrated_gradients import IntegratedGradients
 
-    way = IntegratedGradients.generate_interpolations(as_batch(images, model), steps)
+    path = IntegratedGradients.generate_interpolations(as_batch(images, model), steps)
     found = IntegratedGradients.get_integrated_gradients(
-        tf.constant(way, tf.float32), _view(model), POSITIVE, steps
+        tf.constant(path, tf.float32), _view(model), POSITIVE, steps
     )
     return np.asarray(found)[..., 0]
 
@@ -149,11 +155,11 @@ def tf_explain_integrated_gradients(
 def tf_explain_smoothgrad(
     model: keras.Model, images: np.ndarray, samples: int = 16, noise: float = 0.1, seed: int = 0
 ) -> np.ndarray:
-    """tf-explain's SmoothGrad for the positive class. It explains the loss, not the logit: each
-    noisy copy's gradient is multiplied by -(1 - p).
+    """Compute tf-explain's SmoothGrad for the positive class.
 
-    The noise is that of `rahelpers.explanation.attributions.compute_smoothgrad`, because tf-explain draws its
-    own from NumPy's global generator.
+    It explains the loss, not the logit: the gradient of each noisy copy is multiplied by -(1 - p).
+    The noise is that of `compute_smoothgrad` in `rahelpers.explanation.attributions`, because
+    tf-explain would draw its own from NumPy's global generator.
 
     Parameters
     ----------
@@ -161,14 +167,15 @@ def tf_explain_smoothgrad(
         Ends in one logit.
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
     samples : int
+        Noisy copies of each film.
     noise : float
-        Standard deviation, in units of grey; tf-explain's own default is 1, the whole range.
+        Standard deviation, in units of grey; tf-explain's own default is 1, the full range.
     seed : int
 
     Returns
     -------
     float32 array (n, S, S)
-        Gradient of the cross-entropy: below 0 where brighter would raise the logit.
+        Gradient of the cross-entropy: below 0 where a brighter pixel would raise the logit.
     """
     from tf_explain.core.smoothgrad import SmoothGrad
 
@@ -182,8 +189,9 @@ def tf_explain_smoothgrad(
 
 
 def tf_explain_occlusion(model: keras.Model, images: np.ndarray, patch: int) -> np.ndarray:
-    """tf-explain's occlusion for the positive class: 1 - p with each square covered. It does not
-    look at the film itself: no zero says "no effect".
+    """Compute tf-explain's occlusion for the positive class: 1 - p with each square covered.
+
+    It never compares with the uncovered film, so no value means "no effect".
 
     Parameters
     ----------
@@ -191,22 +199,17 @@ def tf_explain_occlusion(model: keras.Model, images: np.ndarray, patch: int) -> 
         Ends in one logit.
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
     patch : int
-        Side of the square, pixels.
+        Side of the square, in pixels.
 
     Returns
     -------
     float32 array (n, S, S)
-        In [0, 1], enlarged from one value a square.
+        In [0, 1], enlarged from one value per square.
     """
     from tf_explain.core.occlusion_sensitivity import OcclusionSensitivity
 
-    view, occlusion = (
-        _view(model, probabilities=True, grey_levels=255.0),
-        OcclusionSensitivity(batch_size=64),
-    )
-    return np.stack(
-        [
-            occlusion.get_sensitivity_map(view, film * 255, POSITIVE, patch)
-            for film in as_batch(images, model)
-        ]
-    ).astype(np.float32)
+    view = _view(model, probabilities=True, grey_levels=255.0)
+    occlusion = OcclusionSensitivity(batch_size=64)
+    films = as_batch(images, model) * 255
+    maps = [occlusion.get_sensitivity_map(view, film, POSITIVE, patch) for film in films]
+    return np.stack(maps).astype(np.float32)
