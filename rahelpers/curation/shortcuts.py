@@ -7,13 +7,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from rahelpers.scores.intervals import auc_interval, interval_text
+from rahelpers.scores.intervals import Resampling, auc_interval, interval_text
+from rahelpers.scores.metrics import ScoredFilms
 
 KINDS = 3  # hospitals and file formats that are tried as facts, the most common
 
 
 def compute_shortcuts(
-    manifest: pd.DataFrame, images: np.ndarray, n: int, seed: int
+    manifest: pd.DataFrame, images: np.ndarray, resampling: Resampling
 ) -> pd.DataFrame:
     """How well facts of the file, the person and the picture as a whole predict the label, each
     alone.
@@ -22,8 +23,7 @@ def compute_shortcuts(
     ----------
     manifest : DataFrame, n rows
     images : uint8 array (n, S, S)
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
 
     Returns
     -------
@@ -62,7 +62,7 @@ def compute_shortcuts(
         known = ~np.isnan(values)
         if len(np.unique(labels[known])) < 2 or np.ptp(values[known]) == 0:
             continue
-        found = auc_interval(labels[known], values[known], patients[known], n, seed)
+        found = auc_interval(ScoredFilms(labels[known], values[known], patients[known]), resampling)
         contains = "yes" if found["low"] <= 0.5 <= found["high"] else "NO"
         rows[name] = {
             "AUC": interval_text(found),

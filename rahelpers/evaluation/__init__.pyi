@@ -2,6 +2,9 @@ from . import figures as figures
 from .external import evaluate_elsewhere as evaluate_elsewhere
 from .step import evaluate as evaluate
 from .tables import (
+    compare_networks as compare_networks,
+)
+from .tables import (
     find_worst_errors as find_worst_errors,
 )
 from .tables import (

@@ -36,8 +36,8 @@ from rahelpers.evaluation.tables import (
     metrics_table,
     show_score,
 )
-from rahelpers.scores.intervals import auc_interval, gap_interval
-from rahelpers.scores.metrics import say_few
+from rahelpers.scores.intervals import Resampling, auc_interval, gap_interval
+from rahelpers.scores.metrics import ScoredFilms, say_few
 
 FOLDER = "external_test"
 
@@ -114,9 +114,8 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
         unseen.assign(split="external"), logits, features, bundle, load_familiarity(bundle)
     )
     title = f"{config.title}, network of {bundle.info['title']}"
-    metrics = describe_run(
-        title, config.source, bundle.info, table, config.n_bootstrap, config.seed, config.prevalence
-    )
+    resampling = Resampling(config.n_bootstrap, config.seed)
+    metrics = describe_run(title, config.source, bundle.info, table, resampling, config.prevalence)
     metrics |= {
         "bundle": {
             "folder": folder.name,
@@ -126,8 +125,8 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
         },
         "notes": notes + _questions(bundle.info, config),
     }
-    tables = compute_tables(table, "external", metrics, config.n_bootstrap, config.seed)
-    home = _compare_with_home(owner, table, config)
+    tables = compute_tables(table, "external", metrics, resampling)
+    home = _compare_with_home(owner, table, resampling)
     out = run.folder / FOLDER
     write_json(out / "metrics.json", metrics)
     for name, part in (tables | {"predictions": table}).items():
@@ -189,28 +188,25 @@ def _questions(info: dict[str, Any], config: RunConfig) -> list[str]:
     return notes
 
 
-def _compare_with_home(owner: Run | None, table: pd.DataFrame, config: RunConfig) -> str:
+def _compare_with_home(owner: Run | None, table: pd.DataFrame, resampling: Resampling) -> str:
     """The AUC on the network's own test split less the AUC here, in words; '' where the own test is
     not at hand.
     """
     if owner is None or not (owner.folder / "03_evaluate" / "record.json").exists():
         return ""
     predictions = load_predictions(owner)
-    own, here = (
-        (part["label"].to_numpy(), part["probability"].to_numpy(), part["patient_id"].to_numpy())
-        for part in (predictions[predictions["split"] == "test"], table)
-    )
-    if len(set(own[0])) < 2 or len(set(here[0])) < 2:
+    own = ScoredFilms.from_table(predictions[predictions["split"] == "test"])
+    here = ScoredFilms.from_table(table)
+    if len(set(own.labels)) < 2 or len(set(here.labels)) < 2:
         return "not known: a class is missing"
     few = " and ".join(
-        f"{say_few(part[0])} in {name}"
+        f"{say_few(part.labels)} in {name}"
         for part, name in ((own, "its test split"), (here, "this cohort"))
-        if say_few(part[0])
+        if say_few(part.labels)
     )
-    n, seed = config.n_bootstrap, config.seed
     return (
-        f"{show_score(gap_interval(own, here, n, seed), few)}; own test AUC"
-        f" {show_score(auc_interval(*own, n, seed), say_few(own[0]))}"
+        f"{show_score(gap_interval(own, here, resampling), few)}; own test AUC"
+        f" {show_score(auc_interval(own, resampling), say_few(own.labels))}"
     )
 
 

@@ -16,8 +16,8 @@ import pandas as pd
 
 from rahelpers.films.marks import find_marks
 from rahelpers.films.normalisation import HAND_CONTRAST, bounds, find_hand
-from rahelpers.scores.intervals import bootstrap_interval, share_interval
-from rahelpers.scores.metrics import compute_auc, say_few
+from rahelpers.scores.intervals import Resampling, bootstrap_interval, share_interval
+from rahelpers.scores.metrics import ScoredFilms, compute_auc, say_few
 
 MOST_FILMS = 100  # of a split, drawn by seed: each is looked at nine times
 RIM = 0.06  # of the side: what counts as the border
@@ -157,8 +157,7 @@ def compute_probes(
     labels: np.ndarray,
     patients: np.ndarray,
     threshold: float,
-    n: int,
-    seed: int,
+    resampling: Resampling,
 ) -> pd.DataFrame:
     """AUC of the films as they are less AUC after each edit, on the same films, and how many calls
     change.
@@ -172,8 +171,8 @@ def compute_probes(
     labels, patients : array (k,)
     threshold : float
         The operating point.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
+        Its seed also draws the films and their partners.
 
     Returns
     -------
@@ -184,8 +183,8 @@ def compute_probes(
         then auc to high are NaN). Hiding the hand itself leaves what is no hand: there the AUC
         should be near 0.5.
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_FILMS])
-    rows, edited = edit_films(np.asarray(images[chosen]), labels[chosen], seed)
+    chosen = np.sort(resampling.rng().permutation(len(labels))[:MOST_FILMS])
+    rows, edited = edit_films(np.asarray(images[chosen]), labels[chosen], resampling.seed)
     chosen = chosen[rows]
     labels, patients = labels[chosen], patients[chosen]
     before = predict(np.asarray(images[chosen])) if len(chosen) else np.empty(0)
@@ -202,11 +201,16 @@ def compute_probes(
             "high": np.nan,
         }
         if not few:
-            both = np.stack([before, after], axis=1)
-            low, high = bootstrap_interval(_difference, labels, both, patients, n, seed)
+
+            def fall(y: np.ndarray, rows: np.ndarray, after: np.ndarray = after) -> float:
+                return compute_auc(y, before[rows]) - compute_auc(y, after[rows])
+
+            # a resample is its films' row numbers, so that both AUCs come from the same films
+            films_drawn = ScoredFilms(labels, np.arange(len(labels)), patients)
+            low, high = bootstrap_interval(fall, films_drawn, resampling)
             row |= {
                 "auc": compute_auc(labels, after),
-                "less": _difference(labels, both),
+                "less": fall(labels, films_drawn.scores),
                 "low": low,
                 "high": high,
             }
@@ -235,7 +239,3 @@ def compute_probes(
             "few",
         ],
     )
-
-
-def _difference(labels: np.ndarray, both: np.ndarray) -> float:
-    return compute_auc(labels, both[:, 0]) - compute_auc(labels, both[:, 1])

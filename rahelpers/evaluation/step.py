@@ -14,7 +14,6 @@ from rahelpers.core.store import Run, Step
 from rahelpers.evaluation.model_card import describe_model, fill_checklist
 from rahelpers.evaluation.probes import compute_probes
 from rahelpers.evaluation.tables import (
-    as_arrays,
     as_records,
     compute_strange,
     compute_tables,
@@ -27,6 +26,8 @@ from rahelpers.scores.calibration import (
     compare_calibrators,
     compute_calibration,
 )
+from rahelpers.scores.intervals import Resampling
+from rahelpers.scores.metrics import ScoredFilms
 
 EVALUATE_KEYS = ("seed", "n_bootstrap", "prevalence")
 
@@ -54,24 +55,24 @@ def _evaluate(run: Run, step: Step) -> None:
     from rahelpers.training.step import load_outputs
 
     config, cohort = run.config, load_cohort(run)
-    n, seed = config.n_bootstrap, config.seed
+    resampling = Resampling(config.n_bootstrap, config.seed)
     bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
     known = load_familiarity(bundle)
     logits, features = load_outputs(run)
     table = make_predictions(cohort.manifest, logits, features, bundle, known)
     metrics = describe_run(
-        config.title, config.source, bundle.info, table, n, seed, config.prevalence
+        config.title, config.source, bundle.info, table, resampling, config.prevalence
     )
     rows = cohort.split("test")
-    films, (labels, _, patients) = np.asarray(cohort.images[rows]), as_arrays(table.iloc[rows])
-    tables = compute_tables(table, "test", metrics, n, seed)
+    films, test = np.asarray(cohort.images[rows]), ScoredFilms.from_table(table.iloc[rows])
+    tables = compute_tables(table, "test", metrics, resampling)
     validation = table[table["split"] == "validation"]
     calibrated = calibrate_each(table[table["split"] == "test"], validation)
     tables["calibrators"] = compare_calibrators(
-        calibrated, labels, patients, len(validation), n, seed
+        calibrated, test.labels, test.patients, len(validation), resampling
     )
     parts = [
-        compute_calibration(labels, p, patients).assign(calibrator=name)
+        compute_calibration(ScoredFilms(test.labels, p, test.patients)).assign(calibrator=name)
         for name, p in calibrated.items()
         if name != RAW
     ]
@@ -79,14 +80,13 @@ def _evaluate(run: Run, step: Step) -> None:
     tables["shortcuts_probes"] = compute_probes(
         lambda x: bundle.probability(predict_logits(bundle.fast, x)),
         films,
-        labels,
-        patients,
+        test.labels,
+        test.patients,
         metrics["operating_point"]["probability"],
-        n,
-        seed,
+        resampling,
     )
     tables["strange"] = compute_strange(
-        known, films, features[rows], logits[rows], patients, n, seed
+        known, films, features[rows], logits[rows], test.patients, resampling
     )
     step.write("predictions.csv", lambda p: table.to_csv(p, index=False))
     for name, part in tables.items():

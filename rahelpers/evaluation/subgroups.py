@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rahelpers.scores.intervals import auc_interval, share_interval
-from rahelpers.scores.metrics import say_few
+from rahelpers.scores.intervals import Resampling, auc_interval, share_interval
+from rahelpers.scores.metrics import ScoredFilms, say_few
 
 AGE_EDGES = (0, 45, 65, 200)
 AGE_BANDS = ("under 45", "45 to 64", "65 and over")
 
 
 def compute_subgroups(
-    predictions: pd.DataFrame, threshold: float, n: int, seed: int
+    predictions: pd.DataFrame, threshold: float, resampling: Resampling
 ) -> pd.DataFrame:
     """AUC, sensitivity and specificity of each subgroup of one split, with intervals and counts.
 
@@ -30,8 +30,7 @@ def compute_subgroups(
         Films of one split: patient_id, label, probability, sex, age, laterality, centre, condition.
     threshold : float
         The operating point.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
 
     Returns
     -------
@@ -52,7 +51,7 @@ def compute_subgroups(
         "hospital": predictions["centre"].fillna(""),
         "condition": predictions["condition"].fillna(""),
     }
-    rows = [_score("all", "all", predictions, threshold, n, seed)]
+    rows = [_score("all", "all", predictions, threshold, resampling)]
     for group, values in groups.items():
         known = sorted(
             set(values) - {""}, key=lambda v: (AGE_BANDS.index(v) if v in AGE_BANDS else 0, v)
@@ -64,32 +63,23 @@ def compute_subgroups(
                     (values == value) | (predictions["label"] != part["label"].iloc[0])
                 ]
             if len(part) < len(predictions):
-                rows.append(_score(group, value, part, threshold, n, seed))
+                rows.append(_score(group, value, part, threshold, resampling))
     return pd.DataFrame(rows)
 
 
 def _score(
-    group: str, value: str, part: pd.DataFrame, threshold: float, n: int, seed: int
+    group: str, value: str, part: pd.DataFrame, threshold: float, resampling: Resampling
 ) -> dict[str, Any]:
-    labels, probability, patients = (
-        part["label"].to_numpy(),
-        part["probability"].to_numpy(),
-        part["patient_id"].to_numpy(),
-    )
-    few = say_few(labels)
-    row = {
-        "group": group,
-        "value": value,
-        "films_positive": int((labels == 1).sum()),
-        "films_negative": int((labels == 0).sum()),
-        "patients": len(np.unique(patients)),
-    }
-    found = {"auc": None if few else auc_interval(labels, probability, patients, n, seed)}
-    for name, hits, films in (
-        ("sensitivity", probability >= threshold, labels == 1),
-        ("specificity", probability < threshold, labels == 0),
+    films = ScoredFilms.from_table(part)
+    few, counts = say_few(films.labels), films.counts()
+    row = {"group": group, "value": value}
+    row |= {name: counts[name] for name in ("films_positive", "films_negative", "patients")}
+    found = {"auc": None if few else auc_interval(films, resampling)}
+    for name, hits, rows in (
+        ("sensitivity", films.scores >= threshold, films.labels == 1),
+        ("specificity", films.scores < threshold, films.labels == 0),
     ):
-        found[name] = share_interval(hits[films], patients[films]) if films.any() else None
+        found[name] = share_interval(hits[rows], films.patients[rows]) if rows.any() else None
     for name, score in found.items():
         score = score or {"value": np.nan, "low": np.nan, "high": np.nan}
         row |= {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}

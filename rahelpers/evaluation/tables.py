@@ -16,7 +16,8 @@ from rahelpers.scores.calibration import adjust_prevalence, compute_calibration
 from rahelpers.scores.comparison import compute_delong, permutation_test
 from rahelpers.scores.conformal import compute_abstention_curve, score_sets
 from rahelpers.scores.intervals import (
-    LEVEL,
+    TAILS,
+    Resampling,
     auc_interval,
     bootstrap_intervals,
     ece_interval,
@@ -26,9 +27,9 @@ from rahelpers.scores.intervals import (
     share_interval,
 )
 from rahelpers.scores.metrics import (
+    ScoredFilms,
     compute_average_precision,
     compute_brier,
-    count_films,
     predictive_values,
     say_few,
 )
@@ -48,25 +49,20 @@ RANKING = ("auc", "average_precision")  # scores that mean nothing where a class
 
 
 def compute_scores(
-    labels: np.ndarray,
-    probability: np.ndarray,
-    patients: np.ndarray,
+    films: ScoredFilms,
     threshold: float,
-    n: int,
-    seed: int,
+    resampling: Resampling,
     prevalence: float = 0.1,
 ) -> dict[str, Any]:
     """Every score of one split with its interval, the confusion matrix, and the counts.
 
     Parameters
     ----------
-    labels : int array (n,)
-    probability : float array (n,) in [0, 1]
-    patients : array (n,)
+    films : ScoredFilms
+        Scores are probabilities.
     threshold : float
         The operating point, chosen elsewhere.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
     prevalence : float in (0, 1)
         Share of positives where the network would be used, for PPV and NPV.
 
@@ -79,8 +75,9 @@ def compute_scores(
         fn, tp}; `counts` of films and patients by class; `few`, which class has too few films for
         an AUC.
     """
-    if not len(labels):
+    if not len(films):
         raise ValueError("no film to score: expected at least one")
+    labels, probability, patients = films.labels, films.scores, films.patients
     scores: dict[str, Any] = dict.fromkeys((*SCORE_NAMES, "auc_delong", "auc_p"))
     both = len(np.unique(labels)) == 2
     # these hang on how many are positive, so patients are drawn whatever their class
@@ -88,50 +85,39 @@ def compute_scores(
         {"average_precision": compute_average_precision} if both else {}
     )
     for name, (low, high) in bootstrap_intervals(
-        statistics, labels, probability, patients, n, seed, "bca", by_class=False
+        statistics, films, resampling, "bca", by_class=False
     ).items():
         scores[name] = {"value": statistics[name](labels, probability), "low": low, "high": high}
-    scores["ece"] = ece_interval(labels, probability, patients, n, seed)
+    scores["ece"] = ece_interval(films, resampling)
     called = probability >= threshold
-    for name, hits, films in (
+    for name, hits, rows in (
         ("sensitivity", called, labels == 1),
         ("specificity", ~called, labels == 0),
     ):
-        if films.any():
-            scores[name] = share_interval(hits[films], patients[films])
+        if rows.any():
+            scores[name] = share_interval(hits[rows], patients[rows])
     if both:
-        scores["auc"] = auc_interval(labels, probability, patients, n, seed)
-        counted = count_films(labels, patients)
-        if min(counted["patients_positive"], len(np.unique(patients[labels == 0]))) > 1:
+        scores["auc"] = auc_interval(films, resampling)
+        if min(len(np.unique(patients[labels == c])) for c in (0, 1)) > 1:
             low, high = compute_delong(labels, probability, patients).interval()
             scores["auc_delong"] = {"low": low, "high": high}
-        scores["auc_p"] = permutation_test(labels, probability, patients, n, seed)
+        scores["auc_p"] = permutation_test(films, resampling)
         scores |= score_predictive_values(
-            labels,
-            called,
-            patients,
-            prevalence,
-            scores["sensitivity"],
-            scores["specificity"],
-            n,
-            seed,
+            films, threshold, prevalence, scores["sensitivity"], scores["specificity"], resampling
         )
     tn, fp, fn, tp = confusion_matrix(labels, called, labels=[0, 1]).ravel().tolist()
     scores["confusion"] = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
-    scores["counts"] = count_films(labels, patients)
-    scores["few"] = say_few(labels)
+    scores |= {"counts": films.counts(), "few": say_few(labels)}
     return scores
 
 
 def score_predictive_values(
-    labels: np.ndarray,
-    called: np.ndarray,
-    patients: np.ndarray,
+    films: ScoredFilms,
+    threshold: float,
     prevalence: float,
-    sensitivity: dict,
-    specificity: dict,
-    n: int,
-    seed: int,
+    sensitivity: dict[str, float],
+    specificity: dict[str, float],
+    resampling: Resampling,
 ) -> dict[str, dict[str, float] | None]:
     """PPV and NPV at a stated prevalence, with percentile intervals from patients.
 
@@ -140,11 +126,14 @@ def score_predictive_values(
 
     Parameters
     ----------
-    labels, called, patients : array (m,)
+    films : ScoredFilms
+        Scores are probabilities.
+    threshold : float
+        The operating point.
     prevalence : float in (0, 1)
     sensitivity, specificity : dict
         value, low, high.
-    n, seed : int
+    resampling : Resampling
 
     Returns
     -------
@@ -160,13 +149,13 @@ def score_predictive_values(
             ]
         )
     else:
-        drawn = []
-        for rows in group_patients(labels, patients).resample(n, np.random.default_rng(seed)):
-            positive, hit = labels[rows] == 1, called[rows]
+        called, drawn = films.scores >= threshold, []
+        for rows in group_patients(films).resample(resampling.n, resampling.rng()):
+            positive, hit = films.labels[rows] == 1, called[rows]
             drawn.append(
                 predictive_values(hit[positive].mean(), (~hit[~positive]).mean(), prevalence)
             )
-        limits = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        limits = np.nanquantile(drawn, TAILS, axis=0)
     limits = np.where(np.isnan(limits), [[0.0], [1.0]], limits)
     return {
         name: (
@@ -223,8 +212,7 @@ def compute_strange(
     features: np.ndarray,
     logits: np.ndarray,
     patients: np.ndarray,
-    n: int,
-    seed: int,
+    resampling: Resampling,
 ) -> pd.DataFrame:
     """How well three scores tell pictures that do not belong (`rahelpers.evaluation.strange_films`) from films
     that do.
@@ -236,8 +224,8 @@ def compute_strange(
         Films that the network did not learn from.
     features, logits, patients : array (k, ...)
         Of these films.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
+        Its seed also makes the pictures.
 
     Returns
     -------
@@ -250,7 +238,7 @@ def compute_strange(
     from rahelpers.network.familiarity import extract_features
 
     rows = []
-    for kind, pictures in make_strange(films, seed).items():
+    for kind, pictures in make_strange(films, resampling.seed).items():
         other_logits, other = extract_features(known.model, pictures)
         distance = known.gaussian.distance(other)
         scores = {
@@ -263,7 +251,8 @@ def compute_strange(
             [patients.astype(str), [f"strange {i}" for i in range(len(pictures))]]
         )
         for score, both in scores.items():
-            found = auc_interval(strange, np.concatenate(both), people, n, seed, "percentile")
+            scored = ScoredFilms(strange, np.concatenate(both), people)
+            found = auc_interval(scored, resampling, "percentile")
             rows.append(
                 {
                     "kind": kind,
@@ -290,8 +279,7 @@ def describe_run(
     source: str,
     info: dict[str, Any],
     table: pd.DataFrame,
-    n: int,
-    seed: int,
+    resampling: Resampling,
     prevalence: float,
 ) -> dict[str, Any]:
     """The content of `metrics.json`.
@@ -304,13 +292,12 @@ def describe_run(
         The content of `bundle.json`.
     table : DataFrame
         As `make_predictions` returns it.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
     prevalence : float
     """
     threshold = info["operating_point"]["probability"]
     parts = {
-        split: as_arrays(table[table["split"] == split])
+        split: ScoredFilms.from_table(table[table["split"] == split])
         for split in SPLITS
         if split in set(table["split"])
     }
@@ -323,11 +310,11 @@ def describe_run(
         "offset": info["offset"],
         "prevalence": prevalence,
         "interval": (
-            f"95 %; patient bootstrap, {n} resamples (BCa; percentile for PPV, NPV, calibration"
+            f"95 %; patient bootstrap, {resampling.n} resamples (BCa; percentile for PPV, NPV, calibration"
             " error); for shares Wilson's, with patients as clusters"
         ),
         "splits": {
-            split: compute_scores(*part, threshold, n, seed, prevalence)
+            split: compute_scores(part, threshold, resampling, prevalence)
             for split, part in parts.items()
         },
         "conformal": info["conformal"],
@@ -340,11 +327,11 @@ def describe_run(
             for s in ("train", "test")
             if metrics["splits"][s]["few"]
         )
-        metrics["gap"] = gap_interval(parts["train"], parts["test"], n, seed) | {"few": few}
+        metrics["gap"] = gap_interval(parts["train"], parts["test"], resampling) | {"few": few}
     held_out = {split: part for split, part in parts.items() if split in ("test", "external")}
     metrics["conformal"] |= {
         "splits": {
-            split: score_sets(*part, metrics["conformal"]) for split, part in held_out.items()
+            split: score_sets(part, metrics["conformal"]) for split, part in held_out.items()
         }
     }
     films = table[table["split"].isin(held_out)].groupby("split")
@@ -355,12 +342,8 @@ def describe_run(
     return metrics
 
 
-def as_arrays(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return part["label"].to_numpy(), part["probability"].to_numpy(), part["patient_id"].to_numpy()
-
-
 def compute_tables(
-    table: pd.DataFrame, split: str, metrics: dict[str, Any], n: int, seed: int
+    table: pd.DataFrame, split: str, metrics: dict[str, Any], resampling: Resampling
 ) -> dict[str, pd.DataFrame]:
     """Tables of one split beside its scores: subgroups, calibration, net_benefit (where both
     classes are there), abstention.
@@ -372,25 +355,24 @@ def compute_tables(
     split : str
     metrics : dict
         As `describe_run` returns it: operating point and prevalence are taken from it.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
     """
     part, point = table[table["split"] == split], metrics["operating_point"]
     threshold = point["probability"]
-    labels, probability, patients = as_arrays(part)
+    films = ScoredFilms.from_table(part)
     found = {
-        "subgroups": compute_subgroups(part, threshold, n, seed),
-        "calibration": compute_calibration(labels, probability, patients),
+        "subgroups": compute_subgroups(part, threshold, resampling),
+        "calibration": compute_calibration(films),
         "abstention": compute_abstention_curve(
-            labels, probability, patients, threshold, strangeness=part["distance"].to_numpy()
+            films, threshold, strangeness=part["distance"].to_numpy()
         ),
     }
-    if len(np.unique(labels)) == 2:
+    if len(np.unique(films.labels)) == 2:
         # the calibration was fitted where the share of positives is that of the validation split
         share = point["films_positive"] / (point["films_positive"] + point["films_negative"])
-        there = adjust_prevalence(probability, share, metrics["prevalence"])
+        there = adjust_prevalence(films.scores, share, metrics["prevalence"])
         found["net_benefit"] = compute_net_benefit(
-            labels, there, patients, n, seed, metrics["prevalence"]
+            ScoredFilms(films.labels, there, films.patients), resampling, metrics["prevalence"]
         )
     return found
 
@@ -433,6 +415,15 @@ def compare_networks(one: pd.DataFrame, other: pd.DataFrame, split: str = "test"
     ------
     ValueError
         If the two have no film in common, or disagree on a label.
+
+    Examples
+    --------
+    >>> from rahelpers.evaluation import compare_networks
+    >>> one = pd.DataFrame({"image_id": list("abcd"), "patient_id": list("1234"), "split": "test"})
+    >>> one = one.assign(label=[0, 0, 1, 1], logit=[0.1, 0.6, 0.4, 0.9])
+    >>> found = compare_networks(one, one.assign(logit=[0.1, 0.3, 0.4, 0.9]))
+    >>> found["auc"], found["value"]
+    ([0.75, 1.0], -0.25)
     """
     parts = [
         table.loc[table["split"] == split, ["image_id", "patient_id", "label", "logit"]]
@@ -450,12 +441,13 @@ def compare_networks(one: pd.DataFrame, other: pd.DataFrame, split: str = "test"
             f"film {unlike[0]} has label {both.loc[both['image_id'] == unlike[0], 'label'].iloc[0]}"
             " in one run and another in the other"
         )
-    labels, patients = both["label"].to_numpy(), both["patient_id"].to_numpy()
-    found = compute_delong(labels, both[["logit", "logit_other"]].to_numpy().T, patients)
+    films = ScoredFilms.from_table(both, "logit")
+    scores = both[["logit", "logit_other"]].to_numpy().T
+    found = compute_delong(films.labels, scores, films.patients)
     return found.compare() | {
         "auc": found.auc.tolist(),
-        "counts": count_films(labels, patients),
-        "few": say_few(labels),
+        "counts": films.counts(),
+        "few": say_few(films.labels),
     }
 
 

@@ -37,7 +37,7 @@ from rahelpers.explanation.sanity import (
 from rahelpers.explanation.scoreboard import make_board, score_film, summarise_ranks
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import Bundle, load_bundle, predict_logits
-from rahelpers.scores.intervals import mean_interval
+from rahelpers.scores.intervals import Resampling, mean_interval
 from rahelpers.training.repeats import load_networks
 
 BASELINE_MAPS = ("centre", "edges", "mean map", "random")
@@ -106,6 +106,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
         If step 01 or 02 has not been run, or nothing was trained again in it.
     """
     config = run.config
+    resampling = Resampling(config.n_bootstrap, config.seed)
     step = run.step("gradcam", config.subset("seed", "n_explain", "n_bootstrap"))
     if not step.is_done():
         cohort, bundle = (
@@ -126,7 +127,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
 
         heat = explain_each(rows, step.partial(), one)
         tables = _score_films(run, cohort, bundle, rows, heat)
-        board = make_board(tables["maps"], BASELINE_MAPS, config.n_bootstrap, config.seed)
+        board = make_board(tables["maps"], BASELINE_MAPS, resampling)
         films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]].assign(
             row=rows, flat=[not h["gradcam"].any() for h in heat]
         )
@@ -146,7 +147,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
         named = {
             "films": films,
             "board": board,
-            "lesion_ranks": summarise_ranks(tables["ranks"], config.n_bootstrap, config.seed),
+            "lesion_ranks": summarise_ranks(tables["ranks"], resampling),
         }
         for name, table in (named | {f"film_{k}": t for k, t in tables.items()} | checks).items():
             step.write(f"{name}.csv", lambda p, t=table: t.to_csv(p, index=False))
@@ -154,7 +155,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
         step.write_json(
             "scores.json",
             flat
-            | _summarise_gradcam(board, tables["maps"], config.n_bootstrap, config.seed)
+            | _summarise_gradcam(board, tables["maps"], resampling)
             | {
                 "title": config.title,
                 "layer": layer,
@@ -254,9 +255,8 @@ def _check_sanity(
     removed["film"] = [known[i] for i in removed["film"]]
     patients = manifest["patient_id"].to_numpy()[rows]
     names = dict(enumerate(manifest["image_id"].iloc[rows]))
-    sanity = summarise_sanity(
-        cascade, retrained, changes, removed, patients, config.n_bootstrap, config.seed
-    )
+    resampling = Resampling(config.n_bootstrap, config.seed)
+    sanity = summarise_sanity(cascade, retrained, changes, removed, patients, resampling)
     films = {
         name: table.assign(image_id=table["film"].map(names))
         for name, table in {
@@ -266,9 +266,7 @@ def _check_sanity(
             "counterfactuals": removed,
         }.items()
     }
-    fall = pd.DataFrame(
-        [summarise_fall(removed, patients, config.n_bootstrap, config.seed)] if len(removed) else []
-    )
+    fall = pd.DataFrame([summarise_fall(removed, patients, resampling)] if len(removed) else [])
     return {
         "sanity": sanity,
         "fall": fall.reindex(columns=["value", "low", "high", "films", "patients"]),
@@ -276,7 +274,7 @@ def _check_sanity(
 
 
 def _summarise_gradcam(
-    board: pd.DataFrame, maps: pd.DataFrame, n: int, seed: int
+    board: pd.DataFrame, maps: pd.DataFrame, resampling: Resampling
 ) -> dict[str, Any]:
     """What the report says of Grad-CAM: films, hit rate, chance and energy against lesions and
     signs; None where the source knows none.
@@ -292,9 +290,7 @@ def _summarise_gradcam(
                 & (maps["method"] == "gradcam")
                 & (maps["score"] == "hit")
             ]
-            chance = mean_interval(
-                films["chance"].to_numpy(), films["patient_id"].to_numpy(), n, seed
-            )
+            chance = mean_interval(films["chance"], films["patient_id"], resampling)
             rows = {"hit_rate": part.loc["hit"], "energy": part.loc["energy"], "chance": chance}
             found[target] = {
                 name: {k: float(row[k]) for k in ("value", "low", "high")}

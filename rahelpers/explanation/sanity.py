@@ -20,7 +20,7 @@ from rahelpers.films.normalisation import foreground
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import predict_logits
 from rahelpers.network.graph import flatten_network
-from rahelpers.scores.intervals import interval_text, mean_interval
+from rahelpers.scores.intervals import Resampling, interval_text, mean_interval
 
 Explainer = Callable[
     [keras.Model, np.ndarray], np.ndarray
@@ -350,7 +350,7 @@ def judge(found: Mapping[str, float], limit: float, want: str) -> str:
 
 
 def summarise_fall(
-    counterfactuals: pd.DataFrame, patients: np.ndarray, n: int, seed: int
+    counterfactuals: pd.DataFrame, patients: np.ndarray, resampling: Resampling
 ) -> dict[str, float]:
     """How far the logit falls when the disease is taken away: the mean over films with its
     interval, as `mean_interval` gives it.
@@ -361,12 +361,13 @@ def summarise_fall(
         Of `run_counterfactuals`.
     patients : array
         Patient of each film, by the films' numbers.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
     """
     films = counterfactuals.drop_duplicates("film")
     return mean_interval(
-        films["fall"].to_numpy(dtype=float), patients[films["film"].to_numpy(dtype=int)], n, seed
+        films["fall"].to_numpy(dtype=float),
+        patients[films["film"].to_numpy(dtype=int)],
+        resampling,
     )
 
 
@@ -376,8 +377,7 @@ def summarise_sanity(
     changes: pd.DataFrame,
     counterfactuals: pd.DataFrame,
     patients: np.ndarray,
-    n: int,
-    seed: int,
+    resampling: Resampling,
 ) -> pd.DataFrame:
     """One method and test a row, with interval, counts and a verdict.
 
@@ -388,8 +388,7 @@ def summarise_sanity(
         last may be empty.
     patients : array
         Patient of each film, by the films' numbers.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
 
     Returns
     -------
@@ -415,14 +414,14 @@ def summarise_sanity(
         ("small changes", changes, "rank_correlation", ALIKE, "above"),
         ("lesion removed", lesions, "leaves", 0.0, "above"),
     )
-    blind = len(lesions) > 0 and not summarise_fall(counterfactuals, patients, n, seed)["low"] > 0
+    blind = (
+        len(lesions) > 0 and not summarise_fall(counterfactuals, patients, resampling)["low"] > 0
+    )
     rows = []
     for test, table, column, limit, want in tests:
         for method, part in table.groupby("method", sort=False):
             means = part.groupby("film")[column].mean()
-            found = mean_interval(
-                means.to_numpy(), patients[means.index.to_numpy(dtype=int)], n, seed
-            )
+            found = mean_interval(means, patients[means.index.to_numpy(dtype=int)], resampling)
             verdict = judge(found, limit, want)
             rows.append(
                 {"method": method, "test": test}

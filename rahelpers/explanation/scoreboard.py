@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 
 from rahelpers.films.normalisation import foreground
 from rahelpers.films.sites import NOWHERE, PLACES, name_site
-from rahelpers.scores.intervals import interval_text, mean_interval, rate_interval
+from rahelpers.scores.intervals import Resampling, interval_text, mean_interval, rate_interval
 
 MARKED = 0.5  # share of its peak above which a heat map counts as a mark: the threshold of the IoU
 RANK_COLUMNS = ["type", "site", "area", "rank"]
@@ -277,7 +277,9 @@ def score_film(
     }
 
 
-def make_board(maps: pd.DataFrame, baselines: tuple[str, ...], n: int, seed: int) -> pd.DataFrame:
+def make_board(
+    maps: pd.DataFrame, baselines: tuple[str, ...], resampling: Resampling
+) -> pd.DataFrame:
     """The scoreboard: each method's mean score with interval and counts, and how far it stands
     above the best baseline.
 
@@ -287,8 +289,7 @@ def make_board(maps: pd.DataFrame, baselines: tuple[str, ...], n: int, seed: int
         image_id, patient_id, method, target, score, value, chance: the `maps` of every film.
     baselines : tuple of str
         Methods that are no explanations.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
 
     Returns
     -------
@@ -312,10 +313,10 @@ def make_board(maps: pd.DataFrame, baselines: tuple[str, ...], n: int, seed: int
         best = (sign * wide[[m for m in baselines if m in wide]].mean()).idxmax()
         for method in part["method"].unique():
             values = wide[method].to_numpy()
-            found = mean_interval(values, patients, n, seed)
+            found = mean_interval(values, patients, resampling)
             if score == "hit":
-                found |= rate_interval(values, patients, n, seed)
-            gain = mean_interval(sign * (values - wide[best].to_numpy()), patients, n, seed)
+                found |= rate_interval(values, patients, resampling)
+            gain = mean_interval(sign * (values - wide[best].to_numpy()), patients, resampling)
             row = {
                 "target": target,
                 "score": score,
@@ -336,7 +337,7 @@ def make_board(maps: pd.DataFrame, baselines: tuple[str, ...], n: int, seed: int
     return pd.DataFrame(rows)
 
 
-def summarise_ranks(ranks: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+def summarise_ranks(ranks: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Mean rank of single lesions, by type, size and site, with intervals over patients.
 
     Parameters
@@ -362,7 +363,7 @@ def summarise_ranks(ranks: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
     for by, groups in (("type", ranks["type"]), ("size", sizes.astype(str)), ("site", sites)):
         for (method, group), part in ranks.groupby(["method", groups], sort=False):
             films = part["image_id"].nunique()
-            found = mean_interval(part["rank"].to_numpy(), part["patient_id"].to_numpy(), n, seed)
+            found = mean_interval(part["rank"], part["patient_id"], resampling)
             rows.append(
                 {"method": method, "by": by, "group": group}
                 | found

@@ -17,7 +17,7 @@ from rahelpers.explanation.regions import Regions, make_regions
 from rahelpers.explanation.shapley import estimate_values
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import load_bundle, predict_logits
-from rahelpers.scores.intervals import rate_interval
+from rahelpers.scores.intervals import Resampling, rate_interval
 
 # of the logit's rise from the hidden film to the whole: a rounding that is larger is no detail
 COARSE = 0.02
@@ -180,7 +180,7 @@ def explain_shap(run: Run) -> dict:
         step.write_json(
             "scores.json",
             {"title": config.title}
-            | _score(values, films, cohort.joints, config.n_bootstrap, config.seed),
+            | _score(values, films, cohort.joints, Resampling(config.n_bootstrap, config.seed)),
         )
         step.finish()
     return json.loads(run.file("shap", "scores.json").read_text())
@@ -200,7 +200,7 @@ def load_values(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _score(
-    values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame, n: int, seed: int
+    values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame, resampling: Resampling
 ) -> dict:
     """Additivity, and how often the strongest region is a site with a score, beside the share of
     such regions.
@@ -241,9 +241,7 @@ def _score(
             else known
         )
         scores |= {
-            "top_site_diseased": rate_interval(
-                top["diseased"].to_numpy(), top["patient_id"].to_numpy(), n, seed
-            ),
+            "top_site_diseased": rate_interval(top["diseased"], top["patient_id"], resampling),
             "chance": float(known.groupby("image_id")["diseased"].mean().mean()),
             "films_with_scores": int(len(top)),
         }

@@ -18,6 +18,9 @@ from .comparison import permutation_test as permutation_test
 from .conformal import fit_conformal as fit_conformal
 from .conformal import predict_sets as predict_sets
 from .intervals import (
+    Resampling as Resampling,
+)
+from .intervals import (
     auc_interval as auc_interval,
 )
 from .intervals import (
@@ -33,6 +36,9 @@ from .metrics import (
     FEW_FILMS as FEW_FILMS,
 )
 from .metrics import (
+    ScoredFilms as ScoredFilms,
+)
+from .metrics import (
     compute_auc as compute_auc,
 )
 from .metrics import (
@@ -43,9 +49,6 @@ from .metrics import (
 )
 from .metrics import (
     compute_ece as compute_ece,
-)
-from .metrics import (
-    count_films as count_films,
 )
 from .metrics import (
     predictive_values as predictive_values,

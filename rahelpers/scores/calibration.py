@@ -10,8 +10,13 @@ from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_curve
 
-from rahelpers.scores.intervals import bootstrap_interval, ece_interval, wilson_interval
-from rahelpers.scores.metrics import as_films, compute_brier
+from rahelpers.scores.intervals import (
+    Resampling,
+    bootstrap_interval,
+    ece_interval,
+    wilson_interval,
+)
+from rahelpers.scores.metrics import ScoredFilms, compute_brier
 
 
 def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -38,8 +43,8 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
     Platt, Probabilistic outputs for support vector machines, 1999, with its smoothed targets; Guo
     et al. 2017, arXiv 1706.04599, sec. 4.2.
     """
-    labels, logits, _ = as_films(labels, logits)
-    positive = labels == 1
+    films = ScoredFilms(labels, logits)
+    logits, positive = films.scores, films.labels == 1
     targets = np.where(
         positive, (positive.sum() + 1) / (positive.sum() + 2), 1 / ((~positive).sum() + 2)
     )
@@ -85,7 +90,9 @@ def choose_operating_point(
         probability, rule, and on the data given: sensitivity, specificity and the counts of both
         classes.
     """
-    labels, probability, _ = as_films(labels, probability, probability=True)
+    films = ScoredFilms(labels, probability)
+    films.require_probabilities()
+    labels, probability = films.labels, films.scores
     if len(np.unique(labels)) < 2:
         raise ValueError(f"labels hold {np.unique(labels)}: an operating point needs both classes")
     if not (0 < target_sensitivity <= 1 and cost_ratio > 0 and 0 < prevalence < 1):
@@ -159,9 +166,7 @@ def adjust_prevalence(probability: np.ndarray, share: float, prevalence: float) 
     return probability * ratio / (probability * ratio + 1 - probability)
 
 
-def compute_calibration(
-    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, bins: int = 6
-) -> pd.DataFrame:
+def compute_calibration(films: ScoredFilms, bins: int = 6) -> pd.DataFrame:
     """Predicted against observed share of positives in bins of about equal count, with intervals.
 
     Returns
@@ -170,21 +175,21 @@ def compute_calibration(
         One bin a row: predicted, observed, low, high (Wilson, with patients as trials), films,
         patients.
     """
-    labels, probability, patients = as_films(labels, probability, patients, probability=True)
-    edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))
-    bin_of = np.clip(np.searchsorted(edges, probability, "right") - 1, 0, max(len(edges) - 2, 0))
+    films.require_probabilities()
+    edges = np.unique(np.quantile(films.scores, np.linspace(0, 1, bins + 1)))
+    bin_of = np.clip(np.searchsorted(edges, films.scores, "right") - 1, 0, max(len(edges) - 2, 0))
     rows = []
     for b in np.unique(bin_of):
-        inside = bin_of == b
-        observed, people = float(labels[inside].mean()), len(np.unique(patients[inside]))
+        inside = films.take(bin_of == b)
+        observed, people = float(inside.labels.mean()), len(np.unique(inside.patients))
         low, high = wilson_interval(observed, people)
         rows.append(
             {
-                "predicted": float(probability[inside].mean()),
+                "predicted": float(inside.scores.mean()),
                 "observed": observed,
                 "low": low,
                 "high": high,
-                "films": int(inside.sum()),
+                "films": len(inside),
                 "patients": people,
             }
         )
@@ -221,8 +226,7 @@ def compare_calibrators(
     labels: np.ndarray,
     patients: np.ndarray,
     fitted: int,
-    n: int,
-    seed: int,
+    resampling: Resampling,
 ) -> pd.DataFrame:
     """Brier score and calibration error of each calibrator.
 
@@ -234,8 +238,7 @@ def compare_calibrators(
         Of the same films.
     fitted : int
         Films that the calibrators were fitted on.
-    n, seed : int
-        Bootstrap resamples and seed.
+    resampling : Resampling
 
     Returns
     -------
@@ -245,22 +248,21 @@ def compare_calibrators(
     """
     rows = []
     for name, probability in calibrated.items():
-        low, high = bootstrap_interval(
-            compute_brier, labels, probability, patients, n, seed, "bca", by_class=False
-        )
-        error = ece_interval(labels, probability, patients, n, seed)
+        films = ScoredFilms(labels, probability, patients)
+        low, high = bootstrap_interval(compute_brier, films, resampling, "bca", by_class=False)
+        error = ece_interval(films, resampling)
         rows.append(
             {
                 "calibrator": name,
                 "fitted_films": 0 if name == RAW else fitted,
-                "brier": compute_brier(labels, probability),
+                "brier": compute_brier(films.labels, films.scores),
                 "brier_low": low,
                 "brier_high": high,
                 "ece": error["value"],
                 "ece_low": error["low"],
                 "ece_high": error["high"],
                 "ece_if_calibrated": error["if_calibrated"],
-                "films": len(labels),
+                "films": len(films),
             }
         )
     return pd.DataFrame(rows)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from rahelpers.scores.intervals import LEVEL, group_patients
-from rahelpers.scores.metrics import as_films, auc_of_arrays
+from rahelpers.scores.intervals import LEVEL, Resampling, group_patients
+from rahelpers.scores.metrics import ScoredFilms, auc_of_arrays
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def compute_delong(
             f"scores have shape {scores.shape}: expected (k, {len(labels)}), one score a film"
         )
     for row in scores:
-        as_films(labels, row, patients)
+        ScoredFilms(labels, row, patients)
     positive = np.asarray(labels) == 1
     names = (
         np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
@@ -125,21 +125,17 @@ def compute_delong(
     return DeLong(auc, covariance)
 
 
-def permutation_test(
-    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, n: int, seed: int
-) -> float:
-    """One-sided p of the AUC against chance: patients exchange their labels, all films of a patient
-    together.
+def permutation_test(films: ScoredFilms, resampling: Resampling) -> float:
+    """One-sided p of the AUC against chance: patients exchange their labels.
 
-    Labels go round among patients with the same number of films, so that a patient's films keep
-    belonging together.
+    Labels are exchanged among patients with the same number of films, so that the films of a
+    patient stay together.
 
     Parameters
     ----------
-    labels, scores, patients : array (m,)
-    n : int
-        Permutations; p is never below 1 / (n + 1).
-    seed : int
+    films : ScoredFilms
+    resampling : Resampling
+        Its `n` is the number of permutations; p is never below 1 / (n + 1).
 
     Returns
     -------
@@ -150,17 +146,16 @@ def permutation_test(
     ----------
     Phipson & Smyth, Stat Appl Genet Mol Biol 2010;9:39 (why p counts the cohort itself).
     """
-    labels, scores, patients = as_films(labels, scores, patients)
-    rng, films = np.random.default_rng(seed), group_patients(labels, patients).films
-    blocks = [
-        np.stack([f for f in films if len(f) == size]) for size in sorted({len(f) for f in films})
-    ]
+    labels, scores = films.labels, films.scores
+    rng, each = resampling.rng(), group_patients(films).films
+    sizes = sorted({len(rows) for rows in each})
+    blocks = [np.stack([rows for rows in each if len(rows) == size]) for size in sizes]
     observed, reached = auc_of_arrays(labels, scores), 0
     if np.isnan(observed):
         return observed
     shuffled = labels.copy()
-    for _ in range(n):
+    for _ in range(resampling.n):
         for block in blocks:
             shuffled[block] = labels[block[rng.permutation(len(block))]]
         reached += auc_of_arrays(shuffled, scores) >= observed - 1e-12
-    return (reached + 1) / (n + 1)
+    return (reached + 1) / (resampling.n + 1)

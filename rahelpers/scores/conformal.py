@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.scores.intervals import share_interval
-from rahelpers.scores.metrics import as_films
+from rahelpers.scores.metrics import ScoredFilms
 
 ALPHA = 0.1  # of each class, at most this share of patients' films may lie outside its set
 
 
-def fit_conformal(
-    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, alpha: float = ALPHA
-) -> dict[str, Any]:
+def fit_conformal(films: ScoredFilms, alpha: float = ALPHA) -> dict[str, Any]:
     """For each class, how badly its films may fit before they are called strange. Give it
     validation data, never test or training data.
 
@@ -31,10 +29,8 @@ def fit_conformal(
 
     Parameters
     ----------
-    labels : int array (n,)
-    probability : float array (n,) in [0, 1]
-        Of the positive class.
-    patients : array (n,)
+    films : ScoredFilms
+        Scores are probabilities of the positive class.
     alpha : float in (0, 1)
         The largest share of films of a class whose set may lack it.
 
@@ -51,13 +47,13 @@ def fit_conformal(
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha}: expected more than 0 and less than 1")
-    labels, probability, patients = as_films(labels, probability, patients, probability=True)
+    films.require_probabilities()
     found: dict[str, Any] = {"alpha": alpha, "fitted_on": "validation"}
     for label, name in ((0, "negative"), (1, "positive")):
-        inside = labels == label
-        misfit = probability[inside] if label == 0 else 1 - probability[inside]
-        found[f"threshold_{name}"] = min(rank_threshold(misfit, patients[inside], alpha), 1.0)
-        found[f"patients_{name}"] = len(np.unique(patients[inside]))
+        part = films.take(films.labels == label)
+        misfit = part.scores if label == 0 else 1 - part.scores
+        found[f"threshold_{name}"] = min(rank_threshold(misfit, part.patients, alpha), 1.0)
+        found[f"patients_{name}"] = len(np.unique(part.patients))
     return found
 
 
@@ -110,9 +106,7 @@ def predict_sets(probability: np.ndarray, conformal: dict[str, Any]) -> np.ndarr
     )
 
 
-def score_sets(
-    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray, conformal: dict[str, Any]
-) -> dict[str, Any]:
+def score_sets(films: ScoredFilms, conformal: dict[str, Any]) -> dict[str, Any]:
     """Measured coverage by class, set sizes, and accuracy where the network speaks (exactly one
     class in the set).
 
@@ -123,14 +117,14 @@ def score_sets(
         where there is no such film); counts of films by set: negative, positive, both, none; and
         spoken, films.
     """
-    labels, probability, patients = as_films(labels, probability, patients, probability=True)
-    sets = predict_sets(probability, conformal)
-    size, right = sets.sum(axis=1), sets[np.arange(len(labels)), labels]
+    films.require_probabilities()
+    labels, sets = films.labels, predict_sets(films.scores, conformal)
+    size, right = sets.sum(axis=1), sets[np.arange(len(films)), labels]
 
-    def rate(hits: np.ndarray, films: np.ndarray) -> dict[str, float] | None:
-        return share_interval(hits[films], patients[films]) if films.any() else None
+    def rate(hits: np.ndarray, rows: np.ndarray) -> dict[str, float] | None:
+        return share_interval(hits[rows], films.patients[rows]) if rows.any() else None
 
-    everything = np.ones(len(labels), bool)
+    everything = np.ones(len(films), bool)
     return {
         "coverage_negative": rate(right, labels == 0),
         "coverage_positive": rate(right, labels == 1),
@@ -143,14 +137,12 @@ def score_sets(
             "none": int((size == 0).sum()),
         },
         "spoken": int((size == 1).sum()),
-        "films": len(labels),
+        "films": len(films),
     }
 
 
 def compute_abstention_curve(
-    labels: np.ndarray,
-    probability: np.ndarray,
-    patients: np.ndarray,
+    films: ScoredFilms,
     threshold: float,
     shares: np.ndarray | None = None,
     strangeness: np.ndarray | None = None,
@@ -162,7 +154,8 @@ def compute_abstention_curve(
 
     Parameters
     ----------
-    labels, probability, patients : array (m,)
+    films : ScoredFilms
+        Scores are probabilities; m films.
     threshold : float
         The operating point.
     shares : float array, optional
@@ -176,7 +169,7 @@ def compute_abstention_curve(
         by ('certainty' or 'distance'), abstained (measured share), accuracy, low, high, films
         (left), patients (left).
     """
-    labels, probability, patients = as_films(labels, probability, patients, probability=True)
+    films.require_probabilities()
     shares = np.arange(0, 0.81, 0.1) if shares is None else np.asarray(shares, dtype=float)
     if ((shares < 0) | (shares >= 1)).any():
         raise ValueError(
@@ -187,24 +180,24 @@ def compute_abstention_curve(
         p = np.clip(p, 1e-12, 1 - 1e-12)
         return np.log(p / (1 - p))
 
-    first = {"certainty": -np.abs(log_odds(probability) - log_odds(threshold))} | (
+    first = {"certainty": -np.abs(log_odds(films.scores) - log_odds(threshold))} | (
         {} if strangeness is None else {"distance": strangeness}
     )
-    right, rows = (probability >= threshold) == (labels == 1), []
+    right, rows = (films.scores >= threshold) == (films.labels == 1), []
     for by, reason in first.items():
         order = np.argsort(reason, kind="stable")  # those with the greatest reason to go stand last
         for share in shares:
-            kept = order[: max(round(len(labels) * (1 - share)), 1)]
-            found = share_interval(right[kept], patients[kept])
+            kept = order[: max(round(len(films) * (1 - share)), 1)]
+            found = share_interval(right[kept], films.patients[kept])
             rows.append(
                 {
                     "by": by,
-                    "abstained": 1 - len(kept) / len(labels),
+                    "abstained": 1 - len(kept) / len(films),
                     "accuracy": found["value"],
                     "low": found["low"],
                     "high": found["high"],
                     "films": len(kept),
-                    "patients": len(np.unique(patients[kept])),
+                    "patients": len(np.unique(films.patients[kept])),
                 }
             )
     return pd.DataFrame(rows)

@@ -6,67 +6,115 @@ Nothing here reads files or starts TensorFlow.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.metrics import average_precision_score
 
 
-def as_films(
-    labels: Any, scores: Any, patients: Any = None, probability: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, scores and patients as arrays of one length; films without patients are a patient
-    each.
+@dataclass(frozen=True, eq=False, init=False)
+class ScoredFilms:
+    """Films with what is true of them, what a network says of them, and whose they are.
+
+    Lists and columns of a table become arrays; the index of a column is ignored.
+
+    Attributes
+    ----------
+    labels : int array (n,)
+        1 (positive) or 0 (negative).
+    scores : array (n,)
+        Higher means more likely positive: a probability, a logit, or a decision.
+    patients : array (n,)
+        Patient of each film. Where none are given, each film counts as a patient of its own.
 
     Raises
     ------
     ValueError
-        If the lengths differ, a label is neither 0 nor 1, a score is no finite number (or no
-        probability), or a patient is missing.
+        If the lengths differ, a label is neither 0 nor 1, a score is not a finite number, or a
+        patient is missing.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import ScoredFilms
+    >>> films = ScoredFilms([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.9], ["Ann", "Ann", "Bo", "Bo"])
+    >>> films.counts()["patients_positive"]
+    1
+    >>> films.take(films.labels == 1).scores
+    array([0.3, 0.9])
     """
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    patients = np.arange(len(labels)) if patients is None else np.asarray(patients)
-    if not labels.shape == scores.shape == patients.shape or labels.ndim != 1:
-        raise ValueError(
-            f"labels, scores and patients have shapes {labels.shape}, {scores.shape} and"
-            f" {patients.shape}: expected one of each for every film"
-        )
-    if not (known := (labels == 0) | (labels == 1)).all():
-        raise ValueError(
-            f"labels hold {', '.join(map(str, pd.unique(labels[~known])[:3]))}: expected 0"
-            " (negative) and 1 (positive) alone"
-        )
-    if not np.issubdtype(scores.dtype, np.number) and scores.dtype != bool:
-        raise ValueError(f"scores are {scores.dtype}: expected numbers")
-    if not (finite := np.isfinite(scores)).all():
-        raise ValueError(
-            f"the score of film {int(np.argmin(finite))} of {len(scores)} is {scores[~finite][0]}:"
-            " expected finite numbers"
-        )
-    if probability and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
-        raise ValueError(
-            f"probabilities from {scores.min():g} to {scores.max():g}: expected 0 to 1; a logit is"
-            " turned into one by the bundle's calibration"
-        )
-    if (missing := pd.isna(patients)).any():
-        raise ValueError(
-            f"the patient of {int(missing.sum())} of {len(patients)} films is missing: expected a"
-            " name for every film"
-        )
-    return labels.astype(int), scores, patients
 
+    labels: np.ndarray
+    scores: np.ndarray
+    patients: np.ndarray
 
-def count_films(labels: np.ndarray, patients: np.ndarray) -> dict[str, int]:
-    """Films and patients of both classes; a patient is positive where any film is."""
-    labels, _, patients = as_films(labels, np.zeros(len(labels)), patients)
-    counts = {
-        "films_positive": int((labels == 1).sum()),
-        "films_negative": int((labels == 0).sum()),
-        "patients": len(np.unique(patients)),
-    }
-    counts["patients_positive"] = len(np.unique(patients[labels == 1]))
-    return counts | {"patients_negative": counts["patients"] - counts["patients_positive"]}
+    def __init__(
+        self, labels: ArrayLike, scores: ArrayLike, patients: ArrayLike | None = None
+    ) -> None:
+        labels, scores = np.asarray(labels), np.asarray(scores)
+        patients = np.arange(len(labels)) if patients is None else np.asarray(patients)
+        if not labels.shape == scores.shape == patients.shape or labels.ndim != 1:
+            raise ValueError(
+                f"labels, scores and patients have shapes {labels.shape}, {scores.shape} and"
+                f" {patients.shape}: expected one of each for every film"
+            )
+        if not (known := (labels == 0) | (labels == 1)).all():
+            raise ValueError(
+                f"labels hold {', '.join(map(str, pd.unique(labels[~known])[:3]))}: expected only"
+                " 0 (negative) and 1 (positive)"
+            )
+        if not np.issubdtype(scores.dtype, np.number) and scores.dtype != bool:
+            raise ValueError(f"scores are {scores.dtype}: expected numbers")
+        if not (finite := np.isfinite(scores)).all():
+            raise ValueError(
+                f"the score of film {int(np.argmin(finite))} of {len(scores)} is"
+                f" {scores[~finite][0]}: expected finite numbers"
+            )
+        if (missing := pd.isna(patients)).any():
+            raise ValueError(
+                f"the patient of {int(missing.sum())} of {len(patients)} films is missing:"
+                " expected a name for every film"
+            )
+        for name, values in (
+            ("labels", labels.astype(int)),
+            ("scores", scores),
+            ("patients", patients),
+        ):
+            object.__setattr__(self, name, values)
+
+    @classmethod
+    def from_table(cls, table: pd.DataFrame, score: str = "probability") -> ScoredFilms:
+        """The films of a table with the columns `label` and `patient_id`, scored by one column."""
+        return cls(*(table[name].to_numpy() for name in ("label", score, "patient_id")))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> ScoredFilms:
+        """Some of the films: int array of rows, or bool array (n,)."""
+        return ScoredFilms(self.labels[rows], self.scores[rows], self.patients[rows])
+
+    def require_probabilities(self) -> None:
+        """Raise `ValueError` if a score is not between 0 and 1."""
+        low, high = (self.scores.min(), self.scores.max()) if len(self) else (0.0, 1.0)
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"probabilities from {low:g} to {high:g}: expected 0 to 1; the calibration in the"
+                " bundle turns a logit into a probability"
+            )
+
+    def counts(self) -> dict[str, int]:
+        """Films and patients of both classes; a patient is positive if any of its films is."""
+        patients = len(np.unique(self.patients))
+        positive = len(np.unique(self.patients[self.labels == 1]))
+        return {
+            "films_positive": int((self.labels == 1).sum()),
+            "films_negative": int((self.labels == 0).sum()),
+            "patients": patients,
+            "patients_positive": positive,
+            "patients_negative": patients - positive,
+        }
 
 
 def compute_auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -93,7 +141,8 @@ def compute_auc(labels: np.ndarray, scores: np.ndarray) -> float:
         As every score here: if the lengths differ, a label is neither 0 nor 1, or a score is not
         finite.
     """
-    return auc_of_arrays(*as_films(labels, scores)[:2])
+    films = ScoredFilms(labels, scores)
+    return auc_of_arrays(films.labels, films.scores)
 
 
 def auc_of_arrays(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -111,16 +160,19 @@ def compute_average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     """Average precision as scikit-learn computes it; NaN without a positive film. Its chance level
     is the share of positives, not 0.5.
     """
-    labels, scores, _ = as_films(labels, scores)
-    return float(average_precision_score(labels, scores)) if labels.any() else float("nan")
+    films = ScoredFilms(labels, scores)
+    if not films.labels.any():
+        return float("nan")
+    return float(average_precision_score(films.labels, films.scores))
 
 
 def compute_brier(labels: np.ndarray, probability: np.ndarray) -> float:
     """Mean squared difference between probability and label (Brier 1950): 0 is best, 0.25 is always
     saying 50 %.
     """
-    labels, probability, _ = as_films(labels, probability, probability=True)
-    return float(np.mean((probability - labels) ** 2)) if len(labels) else float("nan")
+    films = ScoredFilms(labels, probability)
+    films.require_probabilities()
+    return float(np.mean((films.scores - films.labels) ** 2)) if len(films) else float("nan")
 
 
 def compute_ece(labels: np.ndarray, probability: np.ndarray, bins: int = 10) -> float:
@@ -144,12 +196,13 @@ def compute_ece(labels: np.ndarray, probability: np.ndarray, bins: int = 10) -> 
     ----------
     Naeini et al., AAAI 2015; Guo et al. 2017, arXiv 1706.04599, eq. 3.
     """
-    labels, probability, _ = as_films(labels, probability, probability=True)
-    if not len(labels):
+    films = ScoredFilms(labels, probability)
+    films.require_probabilities()
+    if not len(films):
         return float("nan")
-    bin_of = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = np.bincount(bin_of, probability - labels, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    bin_of = np.minimum((films.scores * bins).astype(int), bins - 1)
+    gaps = np.bincount(bin_of, films.scores - films.labels, minlength=bins)
+    return float(np.abs(gaps).sum() / len(films))
 
 
 def ece_if_calibrated(
@@ -208,15 +261,6 @@ def predictive_values(
     ppv = sensitivity * prevalence / called if called > 0 else float("nan")
     npv = specificity * (1 - prevalence) / left if left > 0 else float("nan")
     return ppv, npv
-
-
-# ---- patient bootstrap
-
-
-# ---- DeLong, permutation
-
-
-# ---- calibration, net benefit
 
 
 FEW_FILMS = 10  # of a class in a split: below it an AUC means nothing

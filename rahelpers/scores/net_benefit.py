@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from rahelpers.scores.intervals import LEVEL, group_patients
-from rahelpers.scores.metrics import as_films
+from rahelpers.scores.intervals import TAILS, Resampling, group_patients
+from rahelpers.scores.metrics import ScoredFilms
 
 
 def compute_net_benefit(
-    labels: np.ndarray,
-    probability: np.ndarray,
-    patients: np.ndarray,
-    n: int,
-    seed: int,
+    films: ScoredFilms,
+    resampling: Resampling,
     prevalence: float | None = None,
     thresholds: np.ndarray | None = None,
 ) -> pd.DataFrame:
@@ -26,9 +23,10 @@ def compute_net_benefit(
 
     Parameters
     ----------
-    labels, probability, patients : array (m,)
-    n, seed : int
-        Bootstrap resamples and seed of the interval.
+    films : ScoredFilms
+        Scores are probabilities.
+    resampling : Resampling
+        Of the interval.
     prevalence : float, optional
         Where it would be used; the films' own share of positives where not given.
     thresholds : float array (k,), optional
@@ -43,33 +41,28 @@ def compute_net_benefit(
     ----------
     Vickers & Elkin, Med Decis Making 2006;26:565.
     """
-    labels, probability, patients = as_films(labels, probability, patients, probability=True)
+    films.require_probabilities()
     t = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, dtype=float)
     if ((t <= 0) | (t >= 1)).any():
         raise ValueError(
             f"thresholds from {t.min():g} to {t.max():g}: expected more than 0 and less than 1"
         )
-    share = float(np.mean(labels)) if prevalence is None else prevalence
-    called, odds = probability[:, None] >= t[None, :], t / (1 - t)
+    share = float(np.mean(films.labels)) if prevalence is None else prevalence
+    called, odds = films.scores[:, None] >= t[None, :], t / (1 - t)
 
     def benefit(rows: np.ndarray) -> np.ndarray:
-        positive = labels[rows] == 1
+        positive = films.labels[rows] == 1
         return (
             called[rows[positive]].mean(axis=0) * share
             - called[rows[~positive]].mean(axis=0) * (1 - share) * odds
         )
 
-    drawn = np.array(
-        [
-            benefit(rows)
-            for rows in group_patients(labels, patients).resample(n, np.random.default_rng(seed))
-        ]
-    )
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    resamples = group_patients(films).resample(resampling.n, resampling.rng())
+    low, high = np.quantile([benefit(rows) for rows in resamples], TAILS, axis=0)
     return pd.DataFrame(
         {
             "threshold": t,
-            "network": benefit(np.arange(len(labels))),
+            "network": benefit(np.arange(len(films))),
             "low": low,
             "high": high,
             "treat_all": share - (1 - share) * odds,

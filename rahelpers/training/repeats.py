@@ -33,8 +33,8 @@ from rahelpers.network.backend import keras
 from rahelpers.network.bundle import predict_logits
 from rahelpers.network.vgg import change_precision
 from rahelpers.scores.calibration import calibrate, fit_calibration
-from rahelpers.scores.intervals import auc_interval, gap_interval
-from rahelpers.scores.metrics import FEW_FILMS, compute_auc, count_films
+from rahelpers.scores.intervals import Resampling, auc_interval, gap_interval
+from rahelpers.scores.metrics import FEW_FILMS, ScoredFilms, compute_auc
 from rahelpers.training.fitting import TRAINING_KEYS, fit_network
 from rahelpers.training.step import features_folder, load_outputs
 
@@ -126,7 +126,7 @@ def _repeat(run: Run, step: Step) -> None:
         choose_rows(cohort, job, run.config)  # says at once what cannot be done
     folder = step.partial()
     waiting = [job for job in jobs if not _file(folder, job).exists()]
-    config = dataclasses.replace(run.config, run_dir=str(run.folder.resolve()))
+    config = run.config.replace(run_dir=str(run.folder.resolve()))
     function = partial(do_job, config=config, folder=folder.resolve())
     for job, found in zip(
         waiting, map_in_order(function, waiting, config.dask, STEPS["repeat"][2]), strict=True
@@ -198,10 +198,10 @@ def do_job(job: RepeatJob, config: RunConfig, folder: Path) -> dict[str, Any]:
         cohort = dataclasses.replace(cohort, manifest=shuffle_labels(cohort.manifest, config.seed))
         # it is to learn its films by heart: seen each time as they are, and kept where it knows
         # them best (Zhang et al. 2017, arXiv 1611.03530)
-        validation, config = train, dataclasses.replace(config, augment=False)
+        validation, config = train, config.replace(augment=False)
     if job.kind == "resolution":
         cohort = dataclasses.replace(cohort, images=_shrink(cohort.images, int(job.value)))
-        config = dataclasses.replace(config, image_size=int(job.value), resolutions="")
+        config = config.replace(image_size=int(job.value), resolutions="")
     labels = cohort.manifest["label"].to_numpy()
     fit = fit_network(
         cohort.images,
@@ -329,6 +329,7 @@ def _shrink(images: np.ndarray, side: int) -> np.ndarray:
 def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataFrame:
     """The table of scores; the run's own network stands first."""
     config, manifest = run.config, cohort.manifest
+    resampling = Resampling(config.n_bootstrap, config.seed)
     patients, labels = manifest["patient_id"].to_numpy(), manifest["label"].to_numpy()
     own = np.concatenate([cohort.split("train"), cohort.split("test")])
     history = pd.read_csv(run.file("train", "history.csv"))
@@ -348,25 +349,26 @@ def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> p
             np.array(found["logits"]),
             patients[np.asarray(found["rows"], dtype=int)],
         )
-        ours, theirs = (y[:n], z[:n], who[:n]), (y[n:], z[n:], who[n:])
+        ours, theirs = (ScoredFilms(y[p], z[p], who[p]) for p in (slice(n), slice(n, None)))
         row: dict[str, Any] = {
             "kind": job.kind,
             "value": job.value,
             "patients": found["patients"],
             "validation_auc": found["validation_auc"],
         }
-        enough = [min(np.bincount(part, minlength=2)) >= FEW_FILMS for part in (y[:n], y[n:])]
+        enough = [
+            min(np.bincount(part, minlength=2)) >= FEW_FILMS
+            for part in (ours.labels, theirs.labels)
+        ]
         if enough[0]:
-            row["train_auc"] = compute_auc(*ours[:2])
+            row["train_auc"] = compute_auc(ours.labels, ours.scores)
         if enough[1]:
-            test = auc_interval(*theirs, config.n_bootstrap, config.seed)
+            test = auc_interval(theirs, resampling)
             row |= {"test_auc": test["value"], "test_low": test["low"], "test_high": test["high"]}
         if all(enough):
-            gap = gap_interval(ours, theirs, config.n_bootstrap, config.seed)
+            gap = gap_interval(ours, theirs, resampling)
             row |= {"gap": gap["value"], "gap_low": gap["low"], "gap_high": gap["high"]}
-        rows.append(
-            row | {k: v for k, v in count_films(y[n:], who[n:]).items() if k.startswith("films")}
-        )
+        rows.append(row | {k: v for k, v in theirs.counts().items() if k.startswith("films")})
     columns = [
         "kind",
         "value",
@@ -403,16 +405,14 @@ def _held_out(cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataF
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
-def score_folds(held_out: pd.DataFrame, n: int, seed: int) -> dict[str, Any]:
+def score_folds(held_out: pd.DataFrame, resampling: Resampling) -> dict[str, Any]:
     """AUC of cross-validation: of all films together by calibrated probability, and of each fold.
 
     Parameters
     ----------
     held_out : DataFrame
         As `repeat` returns it.
-    n : int
-        Bootstrap resamples, of patients.
-    seed : int
+    resampling : Resampling
 
     Returns
     -------
@@ -423,15 +423,9 @@ def score_folds(held_out: pd.DataFrame, n: int, seed: int) -> dict[str, Any]:
         spread of the folds shows (Bengio & Grandvalet 2004: no unbiased estimate of its variance
         exists).
     """
-    labels, patients = held_out["label"].to_numpy(), held_out["patient_id"].to_numpy()
-    each = [
-        auc_interval(
-            f["label"].to_numpy(), f["logit"].to_numpy(), f["patient_id"].to_numpy(), n, seed
-        )["value"]
-        for _, f in held_out.groupby("fold")
-    ]
+    films = ScoredFilms.from_table(held_out)
     return {
-        "auc": auc_interval(labels, held_out["probability"].to_numpy(), patients, n, seed),
-        "counts": count_films(labels, patients),
-        "folds": each,
+        "auc": auc_interval(films, resampling),
+        "counts": films.counts(),
+        "folds": [compute_auc(f["label"], f["logit"]) for _, f in held_out.groupby("fold")],
     }

@@ -23,6 +23,7 @@ from rahelpers.network.precision import choose_precision
 from rahelpers.network.vgg import change_precision, gradcam_layer
 from rahelpers.scores.calibration import calibrate, choose_operating_point, fit_calibration
 from rahelpers.scores.conformal import fit_conformal
+from rahelpers.scores.metrics import ScoredFilms
 from rahelpers.training.fitting import TRAINING_KEYS, fit_network
 
 TRAIN_KEYS = ("seed", *TRAINING_KEYS, "operating_rule", "target_sensitivity")
@@ -162,7 +163,9 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort) -> No
         "offset": offset,
         "operating_point": point | {"chosen_on": "validation"},
         "conformal": fit_conformal(
-            labels[validation], probability, cohort.manifest["patient_id"].to_numpy()[validation]
+            ScoredFilms(
+                labels[validation], probability, cohort.manifest["patient_id"].iloc[validation]
+            )
         ),
         "training": {
             "films": len(train),

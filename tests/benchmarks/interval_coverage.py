@@ -15,13 +15,20 @@ from scipy.stats import norm
 
 from rahelpers.scores.comparison import compute_delong
 from rahelpers.scores.intervals import (
+    Resampling,
     bootstrap_interval,
     bootstrap_intervals,
     ece_interval,
     gap_interval,
     rate_interval,
+    share_interval,
 )
-from rahelpers.scores.metrics import compute_auc, compute_average_precision, compute_brier
+from rahelpers.scores.metrics import (
+    ScoredFilms,
+    compute_auc,
+    compute_average_precision,
+    compute_brier,
+)
 
 SHARED = 0.6  # of the variance, between the films of one patient
 RESAMPLES = 300
@@ -40,8 +47,9 @@ def cover_auc(cohorts: int, patients: int, distance: float) -> dict[str, float]:
     labels, names = np.repeat([0, 1], 2 * patients), np.repeat(np.arange(2 * patients), 2)
     for seed in range(cohorts):
         scores = distance * labels + draw(rng, 2 * patients)
+        films, resampling = ScoredFilms(labels, scores, names), Resampling(RESAMPLES, seed)
         found = {
-            method: bootstrap_interval(compute_auc, labels, scores, names, RESAMPLES, seed, method)
+            method: bootstrap_interval(compute_auc, films, resampling, method)
             for method in ("percentile", "bca")
         }
         found["delong"] = compute_delong(labels, scores, names).interval()
@@ -52,14 +60,15 @@ def cover_auc(cohorts: int, patients: int, distance: float) -> dict[str, float]:
 def cover_rate(cohorts: int, patients: int, share: float) -> dict[str, float]:
     """Share of cohorts whose interval holds a true share of hits."""
     rng, inside, names = np.random.default_rng(1), Counter(), np.repeat(np.arange(patients), 2)
-    methods = ("percentile", "bca", "wilson")
     for seed in range(cohorts):
         hits = draw(rng, patients) < norm.ppf(share)
-        found = {method: rate_interval(hits, names, RESAMPLES, seed, method) for method in methods}
+        resampling = Resampling(RESAMPLES, seed)
+        found = {m: rate_interval(hits, names, resampling, m) for m in ("percentile", "bca")}
+        found["wilson"] = share_interval(hits, names)
         inside.update(
             name for name, score in found.items() if score["low"] <= share <= score["high"]
         )
-    return {name: inside[name] / cohorts for name in methods}
+    return {name: inside[name] / cohorts for name in found}
 
 
 def cover_probability_scores(cohorts: int, patients: int, temperature: float) -> dict[str, float]:
@@ -86,10 +95,9 @@ def cover_probability_scores(cohorts: int, patients: int, temperature: float) ->
     statistics = {"brier": compute_brier, "average precision": compute_average_precision}
     for seed in range(cohorts):
         labels, said, _ = draw_films(patients)
-        found = bootstrap_intervals(
-            statistics, labels, said, np.arange(patients), RESAMPLES, seed, "bca", by_class=False
-        )
-        rough = ece_interval(labels, said, np.arange(patients), RESAMPLES, seed)
+        films, resampling = ScoredFilms(labels, said), Resampling(RESAMPLES, seed)
+        found = bootstrap_intervals(statistics, films, resampling, "bca", by_class=False)
+        rough = ece_interval(films, resampling)
         found["calibration error"] = (rough["low"], rough["high"])
         inside.update(name for name, (low, high) in found.items() if low <= truth[name] <= high)
     return {name: inside[name] / cohorts for name in truth}
@@ -105,10 +113,9 @@ def cover_gap(cohorts: int, patients: int, train: float, test: float) -> dict[st
         splits = []
         for n, distance in ((2 * patients, train), (patients, test)):
             labels = np.repeat([0, 1], 2 * n)
-            splits.append(
-                (labels, distance * labels + draw(rng, 2 * n), np.repeat(np.arange(2 * n), 2))
-            )
-        found = gap_interval(*splits, RESAMPLES, seed)
+            scores = distance * labels + draw(rng, 2 * n)
+            splits.append(ScoredFilms(labels, scores, np.repeat(np.arange(2 * n), 2)))
+        found = gap_interval(*splits, Resampling(RESAMPLES, seed))
         inside += found["low"] <= truth <= found["high"]
     return {"percentile": inside / cohorts}
 

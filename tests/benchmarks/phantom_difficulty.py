@@ -25,7 +25,8 @@ from rahelpers.films.normalisation import to_network_input
 from rahelpers.films.radiograph import Radiograph
 from rahelpers.network.bundle import predict_logits
 from rahelpers.phantom import SPECTRA, Patient, count_features, draw_findings, make_patient, render
-from rahelpers.scores.intervals import bootstrap_interval
+from rahelpers.scores.intervals import Resampling, bootstrap_interval
+from rahelpers.scores.metrics import ScoredFilms
 from rahelpers.training.step import train
 
 RESAMPLES = 1000
@@ -85,7 +86,9 @@ def measure(spectrum: str, seed: int) -> dict[str, object]:
     labels, patients = test["label"].to_numpy(), test["patient_id"].to_numpy()
 
     def shown(scores: np.ndarray) -> str:
-        low, high = bootstrap_interval(roc_auc_score, labels, scores, patients, RESAMPLES, 0)
+        low, high = bootstrap_interval(
+            roc_auc_score, ScoredFilms(labels, scores, patients), Resampling(RESAMPLES, 0)
+        )
         return f"{roc_auc_score(labels, scores):.2f} ({low:.2f} to {high:.2f})"
 
     auc = {

@@ -7,6 +7,7 @@ from rahelpers.core.config import make_config
 from rahelpers.core.store import Run
 from rahelpers.curation.step import curate
 from rahelpers.evaluation.probes import EDITS, compute_probes, edit_films, take_apart
+from rahelpers.scores.intervals import Resampling
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def films(tmp_path_factory):
 
 def probe(films, predict):
     images, labels, patients = films
-    return compute_probes(predict, images, labels, patients, 0.5, 100, 0).set_index(
+    return compute_probes(predict, images, labels, patients, 0.5, Resampling(100, 0)).set_index(
         ["part", "done"]
     )
 
@@ -99,7 +100,12 @@ def test_edits_change_only_what_they_name(films):
 def test_few_films_have_no_auc_and_no_hand_no_probe(films):
     images, labels, patients = films
     few = compute_probes(
-        lambda x: np.full(len(x), 0.5), images[:12], labels[:12], patients[:12], 0.5, 50, 0
+        lambda x: np.full(len(x), 0.5),
+        images[:12],
+        labels[:12],
+        patients[:12],
+        0.5,
+        Resampling(50, 0),
     )
     assert (
         few["few"].str.contains("films").all()
@@ -114,7 +120,6 @@ def test_few_films_have_no_auc_and_no_hand_no_probe(films):
         np.arange(30) % 2,
         np.arange(30),
         0.5,
-        50,
-        0,
+        Resampling(50, 0),
     )
     assert none.empty and "less" in none.columns

@@ -27,15 +27,15 @@ from rahelpers.scores.calibration import (
     compare_calibrators,
     fit_calibration,
 )
-from rahelpers.scores.intervals import bootstrap_interval, rate_interval
-from rahelpers.scores.metrics import FEW_FILMS, compute_auc
+from rahelpers.scores.intervals import Resampling, bootstrap_interval, rate_interval
+from rahelpers.scores.metrics import FEW_FILMS, ScoredFilms, compute_auc
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
 SCORES = np.array([0.1, 0.2, 0.6, 0.4, 0.7, 0.9])
 
 
 def test_scores_by_hand():
-    found = compute_scores(LABELS, SCORES, np.arange(6), 0.5, 100, 0)
+    found = compute_scores(ScoredFilms(LABELS, SCORES), 0.5, Resampling(100, 0))
     # 9 pairs, one of them (0.4 against 0.6) the wrong way round
     assert found["auc"]["value"] == pytest.approx(8 / 9)
     assert found["confusion"] == {"tn": 2, "fp": 1, "fn": 1, "tp": 2}
@@ -95,20 +95,18 @@ def test_interval_has_about_its_coverage():
     for i in range(120):
         labels = np.repeat([0, 1], 40)
         scores = rng.normal(labels, 1)
-        low, high = bootstrap_interval(
-            share_of_pairs_in_order, labels, scores, np.arange(80), 150, i
-        )
+        films = ScoredFilms(labels, scores)
+        low, high = bootstrap_interval(share_of_pairs_in_order, films, Resampling(150, i))
         inside += low <= truth <= high
     assert 0.88 <= inside / 120 <= 1
 
 
 def test_two_films_of_a_patient_are_not_two_patients():
     rng = np.random.default_rng(0)
-    labels, scores = np.repeat([0, 1], 20), rng.normal(0, 1, 40)
-    statistic = lambda y, s: roc_auc_score(y, s)  # noqa: E731
-    once = bootstrap_interval(statistic, labels, scores, np.arange(40), 300, 0)
-    twice = bootstrap_interval(
-        statistic, np.repeat(labels, 2), np.repeat(scores, 2), np.repeat(np.arange(40), 2), 300, 0
+    films = ScoredFilms(np.repeat([0, 1], 20), rng.normal(0, 1, 40))
+    once, twice = (
+        bootstrap_interval(roc_auc_score, films.take(rows), Resampling(300, 0))
+        for rows in (np.arange(40), np.repeat(np.arange(40), 2))
     )
     assert np.ptp(twice) == pytest.approx(np.ptp(once), rel=0.05)
 
@@ -148,9 +146,12 @@ def test_few_patients_are_no_certainty():
     patient or one.
     """
     for films in (1, 2):
-        found = rate_interval(np.zeros(4 * films), np.repeat(np.arange(4), films), 100, 0)
+        found = rate_interval(
+            np.zeros(4 * films), np.repeat(np.arange(4), films), Resampling(100, 0)
+        )
         assert found["low"] == 0 and found["high"] == pytest.approx(0.6024, abs=1e-3)
-    assert rate_interval(np.ones(4), np.arange(4), 100, 0)["low"] == pytest.approx(0.3976, abs=1e-3)
+    certain = rate_interval(np.ones(4), np.arange(4), Resampling(100, 0))
+    assert certain["low"] == pytest.approx(0.3976, abs=1e-3)
 
 
 def predictions(n=60, seed=0, **columns):
@@ -174,6 +175,7 @@ def predictions(n=60, seed=0, **columns):
     return pd.DataFrame(table | columns)
 
 
+FIFTY = Resampling(50, 0)
 INFO = {
     "class_names": ["no", "yes"],
     "operating_point": {"probability": 0.5},
@@ -189,7 +191,7 @@ def test_counts_stand_where_an_auc_would_mean_nothing():
     few = table.drop(
         table.index[(table["split"] == "test") & (table["label"] == 0)][FEW_FILMS - 1 :]
     )
-    metrics = describe_run("RA (x)", "x", INFO, few, 50, 0, 0.1)
+    metrics = describe_run("RA (x)", "x", INFO, few, FIFTY, 0.1)
     shown = metrics_table(metrics)
     assert (
         shown.loc["AUC", "test"]
@@ -198,7 +200,7 @@ def test_counts_stand_where_an_auc_would_mean_nothing():
     )
     assert " to " in shown.loc["AUC", "train"] and " to " in shown.loc["specificity", "test"]
     assert metrics["gap"]["few"] == "9 negative films in test" and shown.columns.name == "RA (x)"
-    assert describe_run("RA (x)", "x", INFO, table, 50, 0, 0.1)["gap"]["few"] == ""
+    assert describe_run("RA (x)", "x", INFO, table, FIFTY, 0.1)["gap"]["few"] == ""
 
 
 def test_a_split_with_one_class_has_counts_and_rates_but_no_auc():
@@ -206,24 +208,24 @@ def test_a_split_with_one_class_has_counts_and_rates_but_no_auc():
     table.loc[:9, "split"] = "train"
     outside = predictions(10, split="external")
     metrics = describe_run(
-        "t", "x", INFO, pd.concat([table, outside[outside["label"] == 1]]), 50, 0, 0.1
+        "t", "x", INFO, pd.concat([table, outside[outside["label"] == 1]]), FIFTY, 0.1
     )
     external = metrics["splits"]["external"]
     assert external["auc"] is None and external["specificity"] is None and external["ppv"] is None
     assert external["sensitivity"]["value"] > 0 and external["counts"]["films_negative"] == 0
     assert metrics_table(metrics).loc["specificity", "external"] == "not known"
     whole = describe_run(
-        "t", "x", INFO, pd.concat([table, predictions(20, split="external")]), 50, 0, 0.1
+        "t", "x", INFO, pd.concat([table, predictions(20, split="external")]), FIFTY, 0.1
     )  # as external_centre makes it
     assert whole["splits"]["external"]["auc"]["value"] > 0.5 and set(
         whole["conformal"]["splits"]
     ) == {"test", "external"}
     with pytest.raises(ValueError, match="at least one"):
-        compute_scores(np.array([], int), np.array([]), np.array([]), 0.5, 50, 0)
+        compute_scores(ScoredFilms([], []), 0.5, FIFTY)
 
 
 def test_subgroups_warn_and_conditions_meet_the_other_class():
-    found = compute_subgroups(predictions(), 0.5, 50, 0).set_index("value")
+    found = compute_subgroups(predictions(), 0.5, FIFTY).set_index("value")
     assert found.loc["all", "films_positive"] == found.loc["all", "films_negative"] == 60
     assert found.loc["women", "films_positive"] + found.loc["men", "films_positive"] == 60
     # osteoarthritis is never positive: its films are set against all positive ones
@@ -232,14 +234,14 @@ def test_subgroups_warn_and_conditions_meet_the_other_class():
         and found.loc["osteoarthritis", "films_negative"] == 30
     )
     assert "RA" not in found.index and "left" in found.index and not found["warning"].any()
-    small = compute_subgroups(predictions(16), 0.5, 50, 0).set_index("value")
+    small = compute_subgroups(predictions(16), 0.5, FIFTY).set_index("value")
     assert (
         small.loc["men", "warning"].startswith("few: ")
         and np.isnan(small.loc["men", "auc"])
         and small.loc["all", "auc"] > 0.5
     )
     assert compute_subgroups(
-        predictions(sex="", age=np.nan, laterality="", condition=""), 0.5, 50, 0
+        predictions(sex="", age=np.nan, laterality="", condition=""), 0.5, FIFTY
     )["value"].tolist() == ["all"]
 
 
@@ -334,9 +336,9 @@ def test_calibrators_by_hand():
     labels, patients = np.array([0, 1, 1, 0]), np.arange(4)
     calibrated = calibrate_each(test, held_out)
     assert calibrated["isotonic"] == pytest.approx([0.0, 0.5, 1.0, 0.5])
-    table = compare_calibrators(calibrated, labels, patients, len(held_out), 100, 0).set_index(
-        "calibrator"
-    )
+    table = compare_calibrators(
+        calibrated, labels, patients, len(held_out), Resampling(100, 0)
+    ).set_index("calibrator")
     assert table.loc["isotonic", "brier"] == pytest.approx((0 + 0.25 + 0 + 0.25) / 4)
     assert table.loc["temperature and offset", "brier"] == pytest.approx(
         (0.01 + 0.25 + 0.01 + 0.36) / 4
@@ -359,7 +361,7 @@ def test_strange_pictures_are_scored_as_scikit_learn_does(tiny_run):
         cohort.manifest["patient_id"].to_numpy()[rows],
     )
     logits, features = familiarity.extract_features(bundle.model, films)
-    found = compute_strange(known, films, features, logits, patients, 50, 3).set_index(
+    found = compute_strange(known, films, features, logits, patients, Resampling(50, 3)).set_index(
         ["kind", "score"]
     )
     for kind, pictures in make_strange(films, 3).items():

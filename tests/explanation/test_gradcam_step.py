@@ -54,7 +54,7 @@ def test_explaining_resumes_and_is_additive(tiny_run, capsys):
 def test_names_that_look_like_numbers_stay_names(tiny_run, tmp_path):
     """RSNA's films are called 1377 and the like; a hospital's may begin with a zero."""
     explain_shap(tiny_run)
-    copy = Run(dataclasses.replace(tiny_run.config, run_dir=str(tmp_path / "run")))
+    copy = Run(tiny_run.config.replace(run_dir=str(tmp_path / "run")))
     shutil.copytree(tiny_run.folder, copy.folder)
     names = {name: f"{k:04d}" for k, name in enumerate(load_values(tiny_run)[0]["image_id"])}
     for name in ("films", "values"):
@@ -127,7 +127,7 @@ def test_step_04_on_films_without_masks(tiny_run):
         "label_column": "l",
         "positive": "1",
     }
-    run = Run(dataclasses.replace(tiny_run.config, **folder))
+    run = Run(tiny_run.config.replace(**folder))
     bundle = load_bundle(tiny_run.file("train", "bundle/bundle.json").parent)
     rows = choose_films(cohort.manifest, 4, 0)
     explainers = {"edges": lambda _, images: np.ones(images.shape, np.float32)}
@@ -140,7 +140,7 @@ def test_step_04_on_films_without_masks(tiny_run):
         == {"random network", "shuffled labels", "another seed", "small changes"}
         and checks["fall"].empty
     )
-    assert explain.summarise_ranks(tables["ranks"], 50, 0).empty
+    assert explain.summarise_ranks(tables["ranks"], explain.Resampling(50, 0)).empty
 
 
 @pytest.fixture(scope="module")

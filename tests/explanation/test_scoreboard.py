@@ -22,7 +22,8 @@ from rahelpers.explanation.scoreboard import (
     summarise_ranks,
 )
 from rahelpers.films.sites import name_site
-from rahelpers.scores.intervals import interval_text, mean_interval
+from rahelpers.scores.intervals import Resampling, bootstrap_interval, interval_text, mean_interval
+from rahelpers.scores.metrics import ScoredFilms
 from tests.reference import quantus_values as drawn
 
 HEAT = np.array([[1.0, 0.6], [0.4, 0.0]])
@@ -130,7 +131,10 @@ def test_places_are_named_after_kinds_of_joints_and_an_unknown_name_is_no_wrist(
         }
     )
     found = (
-        summarise_ranks(ranks, 10, 0).query("by == 'site'").set_index("group")["lesions"].to_dict()
+        summarise_ranks(ranks, Resampling(10, 0))
+        .query("by == 'site'")
+        .set_index("group")["lesions"]
+        .to_dict()
     )
     assert found == {
         "MCP joints": 1,
@@ -268,24 +272,24 @@ def test_equally_hot_pixels_are_taken_in_a_random_order():
 
 def test_mean_interval_draws_patients_not_films():
     values, patients = np.repeat([0.0, 1.0], 50), np.repeat(["a", "b"], 50)
-    found = mean_interval(values, patients, 500, 0)
+    found = mean_interval(values, patients, Resampling(500, 0))
     assert (found["value"], found["low"], found["high"]) == (0.5, 0, 1) and (
         found["films"],
         found["patients"],
     ) == (100, 2)
-    missing = mean_interval(np.array([np.nan, 0.2]), np.array(["a", "b"]), 100, 0)
+    missing = mean_interval(np.array([np.nan, 0.2]), np.array(["a", "b"]), Resampling(100, 0))
     assert missing["value"] == 0.2 and np.isnan(missing["low"]) and missing["films"] == 1
-    assert np.isnan(mean_interval(np.array([np.nan]), np.array(["a"]), 100, 0)["value"])
+    assert np.isnan(mean_interval(np.array([np.nan]), np.array(["a"]), Resampling(100, 0))["value"])
 
 
 def test_mean_interval_agrees_with_the_bootstrap_of_the_evaluation():
-    from rahelpers.scores.intervals import bootstrap_interval
-
     rng = np.random.default_rng(1)
     values, patients = rng.random(60), np.repeat(np.arange(20), 3)
-    found = mean_interval(values, patients, 4000, 0)
+    found = mean_interval(values, patients, Resampling(4000, 0))
     low, high = bootstrap_interval(
-        lambda _, v: float(v.mean()), np.ones(60), values, patients, 4000, 0
+        lambda _, v: float(v.mean()),
+        ScoredFilms(np.ones(60), values, patients),
+        Resampling(4000, 0),
     )
     assert (found["low"], found["high"]) == pytest.approx((low, high), abs=0.01)
 
@@ -317,7 +321,7 @@ def film_tables():
 
 
 def test_the_board_puts_a_map_of_the_lesion_above_its_baselines(film_tables):
-    board = make_board(film_tables["maps"], ("noise", "even"), 200, 0).set_index(
+    board = make_board(film_tables["maps"], ("noise", "even"), Resampling(200, 0)).set_index(
         ["target", "score", "method"]
     )
     assert set(board.index.get_level_values("target")) == {
@@ -361,13 +365,13 @@ def test_lower_is_better_for_deletion():
             "chance": np.nan,
         }
     )
-    assert make_board(maps, ("base",), 100, 0).set_index("method").loc[
+    assert make_board(maps, ("base",), Resampling(100, 0)).set_index("method").loc[
         "m", "gain"
     ] == pytest.approx(0.35)
 
 
 def test_ranks_by_type_and_size(film_tables):
-    table = summarise_ranks(film_tables["ranks"], 100, 0).set_index(["method", "by"])
+    table = summarise_ranks(film_tables["ranks"], Resampling(100, 0)).set_index(["method", "by"])
     assert (
         table.loc[("oracle", "type"), "value"] > table.loc[("noise", "type"), "value"] + 0.2
         and table.loc[("oracle", "type"), "lesions"] == 8
@@ -377,7 +381,7 @@ def test_ranks_by_type_and_size(film_tables):
 
 
 def test_tables_for_people_carry_source_counts_and_intervals(film_tables):
-    board = make_board(film_tables["maps"], ("noise", "even"), 100, 0)
+    board = make_board(film_tables["maps"], ("noise", "even"), Resampling(100, 0))
     page = show_board(board, "lesions", "RA (phantom)").to_html()
     assert (
         "RA (phantom)" in page

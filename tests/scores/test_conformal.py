@@ -11,6 +11,7 @@ from rahelpers.scores.conformal import (
     predict_sets,
     score_sets,
 )
+from rahelpers.scores.metrics import ScoredFilms
 from tests.reference import mapie_values as drawn
 
 
@@ -18,7 +19,7 @@ def test_thresholds_by_hand():
     """Nineteen patients a class, alpha 0.1: the 18th smallest misfit, as ceil(20 x 0.9) = 18."""
     labels, patients = np.repeat([0, 1], 19), np.arange(38)
     probability = np.concatenate([np.arange(1, 20) / 100, 1 - np.arange(1, 20) / 50])
-    found = fit_conformal(labels, probability, patients)
+    found = fit_conformal(ScoredFilms(labels, probability, patients))
     assert found["threshold_negative"] == pytest.approx(0.18) and found[
         "threshold_positive"
     ] == pytest.approx(18 / 50)
@@ -39,9 +40,7 @@ MAPIE = {0.1: (29, 10), 0.25: (28, 14)}
 @pytest.mark.parametrize("alpha", drawn.ALPHAS)
 def test_sets_are_those_of_mapie_where_each_patient_has_one_film(alpha):
     labels, probability = drawn.draw()
-    sets = predict_sets(
-        drawn.asked(), fit_conformal(labels, probability, np.arange(len(labels)), alpha)
-    )
+    sets = predict_sets(drawn.asked(), fit_conformal(ScoredFilms(labels, probability), alpha))
     films, (negative, positive) = np.arange(41), MAPIE[alpha]
     np.testing.assert_array_equal(sets, np.stack([films < negative, films >= positive], axis=1))
 
@@ -49,8 +48,7 @@ def test_sets_are_those_of_mapie_where_each_patient_has_one_film(alpha):
 def test_few_patients_leave_every_class_in_the_set():
     """With 8 patients no value is the 9th smallest; 9 patients have one."""
     eight, nine = (
-        fit_conformal(np.repeat([0, 1], k), np.linspace(0, 0.8, 2 * k), np.arange(2 * k))
-        for k in (8, 9)
+        fit_conformal(ScoredFilms(np.repeat([0, 1], k), np.linspace(0, 0.8, 2 * k))) for k in (8, 9)
     )
     assert (
         eight["threshold_negative"] == eight["threshold_positive"] == 1
@@ -58,7 +56,7 @@ def test_few_patients_leave_every_class_in_the_set():
     )
     assert predict_sets(np.array([0.0, 1.0]), eight).all()
     with pytest.raises(ValueError, match="alpha=1"):
-        fit_conformal(np.array([0, 1]), np.array([0.1, 0.9]), np.arange(2), 1.0)
+        fit_conformal(ScoredFilms([0, 1], [0.1, 0.9]), 1.0)
 
 
 def test_a_patient_counts_once():
@@ -67,14 +65,9 @@ def test_a_patient_counts_once():
         np.random.default_rng(0).random(30),
         np.arange(30),
     )
-    once = fit_conformal(labels, probability, patients)
-    assert (
-        fit_conformal(np.repeat(labels, 3), np.repeat(probability, 3), np.repeat(patients, 3))
-        == once
-    )
-    careless = fit_conformal(
-        np.repeat(labels[:16], 2), np.repeat(probability[:16], 2), np.arange(32)
-    )
+    films = ScoredFilms(labels, probability, patients)
+    assert fit_conformal(films.take(np.repeat(np.arange(30), 3))) == fit_conformal(films)
+    careless = fit_conformal(ScoredFilms(np.repeat(labels[:16], 2), np.repeat(probability[:16], 2)))
     assert careless["patients_negative"] == 30
 
 
@@ -95,7 +88,7 @@ def test_coverage_is_kept_by_class():
         return 1 / (1 + np.exp(-z))
 
     for _ in range(300):
-        conformal = fit_conformal(labels, draw(labels), patients, alpha=0.2)
+        conformal = fit_conformal(ScoredFilms(labels, draw(labels), patients), alpha=0.2)
         for label in (0, 1):
             held[label] += predict_sets(draw(np.full(2, label))[:1], conformal)[0, label]
     assert (held / 300 > 0.80 - 0.06).all() and (held / 300 < 0.92).all()
@@ -104,7 +97,8 @@ def test_coverage_is_kept_by_class():
 def test_measured_on_test():
     conformal = {"threshold_negative": 0.6, "threshold_positive": 0.6}
     labels, probability = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.9, 0.2, 0.5, 0.8])
-    found = score_sets(labels, probability, np.arange(6), conformal)
+    films = ScoredFilms(labels, probability)
+    found = score_sets(films, conformal)
     assert (
         found["sets"] == {"negative": 2, "positive": 2, "both": 2, "none": 0}
         and found["spoken"] == 4
@@ -114,23 +108,20 @@ def test_measured_on_test():
         and found["accuracy_spoken"]["value"] == 0.5
     )
     assert found["abstained"]["value"] == pytest.approx(1 / 3)
-    silent = score_sets(
-        labels, probability, np.arange(6), {"threshold_negative": 1.0, "threshold_positive": 1.0}
-    )
+    silent = score_sets(films, {"threshold_negative": 1.0, "threshold_positive": 1.0})
     assert silent["accuracy_spoken"] is None and silent["abstained"]["value"] == 1
 
 
 def test_the_least_certain_go_first():
     labels, probability = np.array([0, 1, 0, 1, 0]), np.array([0.01, 0.99, 0.45, 0.40, 0.6])
-    found = compute_abstention_curve(
-        labels, probability, np.arange(5), 0.5, np.array([0, 0.4, 0.6])
-    )
+    films = ScoredFilms(labels, probability)
+    found = compute_abstention_curve(films, 0.5, np.array([0, 0.4, 0.6]))
     assert found["films"].tolist() == [5, 3, 2] and found["accuracy"].tolist() == pytest.approx(
         [3 / 5, 2 / 3, 1]
     )
     assert found["low"].iloc[2] < 0.5  # two films prove little
     with pytest.raises(ValueError, match="not including"):
-        compute_abstention_curve(labels, probability, np.arange(5), 0.5, np.array([1.0]))
+        compute_abstention_curve(films, 0.5, np.array([1.0]))
 
 
 def test_the_strangest_films_go_first():
@@ -140,7 +131,7 @@ def test_the_strangest_films_go_first():
     labels, probability = np.array([1, 1, 0, 0, 1, 0]), np.array([0.9, 0.8, 0.1, 0.2, 0.05, 0.95])
     strangeness = np.array([1.0, 2.0, 3.0, 4.0, 9.0, 8.0])
     found = compute_abstention_curve(
-        labels, probability, np.arange(6), 0.5, np.array([0.0, 1 / 3]), strangeness
+        ScoredFilms(labels, probability), 0.5, np.array([0.0, 1 / 3]), strangeness
     ).set_index(["by", "films"])
     assert (
         found.loc[("distance", 6), "accuracy"] == pytest.approx(4 / 6)
@@ -152,15 +143,15 @@ def test_the_strangest_films_go_first():
 
 
 def test_what_is_no_probability_is_refused_and_lists_are_taken():
-    conformal = fit_conformal([0, 1], [0.2, 0.9], ["a", "b"])
-    assert score_sets([0, 1], [0.2, 0.9], ["a", "b"], conformal)["films"] == 2
-    assert len(compute_abstention_curve([0, 1], [0.2, 0.9], ["a", "b"], 0.5, [0.0]))
+    films = ScoredFilms([0, 1], [0.2, 0.9], ["a", "b"])
+    conformal = fit_conformal(films)
+    assert score_sets(films, conformal)["films"] == 2
+    assert len(compute_abstention_curve(films, 0.5, [0.0]))
+    logits = ScoredFilms([0, 1], [-3, 2], ["a", "b"])
     for use in (
-        lambda p: fit_conformal([0, 1], p, ["a", "b"]),
-        lambda p: score_sets([0, 1], p, ["a", "b"], conformal),
-        lambda p: compute_abstention_curve([0, 1], p, ["a", "b"], 0.5),
+        fit_conformal,
+        lambda f: score_sets(f, conformal),
+        lambda f: compute_abstention_curve(f, 0.5),
     ):
         with pytest.raises(ValueError, match="from -3 to 2: expected 0 to 1"):
-            use([-3, 2])
-        with pytest.raises(ValueError, match="film 1 of 2 is nan"):
-            use([0.5, np.nan])
+            use(logits)

@@ -11,19 +11,20 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from rahelpers.scores.calibration import adjust_prevalence, compute_calibration
 from rahelpers.scores.comparison import compute_delong, permutation_test
 from rahelpers.scores.intervals import (
+    Resampling,
     auc_interval,
     bootstrap_interval,
     ece_interval,
     gap_interval,
-    rate_interval,
+    share_interval,
     wilson_interval,
 )
 from rahelpers.scores.metrics import (
+    ScoredFilms,
     compute_auc,
     compute_average_precision,
     compute_brier,
     compute_ece,
-    count_films,
     predictive_values,
 )
 from rahelpers.scores.net_benefit import compute_net_benefit
@@ -159,17 +160,15 @@ def test_calibration_error_by_hand():
 def test_calibration_error_of_a_calibrated_network_may_be_nothing():
     rng = np.random.default_rng(0)
     probability = rng.random(60)
-    found = ece_interval(
-        (rng.random(60) < probability).astype(int), probability, np.arange(60), 100, 0
-    )
+    labels = (rng.random(60) < probability).astype(int)
+    found = ece_interval(ScoredFilms(labels, probability), Resampling(100, 0))
     assert (
         found["low"] == 0
         and found["value"] > 0.05
         and found["if_calibrated"] == pytest.approx(found["value"], abs=0.08)
     )
-    sure = ece_interval(
-        np.repeat([0, 1], 30), np.full(60, 0.95), np.arange(60), 100, 0
-    )  # says 95 %, is right in 50 %
+    # says 95 %, is right in 50 %
+    sure = ece_interval(ScoredFilms(np.repeat([0, 1], 30), np.full(60, 0.95)), Resampling(100, 0))
     assert sure["low"] > 0.2 and sure["high"] >= sure["value"] == pytest.approx(0.45)
 
 
@@ -201,27 +200,21 @@ def test_bca_is_that_of_scipy():
     each leave a little chance.
     """
     values = np.random.default_rng(3).exponential(1, 40)
-    ours = bootstrap_interval(
-        lambda _, s: float(s.mean()), np.ones(40, int), values, np.arange(40), 4000, 0, "bca"
-    )
+    films, resampling = ScoredFilms(np.ones(40), values), Resampling(4000, 0)
+    ours = bootstrap_interval(lambda _, s: float(s.mean()), films, resampling, "bca")
     theirs = bootstrap(
         (values,), np.mean, n_resamples=4000, method="BCa", rng=np.random.default_rng(1)
     ).confidence_interval
     assert ours == pytest.approx((theirs.low, theirs.high), rel=0.04)
-    plain = bootstrap_interval(
-        lambda _, s: float(s.mean()), np.ones(40, int), values, np.arange(40), 4000, 0
-    )
+    plain = bootstrap_interval(lambda _, s: float(s.mean()), films, resampling)
     assert ours[0] > plain[0] and ours[1] > plain[1]  # to the right, for a mean of a skewed sample
     with pytest.raises(ValueError, match="percentile or bca"):
-        bootstrap_interval(
-            compute_auc, np.array([0, 1]), np.array([0, 1]), np.arange(2), 50, 0, "t"
-        )
+        bootstrap_interval(compute_auc, films, resampling, "t")
 
 
 def test_bca_agrees_with_delong_where_both_hold():
-    low, high = bootstrap_interval(
-        compute_auc, ASAH_POOR, asah("s100b")[0], np.arange(113), 2000, 0, "bca"
-    )
+    films = ScoredFilms(ASAH_POOR, asah("s100b")[0])
+    low, high = bootstrap_interval(compute_auc, films, Resampling(2000, 0), "bca")
     assert (low, high) == pytest.approx(
         compute_delong(ASAH_POOR, asah("s100b")).interval(), abs=0.03
     )
@@ -230,12 +223,11 @@ def test_bca_agrees_with_delong_where_both_hold():
 def test_complete_separation_is_no_certainty():
     """Four patients of each class, all pairs right: AUC ** 4 = 0.025 at 0.3976."""
     labels = np.repeat([0, 1], 4)
-    assert auc_interval(labels, labels.astype(float), np.arange(8), 50, 0) == pytest.approx(
-        {"value": 1, "low": 0.3976, "high": 1}, abs=1e-4
+    right, wrong = (
+        auc_interval(ScoredFilms(labels, s), Resampling(50, 0)) for s in (labels, -labels)
     )
-    assert auc_interval(labels, -labels.astype(float), np.arange(8), 50, 0)[
-        "high"
-    ] == pytest.approx(0.6024, abs=1e-4)
+    assert right == pytest.approx({"value": 1, "low": 0.3976, "high": 1}, abs=1e-4)
+    assert wrong["high"] == pytest.approx(0.6024, abs=1e-4)
 
 
 def test_rates_of_clustered_films():
@@ -243,21 +235,18 @@ def test_rates_of_clustered_films():
         tuple(binomtest(4, 10).proportion_ci(method="wilson")), abs=1e-12
     )
     hits = np.array([1, 1, 0, 0, 1, 1, 1, 1, 0, 0.0])
-    alike = rate_interval(
-        hits, np.repeat(np.arange(5), 2), 0, 0, "wilson"
-    )  # both hands of a patient agree: five trials
+    # both hands of a patient agree: five trials
+    alike = share_interval(hits, np.repeat(np.arange(5), 2))
     assert (alike["low"], alike["high"]) == pytest.approx(
         tuple(binomtest(3, 5).proportion_ci(method="wilson")), abs=1e-9
     )
-    unlike = rate_interval(
-        np.array([1, 0, 1, 0.0]), np.array([0, 0, 1, 1]), 0, 0, "wilson"
-    )  # no spread between patients: never of no width
+    # no spread between patients, yet the interval has a width
+    unlike = share_interval(np.array([1, 0, 1, 0.0]), np.array([0, 0, 1, 1]))
     assert (unlike["low"], unlike["high"]) == pytest.approx(
         tuple(binomtest(2, 4).proportion_ci(method="wilson")), abs=1e-9
     )
-    assert rate_interval(np.ones(8), np.repeat(np.arange(4), 2), 0, 0, "wilson")[
-        "low"
-    ] == pytest.approx(0.3976, abs=1e-4)
+    certain = share_interval(np.ones(8), np.repeat(np.arange(4), 2))
+    assert certain["low"] == pytest.approx(0.3976, abs=1e-4)
 
 
 def test_gap_of_two_splits():
@@ -266,48 +255,41 @@ def test_gap_of_two_splits():
         labels * 2.0 + np.random.default_rng(0).random(60),
         np.random.default_rng(1).random(60),
     )
-    gap = gap_interval((labels, learned, np.arange(60)), (labels, unseen, np.arange(60)), 300, 0)
+    train, test = ScoredFilms(labels, learned), ScoredFilms(labels, unseen)
+    gap = gap_interval(train, test, Resampling(300, 0))
     assert (
         gap["value"] == pytest.approx(1 - compute_auc(labels, unseen))
         and 0.2 < gap["low"] < gap["value"] < gap["high"] < 0.7
     )
-    assert (
-        gap_interval((labels, unseen, np.arange(60)), (labels, unseen, np.arange(60)), 300, 0)[
-            "low"
-        ]
-        < 0
-    )
+    assert gap_interval(test, test, Resampling(300, 0))["low"] < 0
 
 
 def test_permutation_by_hand_and_by_patient():
     """Three against three, completely parted: 1 of 20 arrangements is as good, so p is about 0.05;
     with two films a patient it stays so.
     """
-    labels, scores = np.repeat([0, 1], 3), np.arange(6.0)
-    assert permutation_test(labels, scores, np.arange(6), 2000, 0) == pytest.approx(0.05, abs=0.015)
-    twice = permutation_test(
-        np.repeat(labels, 2), np.repeat(scores, 2), np.repeat(np.arange(6), 2), 2000, 0
-    )
-    assert twice == pytest.approx(0.05, abs=0.015)
-    as_if_strangers = permutation_test(
-        np.repeat(labels, 2), np.repeat(scores, 2), np.arange(12), 2000, 0
-    )
+    labels, scores, resampling = np.repeat([0, 1], 3), np.arange(6.0), Resampling(2000, 0)
+    once = ScoredFilms(labels, scores)
+    assert permutation_test(once, resampling) == pytest.approx(0.05, abs=0.015)
+    twice = once.take(np.repeat(np.arange(6), 2))
+    assert permutation_test(twice, resampling) == pytest.approx(0.05, abs=0.015)
+    as_if_strangers = permutation_test(ScoredFilms(twice.labels, twice.scores), resampling)
     assert as_if_strangers < 0.01
 
 
 def test_reliability_counts_and_widths():
     labels, probability = np.tile([0, 1], 30), np.linspace(0, 1, 60)
-    found = compute_calibration(labels, probability, np.arange(60), 6)
+    found = compute_calibration(ScoredFilms(labels, probability), 6)
     assert (
         found["films"].sum() == 60
         and (found["low"] <= found["observed"]).all()
         and (found["observed"] <= found["high"]).all()
     )
-    pairs = compute_calibration(labels, probability, np.arange(60) // 2, 6)
+    pairs = compute_calibration(ScoredFilms(labels, probability, np.arange(60) // 2), 6)
     assert (
         pairs["high"] - pairs["low"] > found["high"] - found["low"]
     ).all()  # half as many patients
-    assert len(compute_calibration(labels, np.full(60, 0.5), np.arange(60))) == 1
+    assert len(compute_calibration(ScoredFilms(labels, np.full(60, 0.5)))) == 1
 
 
 def test_net_benefit_by_hand():
@@ -315,9 +297,8 @@ def test_net_benefit_by_hand():
     false positive: 2/6 - 1/6.
     """
     labels, probability = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.6, 0.4, 0.7, 0.9])
-    found = compute_net_benefit(
-        labels, probability, np.arange(6), 50, 0, thresholds=np.array([0.05, 0.3, 0.5, 0.95])
-    )
+    films, resampling = ScoredFilms(labels, probability), Resampling(50, 0)
+    found = compute_net_benefit(films, resampling, thresholds=np.array([0.05, 0.3, 0.5, 0.95]))
     assert found["network"].tolist() == pytest.approx(
         [3 / 6 - 3 / 6 / 19, 3 / 6 - 1 / 6 * 3 / 7, 2 / 6 - 1 / 6, 0]
     )
@@ -325,12 +306,10 @@ def test_net_benefit_by_hand():
         [0.5 - 0.5 / 19, 0.5 - 0.5 * 3 / 7, 0, 0.5 - 0.5 * 19]
     )
     assert (found["treat_none"] == 0).all() and (found["low"] <= found["network"]).all()
-    rare = compute_net_benefit(
-        labels, probability, np.arange(6), 50, 0, prevalence=0.1, thresholds=np.array([0.5])
-    )
+    rare = compute_net_benefit(films, resampling, prevalence=0.1, thresholds=np.array([0.5]))
     assert rare["network"].iloc[0] == pytest.approx(2 / 3 * 0.1 - 1 / 3 * 0.9)
     with pytest.raises(ValueError, match="less than 1"):
-        compute_net_benefit(labels, probability, np.arange(6), 50, 0, thresholds=np.array([1.0]))
+        compute_net_benefit(films, resampling, thresholds=np.array([1.0]))
 
 
 def test_intervals_of_the_auc_cover():
@@ -347,9 +326,10 @@ def test_intervals_of_the_auc_cover():
             + np.repeat(rng.normal(0, np.sqrt(0.6), 60), 2)
             + rng.normal(0, np.sqrt(0.4), 120)
         )
+        films = ScoredFilms(labels, scores, patients)
         for i, (low, high) in enumerate(
             [
-                bootstrap_interval(compute_auc, labels, scores, patients, 150, seed, "bca"),
+                bootstrap_interval(compute_auc, films, Resampling(150, seed), "bca"),
                 compute_delong(labels, scores, patients).interval(),
             ]
         ):
@@ -364,18 +344,19 @@ LABELS, SCORES, PATIENTS = (
     np.array([0.1, 0.3, 0.2, 0.6, 0.4, 0.5, 0.8, 0.9]),
     np.array(list("aabbccdd")),
 )
+FIFTY = Resampling(50, 0)
 OF_FILMS = {
     "auc": lambda y, s, p: compute_auc(y, s),
     "average precision": lambda y, s, p: compute_average_precision(y, s),
     "brier": lambda y, s, p: compute_brier(y, s),
     "ece": lambda y, s, p: compute_ece(y, s),
-    "auc interval": lambda y, s, p: tuple(auc_interval(y, s, p, 50, 0).values()),
-    "ece interval": lambda y, s, p: tuple(ece_interval(y, s, p, 50, 0).values()),
-    "gap": lambda y, s, p: tuple(gap_interval((y, s, p), (y, s, p), 50, 0).values()),
+    "auc interval": lambda *f: tuple(auc_interval(ScoredFilms(*f), FIFTY).values()),
+    "ece interval": lambda *f: tuple(ece_interval(ScoredFilms(*f), FIFTY).values()),
+    "gap": lambda *f: tuple(gap_interval(ScoredFilms(*f), ScoredFilms(*f), FIFTY).values()),
     "delong": lambda y, s, p: compute_delong(y, s, p).interval(),
-    "permutation": lambda y, s, p: permutation_test(y, s, p, 50, 0),
-    "calibration": lambda y, s, p: compute_calibration(y, s, p, 2).to_numpy().ravel(),
-    "net benefit": lambda y, s, p: compute_net_benefit(y, s, p, 50, 0).to_numpy().ravel(),
+    "permutation": lambda *f: permutation_test(ScoredFilms(*f), FIFTY),
+    "calibration": lambda *f: compute_calibration(ScoredFilms(*f), 2).to_numpy().ravel(),
+    "net benefit": lambda *f: compute_net_benefit(ScoredFilms(*f), FIFTY).to_numpy().ravel(),
 }
 
 
@@ -392,7 +373,7 @@ def test_lists_and_tables_are_taken_as_arrays_are(name):
     np.testing.assert_array_equal(
         OF_FILMS[name](table["y"], pd.Series(SCORES), table["p"]), expected
     )
-    assert count_films(table["y"], PATIENTS.tolist())["patients_positive"] == 2
+    assert ScoredFilms(table["y"], SCORES, PATIENTS.tolist()).counts()["patients_positive"] == 2
 
 
 @pytest.mark.parametrize("name", OF_FILMS)
@@ -416,22 +397,38 @@ def test_what_is_no_probability_or_nobody_s_film_is_refused():
         with pytest.raises(ValueError, match="from 1 to 9: expected 0 to 1"):
             score(LABELS, 10 * SCORES)
     with pytest.raises(ValueError, match="patient of 1 of 8 films is missing"):
-        auc_interval(LABELS, SCORES, [None, *PATIENTS[1:]], 50, 0)
+        ScoredFilms(LABELS, SCORES, [None, *PATIENTS[1:]])
     with pytest.raises(ValueError, match="sensitivity=1.2: expected 0 to 1"):
         predictive_values(1.2, 0.5, 0.1)
 
 
 def test_one_class_or_one_patient_of_it_gives_no_certainty():
-    assert np.isnan(permutation_test(0 * LABELS, SCORES, PATIENTS, 50, 0))
-    assert all(np.isnan(v) for v in auc_interval(0 * LABELS, SCORES, PATIENTS, 50, 0).values())
-    lonely = np.array(
-        list("aabbcccc")
-    )  # one patient with RA: how people with RA differ cannot be known from them
-    found = auc_interval(LABELS, SCORES, lonely, 50, 0)
+    negative = ScoredFilms(0 * LABELS, SCORES, PATIENTS)
+    assert np.isnan(permutation_test(negative, FIFTY))
+    assert all(np.isnan(v) for v in auc_interval(negative, FIFTY).values())
+    # one patient with RA: how much people with RA differ cannot be known from them
+    lonely = ScoredFilms(LABELS, SCORES, np.array(list("aabbcccc")))
+    found = auc_interval(lonely, FIFTY)
     assert (
         found["value"] == compute_auc(LABELS, SCORES)
         and np.isnan([found["low"], found["high"]]).all()
     )
-    assert np.isnan(
-        gap_interval((LABELS, SCORES, lonely), (LABELS, SCORES, PATIENTS), 50, 0)["low"]
-    )
+    assert np.isnan(gap_interval(lonely, ScoredFilms(LABELS, SCORES, PATIENTS), FIFTY)["low"])
+
+
+def test_resampling_is_checked_and_starts_from_its_seed():
+    assert Resampling(1, 3).rng().integers(1000) == Resampling(2, 3).rng().integers(1000)
+    for n, seed in ((0, 1), (5, -1)):
+        with pytest.raises(ValueError, match=f"n={n} and seed={seed}: expected at least 1"):
+            Resampling(n, seed)
+
+
+def test_films_without_patients_are_a_patient_each_and_can_be_taken():
+    films = ScoredFilms(LABELS, SCORES)
+    assert films.counts()["patients"] == len(films) == 8
+    part = ScoredFilms(LABELS, SCORES, PATIENTS).take(LABELS == 1)
+    assert part.patients.tolist() == list("ccdd") and part.counts()["patients_negative"] == 0
+    table = pd.DataFrame({"label": LABELS, "logit": SCORES, "patient_id": PATIENTS})
+    assert ScoredFilms.from_table(table, "logit").scores.tolist() == SCORES.tolist()
+    with pytest.raises(ValueError, match="no film"):
+        bootstrap_interval(compute_auc, films.take([]), FIFTY)

@@ -19,6 +19,7 @@ from rahelpers.core.workers import map_in_order
 from rahelpers.curation.cohort import load_cohort
 from rahelpers.curation.step import curate
 from rahelpers.network.bundle import predict_logits
+from rahelpers.scores.intervals import Resampling
 from rahelpers.scores.metrics import compute_auc
 from rahelpers.training.repeats import (
     RepeatJob,
@@ -68,7 +69,7 @@ def test_what_cannot_be_asked_is_refused(values, words):
 
 
 def test_folds_hold_every_patient_out_once(tiny_run):
-    cohort, config = load_cohort(tiny_run), dataclasses.replace(tiny_run.config, folds=4)
+    cohort, config = load_cohort(tiny_run), tiny_run.config.replace(folds=4)
     patients = cohort.manifest["patient_id"].to_numpy()
     held = []
     for k in range(1, 5):
@@ -80,14 +81,14 @@ def test_folds_hold_every_patient_out_once(tiny_run):
         held += list(parts[2])
     assert sorted(held) == list(range(len(patients)))
     with pytest.raises(ValueError, match="expected at least 80, two a fold"):
-        choose_rows(cohort, RepeatJob("fold", 1), dataclasses.replace(config, folds=40))
+        choose_rows(cohort, RepeatJob("fold", 1), config.replace(folds=40))
 
 
 def test_folds_of_few_patients_train_and_validate_on_both_classes(tiny_run):
     """Five patients a class and two folds: a fold leaves two or three of a class, of which one
     validates.
     """
-    cohort, config = load_cohort(tiny_run), dataclasses.replace(tiny_run.config, folds=2)
+    cohort, config = load_cohort(tiny_run), tiny_run.config.replace(folds=2)
     labels, patients = (cohort.manifest[c].to_numpy() for c in ("label", "patient_id"))
     some = np.flatnonzero(
         np.isin(patients, [p for c in (0, 1) for p in pd.unique(patients[labels == c])[:5]])
@@ -100,9 +101,7 @@ def test_folds_of_few_patients_train_and_validate_on_both_classes(tiny_run):
             ),
         )
         for fold in (1, 2):
-            for rows in choose_rows(
-                few, RepeatJob("fold", fold), dataclasses.replace(config, seed=seed)
-            ):
+            for rows in choose_rows(few, RepeatJob("fold", fold), config.replace(seed=seed)):
                 assert set(labels[rows]) == {0, 1} and set(rows) <= set(some)
 
 
@@ -168,7 +167,7 @@ def test_scores_of_all_jobs(whole):
         sorted(held_out["image_id"]) == sorted(load_cohort(whole).manifest["image_id"])
         and len(held_out) == n
     )
-    found = score_folds(held_out, 50, 7)
+    found = score_folds(held_out, Resampling(50, 7))
     assert found["auc"]["value"] == pytest.approx(
         compute_auc(held_out["label"].to_numpy(), held_out["probability"].to_numpy())
     )
@@ -205,7 +204,7 @@ def test_networks_of_other_seeds_and_of_shuffled_labels_are_kept(whole):
 @pytest.mark.slow
 def test_shuffled_labels_are_learned_by_heart_as_far_as_it_goes(whole, tmp_path):
     """The epoch is kept that scores best on the films that trained, not on others."""
-    config, cohort = dataclasses.replace(whole.config, epochs=4), load_cohort(whole)
+    config, cohort = whole.config.replace(epochs=4), load_cohort(whole)
     found = do_job(RepeatJob("shuffled", 0), config, tmp_path)
     history = pd.read_csv(tmp_path / "shuffled-0" / "history.csv")
     n = found["trained"]

@@ -23,7 +23,8 @@ from rahelpers.network.backend import keras
 from rahelpers.network.bundle import as_batch, predict_logits
 from rahelpers.network.vgg import build_network
 from rahelpers.phantom import iter_cohort
-from rahelpers.scores.intervals import auc_interval
+from rahelpers.scores.intervals import Resampling, auc_interval
+from rahelpers.scores.metrics import ScoredFilms
 from rahelpers.training.fitting import fit_network
 from tests.benchmarks.speed.suite import Sizes, as_row, as_table
 
@@ -192,11 +193,10 @@ def fit_ours(films: Films, config: RunConfig) -> Training:
 def _score(model: keras.Model, films: Films) -> dict[str, float]:
     rows = films.validation
     return auc_interval(
-        films.labels[rows],
-        predict_logits(model, films.images[rows]),
-        films.patients[rows],
-        1000,
-        SEED,
+        ScoredFilms(
+            films.labels[rows], predict_logits(model, films.images[rows]), films.patients[rows]
+        ),
+        Resampling(1000, SEED),
     )
 
 
