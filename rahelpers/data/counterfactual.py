@@ -1,4 +1,4 @@
-"""A phantom film drawn again, with its disease and without: the same hand, pose, dose and noise."""
+"""A phantom film rendered again with and without its disease: same hand, pose, dose and noise."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Redrawn:
         As curation made it.
     healthy : uint8 array (S, S)
         The same film without any disease, in the crop and on the grey scale of `image`. Joints that
-        were narrowed or collapsed are wide again, so that bones beyond them lie elsewhere: in
-        severe disease the picture changes outside the masks too.
+        were narrowed or collapsed are wide again, which moves the bones beyond them: in severe
+        disease the image changes outside the masks too.
     masks : dict
         Finding -> bool array (S, S): erosion, narrowing, ankylosis, osteopenia, swelling,
         subluxation, collapse.
     spacing_mm : float
-        Side of a pixel of the network input.
+        Side of a pixel of the network input, mm.
     """
 
     image: np.ndarray
@@ -41,36 +41,48 @@ class Redrawn:
 
 @lru_cache(maxsize=32)
 def redraw_film(config: RunConfig, image_id: str) -> Redrawn:
-    """Draw a film of a phantom run again, with and without its disease.
+    """Render a film of a phantom run again, with and without its disease.
 
     Parameters
     ----------
     config : RunConfig
-        Of the run that holds the film.
+        Of the run that the film belongs to.
     image_id : str
+
+    Returns
+    -------
+    Redrawn
 
     Raises
     ------
     ValueError
-        If the source is not the phantom, or holds no such film: nobody knows a real hand without
-        its disease.
+        If the source is not the phantom, because nobody knows what a real hand would look like
+        without its disease; or if the run has no such film.
+
+    Examples
+    --------
+    >>> from rahelpers import make_config
+    >>> from rahelpers.data import redraw_film
+    >>> film = redraw_film(make_config(n_patients=12, image_size=64), "P00000_L")
+    >>> film.image.shape, film.healthy.shape, film.masks["erosion"].shape
+    ((64, 64), (64, 64), (64, 64))
     """
     if config.source != "phantom":
         raise ValueError(
-            f"source={config.source!r}: expected 'phantom'; a real hand cannot be drawn without its"
-            " disease"
+            f"source={config.source!r}: expected 'phantom'; a real hand cannot be rendered without"
+            " its disease"
         )
-    found = [film for film in list_films(config) if film.row["image_id"] == image_id]
-    if not found:
+    film = next((film for film in list_films(config) if film.row["image_id"] == image_id), None)
+    if film is None:
         raise ValueError(
-            f"image_id={image_id!r} is no film of this run: expected P00000_L to"
+            f"image_id={image_id!r} is not a film of this run: expected P00000_L to"
             f" P{config.n_patients - 1:05d}_R"
         )
-    film = found[0]
+
+    # both films, then the ill one as curation fits it into the network's square
     patient = make_patient(film.seed, film.index, film.spectrum)
-    ill, well = (
-        render(patient, film.side, film.size, **options) for options in ({}, {"disease": None})
-    )
+    ill = render(patient, film.side, film.size)
+    well = render(patient, film.side, film.size, disease=None)
     seen = to_network_input(
         Radiograph(ill.image, ill.spacing_mm, ill.laterality), config.image_size
     )
@@ -82,7 +94,10 @@ def redraw_film(config: RunConfig, image_id: str) -> Redrawn:
 
 
 def _fit_alike(image: np.ndarray, other: np.ndarray, seen: NetworkInput) -> np.ndarray:
-    """Another film through the crop and the grey scale that were chosen for `image`."""
+    """Fit another film with the crop and the grey scale that were chosen for `image`.
+
+    Two stretches, as in curation: of the whole film, then of the crop alone.
+    """
     top, bottom, left, right = seen.placement.box
     whole_image, whole_other = _stretch_alike(image, image), _stretch_alike(image, other)
     if seen.inverted:
@@ -96,7 +111,7 @@ def _fit_alike(image: np.ndarray, other: np.ndarray, seen: NetworkInput) -> np.n
 
 
 def _stretch_alike(image: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """`other` on the scale that `normalise_intensity` gives `image`."""
+    """Stretch `other` to the grey scale that `normalise_intensity` gives `image`."""
     low, high = np.percentile(image, [1.0, 99.5])
     if high <= low:
         low, high = float(image.min()), max(float(image.max()), float(image.min()) + 1e-6)

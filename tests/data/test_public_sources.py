@@ -22,6 +22,7 @@ from rahelpers.curation.manifest_check import explain_faults
 from rahelpers.curation.step import curate
 from rahelpers.data.records import DATASETS, find_record
 from rahelpers.data.sources import ram_h1200, ram_w600, rsna_bone_age
+from rahelpers.data.sources.coco import CocoFilm, to_run_lengths
 from rahelpers.data.sources.film import decode_masks
 from rahelpers.data.sources.folder import read_film_table
 from rahelpers.data.sources.public import audit_official_split, side_of
@@ -149,10 +150,10 @@ def make_h1200(root: Path) -> Path:
             ]
         if i != 5:
             scores[split]["BE"][f"{stem}.bmp"] = {
-                f"BE_{s}": int(i // 2 % 2 and s == "MCP-I") for s in ram_h1200.EROSION_SITES
+                f"BE_{s}": int(i // 2 % 2 and s == "MCP-I") for s in ram_h1200.EROSION_NAMES
             }
             scores[split]["JSN"][f"{stem}.bmp"] = {
-                f"JSN_{s}": int(s == "MCP-I") * 2 for s in ram_h1200.JSN_SITES
+                f"JSN_{s}": int(s == "MCP-I") * 2 for s in ram_h1200.JSN_NAMES
             }
     scores["train"]["BE"][f"{h_stem(7)}.bmp"]["BE_U"] = 9
     for split in set(H_SPLITS):
@@ -197,10 +198,10 @@ def h_config(root: Path, **more):
 
 
 def test_sites_are_those_of_the_phantom():
-    assert set(ram_h1200.EROSION_SITES.values()) == set(EROSION_SITES) and set(
-        ram_h1200.JSN_SITES.values()
+    assert set(ram_h1200.EROSION_NAMES.values()) == set(EROSION_SITES) and set(
+        ram_h1200.JSN_NAMES.values()
     ) == set(JSN_SITES)
-    assert len(ram_h1200.EROSION_SITES) == 16 and len(ram_h1200.JSN_SITES) == 15
+    assert len(ram_h1200.EROSION_NAMES) == 16 and len(ram_h1200.JSN_NAMES) == 15
     assert set(ram_w600.SITES) <= set(EROSION_SITES) and set(ram_h1200.SITE_BONES) == set(
         EROSION_SITES
     ) | set(JSN_SITES)
@@ -276,12 +277,14 @@ def test_h1200_lesions_of_all_three_encodings_are_svdh_erosions_alone(h1200):
         ), i
 
 
-@pytest.mark.parametrize(
-    "make", [compressed, uncompressed, lambda m: {"polygons": [[10, 10, 20, 10, 20, 20, 10, 20]]}]
-)
+POLYGON = [10, 10, 20, 10, 20, 20, 10, 20]
+
+
+@pytest.mark.parametrize("make", [compressed, uncompressed, lambda _: [POLYGON]])
 def test_masks_decode_from_every_encoding(make):
     mask = square(10, 20, 10, 20)
-    assert np.array_equal(decode_masks([make(mask)], mask.shape), mask.astype(bool))
+    runs = to_run_lengths({"segmentation": make(mask)}, CocoFilm(WIDTH, HEIGHT))
+    assert np.array_equal(decode_masks(runs, mask.shape), mask.astype(bool))
 
 
 def test_a_mask_of_another_size_is_a_fault(h1200):
@@ -400,19 +403,19 @@ def test_check_lists_each_fault_of_h1200(h1200):
     faults, notes = check_dataset(find_record("ram-h1200"), h1200)
     text = "\n".join(faults)
     for part in (
-        f"{h_stem(20)}: scored, but no film",
+        f"{h_stem(20)}: scored, but there is no film",
         "test/_annotations_be_rle.coco.json: is missing",
         "test/_annotation_jsn_scores.json: is missing",
-        f"{h_stem(0)}: stands in train and test",
+        f"{h_stem(0)}: is in train and in test",
         "BE_U is 9",
-        f"{h_stem(20)}: annotated erosions, but no film",
+        f"{h_stem(20)}: erosions are annotated, but there is no film",
     ):
         assert part in text, part
     text = "\n".join(notes)
     for part in (
         "placed by hand",
         f"{h_stem(5)}: no erosion",
-        "patients stand in more than one official split",
+        "patients are in more than one official split",
         "official split test: is_ra",
     ):
         assert part in text, part
@@ -473,7 +476,7 @@ def test_check_lists_each_fault_of_h1200(h1200):
             lambda r: edit(
                 r / "Segmentation/val/_annotations_be_rle.coco.json", lambda c: c["images"].clear()
             ),
-            "an entry lacks or does not find",
+            "an entry is incomplete, or refers to something",
         ),
     ],
 )
@@ -647,7 +650,7 @@ def test_check_lists_each_fault_of_w600(w600):
     faults, notes = check_dataset(find_record("ram-w600"), w600)
     text = "\n".join(faults)
     for part in (
-        f"{w_stem(3)}: scored, but no film",
+        f"{w_stem(3)}: scored, but there is no film",
         f"train/{w_stem(0)}: lacks Trapzium",
         "is (13, 5, 5); expected (14, height, width)",
         f"{w_stem(4)}: Lunate is 7",
@@ -792,7 +795,7 @@ def test_an_age_that_is_none_is_named_with_its_row(value):
         and len(reading.faults("age")) == 1
     )
     with pytest.raises(ValueError, match="column age: row 3 has .*; expected years from 0 to 120"):
-        reading.refuse("age")
+        reading.checked("age")
 
 
 WRITTEN = {
@@ -825,7 +828,7 @@ def test_codes_and_other_words_are_not_guessed(reader, values):
     reading = reader(pd.Series(values, dtype=object))
     assert set(reading.values) == {""} and len(reading.unread) == 2
     with pytest.raises(ValueError, match="column c: row 2 has .*, row [34] has .*; expected"):
-        reading.refuse("c")
+        reading.checked("c")
 
 
 # ------------------------------------------------------------------ records and the command
@@ -906,7 +909,7 @@ def settings(folder, **more):
         (b"image_id,who,grade\n0,a,1\n1,b\n", "row 3 has 2 values, the header 3"),
         (b"", "is empty"),
         (b"\xef\xbb\xbf", "is empty"),
-        (b"image_id,who,grade\n", "a header and no row"),
+        (b"image_id,who,grade\n", "has a header but no rows"),
         (b'image_id,who,grade\n0,"a,1\n', "not a CSV file"),
         (b"image_id,who,who\n0,a,1\n", "two columns are called 'who'"),
         (b"image_id;who;grade\n0;a;1\n", "save it with commas"),
@@ -1002,7 +1005,7 @@ def test_file_column_never_leads_out_of_the_folder(folder):
     ]
     assert (
         all(f.path.resolve().is_relative_to(inside) for f in films if f.path)
-        and "lies outside the image folder" in films[0].fault
+        and "is outside the image folder" in films[0].fault
     )
 
 

@@ -6,6 +6,10 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1
+COCO_SHAPE = "a COCO file with images, annotations and categories"
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,7 @@ class CocoFilm:
     Attributes
     ----------
     width, height : int
+        Pixels.
     annotations : list of (category name, annotation)
     """
 
@@ -23,13 +28,13 @@ class CocoFilm:
     annotations: list[tuple[str, dict]] = field(default_factory=list)
 
 
-def read_json(path: Path, expected: type, shape: str) -> list | dict:
-    """A JSON file of the expected outer type.
+def read_json(path: Path, expected: type, shape: str) -> Any:
+    """Read a JSON file whose outermost value has the type `expected`.
 
     Raises
     ------
     ValueError
-        If it is not JSON, or of another type; `shape` says what was expected.
+        If the file is not JSON, or holds another type; `shape` says what was expected.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -41,30 +46,26 @@ def read_json(path: Path, expected: type, shape: str) -> list | dict:
 
 
 def read_coco(path: Path) -> tuple[dict[str, CocoFilm], set[str]]:
-    """Annotations by film, and the names of all categories.
+    """Read the annotations of each film, and the names of all categories.
 
     Returns
     -------
     films : dict
-        Stem of the film -> its annotations. A film without annotations is there too: somebody
-        looked at it.
+        Stem of the film -> its annotations. A film without annotations is included: somebody
+        looked at it and found nothing.
     categories : set of str
 
     Raises
     ------
     ValueError
-        If a part is missing or does not fit the others.
+        If a part of the file is missing, or refers to something that the file does not hold.
     """
-    shape = "a COCO file with images, annotations and categories"
-    found = read_json(path, dict, shape)
-    missing = [
-        key
-        for key in ("images", "annotations", "categories")
-        if not isinstance(found.get(key), list)
-    ]
+    found = read_json(path, dict, COCO_SHAPE)
+    parts = ("images", "annotations", "categories")
+    missing = [key for key in parts if not isinstance(found.get(key), list)]
     if missing:
         raise ValueError(
-            f"{path}: lacks {', '.join(missing)}; expected {shape}, found"
+            f"{path}: lacks {', '.join(missing)}; expected {COCO_SHAPE}, found"
             f" {', '.join(found) or 'nothing'}"
         )
     try:
@@ -78,23 +79,25 @@ def read_coco(path: Path) -> tuple[dict[str, CocoFilm], set[str]]:
             films[stems[one["image_id"]]].annotations.append((names[one["category_id"]], one))
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{path}: an entry lacks or does not find {error}; expected {shape}"
+            f"{path}: an entry is incomplete, or refers to something that the file does not hold"
+            f" ({type(error).__name__}: {error}); expected {COCO_SHAPE}"
         ) from None
     return films, set(names.values())
 
 
 def film_stem(file_name: str) -> str:
-    """Stem of a film as its file on disk has it, also where an annotation tool wrote
-    `X_bmp.rf.0123.jpg` for `X.bmp`.
+    """Stem of a film as its file on disk has it.
+
+    Annotation tools may have written `X_bmp.rf.0123.jpg` for `X.bmp`: that gives `X` too.
     """
     return re.sub(r"_bmp(\.rf\.[0-9a-zA-Z]+)?$", "", Path(str(file_name)).stem)
 
 
 def to_run_lengths(annotation: dict, film: CocoFilm) -> list[dict]:
-    """A segmentation as run lengths that know their size, so that a mask of another film's size is
-    found out.
+    """Turn a segmentation into run lengths that carry the size of their film.
 
-    Polygons are drawn here for that reason: they carry no size of their own.
+    Polygons carry no size. They are drawn here, at the size of the film that was annotated, so that
+    a mask that was drawn for a film of another size is noticed later.
     """
     from pycocotools import mask as coco
 
@@ -111,20 +114,26 @@ def to_run_lengths(annotation: dict, film: CocoFilm) -> list[dict]:
     )
 
 
-def box_of(annotation: dict, film: CocoFilm) -> tuple[float, float, float, float] | None:
-    """x0, y0, x1, y1 of an annotation in pixels: its `bbox`, else the box around its mask; None
-    where it is empty.
+def box_of(annotation: dict, film: CocoFilm) -> Box | None:
+    """Box of an annotation in pixels: its `bbox`, else the box around its mask.
+
+    None where the annotation is empty.
     """
     from pycocotools import mask as coco
 
     box = annotation.get("bbox")
     if not box:
-        runs = [
-            one if isinstance(one["counts"], (bytes, str)) else coco.frPyObjects(one, *one["size"])
-            for one in to_run_lengths(annotation, film)
-        ]
+        runs = [compress(one) for one in to_run_lengths(annotation, film)]
         if not runs:
             return None
         box = coco.toBbox(coco.merge(runs))
     x, y, width, height = (float(v) for v in box)
     return (x, y, x + width, y + height) if width > 0 and height > 0 else None
+
+
+def compress(runs: dict) -> dict:
+    """Run lengths in COCO's compressed form, whichever form they come in."""
+    from pycocotools import mask as coco
+
+    is_compressed = isinstance(runs["counts"], (bytes, str))
+    return runs if is_compressed else coco.frPyObjects(runs, *runs["size"])

@@ -15,21 +15,22 @@ from rahelpers.phantom import COHORT_SHA256, make_patient, render
 MIN_PHANTOM_PIXELS = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PhantomSourceFilm:
     """One hand of one phantom patient, not yet drawn.
 
     Attributes
     ----------
     row : dict
-        image_id alone: the rest comes with the patient.
+        Only image_id: everything else comes with the patient, when the film is drawn.
     seed, index : int
-        Which cohort, and which patient of it.
+        The cohort, and the patient's number in it.
     side : str
         'L' or 'R'.
     size : int
         Side of the film, pixels.
     spectrum : str
+        How ill the patients are, and what the controls have: see `data/README.md`.
     """
 
     row: dict
@@ -44,7 +45,7 @@ class PhantomSourceFilm:
         return f"{COHORT_SHA256} {self.seed} {self.index} {self.side} {self.size} {self.spectrum}"
 
     def read(self) -> SourceItem:
-        """Draw it."""
+        """Draw the film."""
         patient = make_patient(self.seed, self.index, self.spectrum)
         film = render(patient, self.side, self.size)
         content = np.ascontiguousarray(film.image, dtype=np.float32).tobytes()
@@ -59,22 +60,28 @@ class PhantomSourceFilm:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         return SourceItem(
-            row,
-            Radiograph(film.image, film.spacing_mm, film.laterality),
-            film.joints,
-            film.lesion_mask,
-            film.sign_mask,
+            row=row,
+            radiograph=Radiograph(film.image, film.spacing_mm, film.laterality),
+            joints=film.joints,
+            lesion=film.lesion_mask,
+            signs=film.sign_mask,
         )
 
 
 def list_films(config: RunConfig) -> list[PhantomSourceFilm]:
-    """Both hands of every patient, left first. Films are drawn finer than the network sees them, as
-    real ones are.
+    """Both hands of every patient, left first.
+
+    Films are drawn larger than the network sees them, as real films are.
     """
     size = max(MIN_PHANTOM_PIXELS, 2 * config.image_size)
     return [
         PhantomSourceFilm(
-            {"image_id": f"P{index:05d}_{side}"}, config.seed, index, side, size, config.spectrum
+            row={"image_id": f"P{index:05d}_{side}"},
+            seed=config.seed,
+            index=index,
+            side=side,
+            size=size,
+            spectrum=config.spectrum,
         )
         for index in range(config.n_patients)
         for side in "LR"
@@ -82,5 +89,5 @@ def list_films(config: RunConfig) -> list[PhantomSourceFilm]:
 
 
 def fingerprint(_: RunConfig) -> dict[str, str]:
-    """The cohort's definition."""
+    """Hash of the file that defines the cohort."""
     return {"cohort.toml": COHORT_SHA256}

@@ -1,6 +1,4 @@
-"""What the public datasets have in common: their metadata table, labels, official splits, and the
-films made of them.
-"""
+"""What the public datasets have in common: metadata table, labels, official splits and films."""
 
 from __future__ import annotations
 
@@ -13,54 +11,40 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.core.config import RunConfig, near_match
-from rahelpers.data.sources.film import JOINT_COLUMNS, JOINT_SCHEMA, FilmFile, no_joints
+from rahelpers.data.sources.film import CORNERS, JOINT_COLUMNS, JOINT_SCHEMA, FilmFile, no_joints
 from rahelpers.data.sources.folder import make_labels
 from rahelpers.data.sources.walk import text_of
 from rahelpers.data.sources.words import read_ages, read_sex, show_cell
 
 OFFICIAL_SPLITS = ("train", "val", "validation", "test")
 TABLE_COLUMNS = (
-    "image_id",
-    "patient_id",
-    "path",
-    "laterality",
-    "centre",
-    "age",
-    "sex",
-    "official_split",
-    "why",
+    *("image_id", "patient_id", "path", "laterality", "centre", "age", "sex"),
+    *("official_split", "why"),
 )
-TRUTH = {
-    "1": 1.0,
-    "1.0": 1.0,
-    "true": 1.0,
-    "yes": 1.0,
-    "ra": 1.0,
-    "0": 0.0,
-    "0.0": 0.0,
-    "false": 0.0,
-    "no": 0.0,
-    "non-ra": 0.0,
-}
+SUMS = ("erosion_sum", "jsn_sum", "damage")  # columns that are kept for every film
+FROM_SCORES = ("erosive", *SUMS)  # label columns that are made from SvdH scores
+TRUTH = dict.fromkeys(("1", "1.0", "true", "yes", "ra"), 1.0) | dict.fromkeys(
+    ("0", "0.0", "false", "no", "non-ra"), 0.0
+)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A public dataset, its tables read and its films named, none of them opened.
+    """A public dataset: its tables are read and its films are listed, but none is opened.
 
     Attributes
     ----------
     table : DataFrame
         `TABLE_COLUMNS`, then the columns that a label can be made from. `path` is None where the
-        film is missing; `why` says why a film cannot be used, '' where it can.
+        film is missing; `why` says why a film cannot be used, and is '' where it can.
     joints : dict
         image_id -> joint table without image_id.
     lesions : dict
-        image_id -> COCO segmentations of its erosions; no entry where nothing is known.
+        image_id -> COCO run lengths of its erosions; no entry where nothing is known.
     faults : list of str
-        What is wrong with the files: folders or films that are missing, films that no table knows.
+        What is wrong with the files: missing folders and films, films that are in no table.
     notes : list of str
-        What is as the authors published it, and worth knowing.
+        What is worth knowing although it is as the authors published it.
     """
 
     table: pd.DataFrame
@@ -71,7 +55,7 @@ class Dataset:
 
 
 def require_folder(folder: Path, name: str, layout: tuple[str, ...]) -> None:
-    """Refuse a folder that is not there, or that lacks what the adapter cannot do without.
+    """Refuse a folder that does not exist, or that lacks a part which the adapter needs.
 
     Raises
     ------
@@ -97,22 +81,23 @@ def require_folder(folder: Path, name: str, layout: tuple[str, ...]) -> None:
 
 
 def plain(text: object) -> str:
-    """Letters and digits alone, lower case: 'Normalized PatientID' and 'NormalizedPatientID' are
-    one header.
+    """Letters and digits only, in lower case.
+
+    'Normalized PatientID' and 'NormalizedPatientID' are the same header.
     """
     return re.sub(r"[^a-z0-9]", "", str(text).lower())
 
 
 def bare_stem(name: object) -> str:
-    """A film's name without `.bmp` and without the side: what the metadata table joins on."""
+    """A film's name without `.bmp` and without the side: the key of the metadata table."""
     return re.sub(r"_[lr]$", "", re.sub(r"\.bmp$", "", str(name).strip().lower()))
 
 
 def side_of(stem: str) -> str:
-    """'L' or 'R' from the end of a film's stem, '' where it says neither.
+    """'L' or 'R' from the end of a film's stem; '' where it is neither.
 
-    From the stem, not from `filename[-4]` as in the authors' loaders: that character is the dot, so
-    their left hands were never mirrored.
+    The authors' loaders look at `filename[-4]` instead. That character is the dot, so they never
+    mirrored a left hand.
     """
     found = re.search(r"_([LR])$", stem, re.IGNORECASE)
     return found.group(1).upper() if found else ""
@@ -121,20 +106,25 @@ def side_of(stem: str) -> str:
 def read_metadata(
     path: Path, required: Mapping[str, tuple[str, ...]], optional: Mapping[str, tuple[str, ...]]
 ) -> pd.DataFrame:
-    """The metadata workbook with our column names, one row a study, indexed by the bare stem.
-    `unread`: what of age and sex was not understood.
+    """Read the metadata workbook, with our column names.
 
     Parameters
     ----------
     path : Path
     required, optional : dict
-        Our name -> headers that mean it. Other columns are kept under their own names.
+        Our name -> headers that mean it. Other columns keep their own names.
+
+    Returns
+    -------
+    DataFrame
+        One row per study; the index is the bare stem. The column `unread` says which cells of age
+        and sex were not understood.
 
     Raises
     ------
     ValueError
-        If a required header is missing (names what was expected and what was found), or one stem
-        has two patients.
+        If a required header is missing (the message names what was expected and what was found), or
+        one stem has two patients.
     """
     try:
         table = pd.read_excel(path, dtype=str)
@@ -143,9 +133,11 @@ def read_metadata(
         raise ValueError(
             f"{path}: not a readable .xlsx workbook ({type(error).__name__}: {error})"
         ) from None
+
+    # our names for the columns
     known = {plain(column): column for column in table.columns}
     names: dict[str, str] = {}
-    for ours, headers in (required | optional).items():
+    for ours, headers in {**required, **optional}.items():
         found = next((known[plain(h)] for h in headers if plain(h) in known), None)
         if found is not None:
             names[found] = ours
@@ -154,14 +146,18 @@ def read_metadata(
                 f"{path}: expected a column {' or '.join(map(repr, headers))}; found"
                 f" {', '.join(map(str, table.columns)) or 'no columns'}"
             )
+
+    # one row per study
     table = table.rename(columns=names).dropna(subset="stem")
     table["stem"] = table["stem"].map(bare_stem)
     table["patient_id"] = table["patient_id"].str.strip()
     two = table.groupby("stem")["patient_id"].nunique()
     if (two > 1).any():
         raise ValueError(
-            f"{path}: {two.index[two > 1][0]!r} has two patients; expected one row a study"
+            f"{path}: {two.index[two > 1][0]!r} has two patients; expected one row per study"
         )
+
+    # age, sex and diagnosis; what is not understood counts as not known, and is reported
     for ours in optional:
         if ours not in table.columns:
             table[ours] = np.nan
@@ -186,9 +182,7 @@ def _read_truth(values: pd.Series, path: Path) -> pd.Series:
 
 
 def unread_notes(metadata: pd.DataFrame) -> list[str]:
-    """A sentence for each kind of cell of a metadata table that was not understood, and so counts
-    as not known.
-    """
+    """One sentence per kind of metadata cell that was not understood and counts as not known."""
     counts = metadata.loc[metadata["unread"] != "", "unread"].value_counts()
     return [
         f"Metadata.xlsx: {words} is not understood and counts as not known, in {n} rows"
@@ -197,46 +191,43 @@ def unread_notes(metadata: pd.DataFrame) -> list[str]:
 
 
 def sum_of_scores(scores: Mapping[str, float], n_sites: int, what: str) -> tuple[float, float, str]:
-    """Sum of a film's scores, whether any is above 0, and why that is not known.
+    """Sum a film's scores, and say whether any is above 0 or why that is not known.
 
     Parameters
     ----------
     scores : dict
         Site -> score.
     n_sites : int
-        Sites that a whole reading has.
+        Number of sites in a complete reading.
     what : str
-        Such as 'erosion (BE)', for the reason.
+        Kind of score, for the reason: such as 'erosion (BE)'.
 
     Returns
     -------
     total : float
         NaN unless every site is scored.
     positive : float
-        1 where any site is above 0, 0 where every site is scored 0, NaN otherwise: a reading with
-        gaps cannot say that there is nothing.
+        1 where any site is above 0, 0 where every site is scored 0, NaN otherwise: an incomplete
+        reading cannot show that there is nothing.
     why : str
+        Why `positive` is not known; '' where it is.
     """
     if not scores:
-        return float("nan"), float("nan"), f"no {what} scores"
-    whole = len(scores) == n_sites
+        return np.nan, np.nan, f"no {what} scores"
+    is_complete = len(scores) == n_sites
     total = float(sum(scores.values()))
     if total > 0:
-        return total if whole else float("nan"), 1.0, ""
-    return (
-        (0.0, 0.0, "")
-        if whole
-        else (
-            float("nan"),
-            float("nan"),
-            f"{len(scores)} of {n_sites} {what} scores, all 0: not known to be 0 everywhere",
-        )
-    )
+        return total if is_complete else np.nan, 1.0, ""
+    if is_complete:
+        return 0.0, 0.0, ""
+    why = f"{len(scores)} of {n_sites} {what} scores, all 0: not known to be 0 everywhere"
+    return np.nan, np.nan, why
 
 
 def joint_tables(rows: Mapping[str, list[dict]]) -> dict[str, pd.DataFrame]:
-    """Joint tables of all films from their rows, checked by the schema in one go; boxes are clipped
-    to the film.
+    """Make the joint tables of all films from their rows.
+
+    One check of the schema serves all films; boxes are clipped to the film.
 
     Parameters
     ----------
@@ -253,12 +244,8 @@ def joint_tables(rows: Mapping[str, list[dict]]) -> dict[str, pd.DataFrame]:
     )
     if table.empty:
         return {}
-    for column in ("erosion", "jsn", "jsw_mm"):
-        if column not in table.columns:
-            table[column] = np.nan
-    corners = ["x0", "y0", "x1", "y1"]
-    table[corners] = table[corners].clip(0, 1)
-    table = JOINT_SCHEMA.validate(table[JOINT_COLUMNS])
+    table[CORNERS] = table[CORNERS].clip(0, 1)
+    table = JOINT_SCHEMA.validate(table.reindex(columns=JOINT_COLUMNS))
     return {
         name: joints[JOINT_COLUMNS[1:]].reset_index(drop=True)
         for name, joints in table.groupby("image_id", sort=False)
@@ -266,13 +253,14 @@ def joint_tables(rows: Mapping[str, list[dict]]) -> dict[str, pd.DataFrame]:
 
 
 def make_films(dataset: Dataset, folder: Path, config: RunConfig) -> list[FilmFile]:
-    """One film for each row of the table; what cannot be used carries its reason.
+    """Make one film per row of the table; a film that cannot be used carries its reason.
 
     Raises
     ------
     ValueError
-        If the label column does not exist, or the rule makes one class only.
+        If the label column does not exist, or the rule puts every film into one class.
     """
+    # labels
     table = dataset.table
     choices = [c for c in table.columns if c not in TABLE_COLUMNS or c in ("age", "sex", "centre")]
     if config.label_column not in choices:
@@ -281,16 +269,17 @@ def make_films(dataset: Dataset, folder: Path, config: RunConfig) -> list[FilmFi
             f" {config.source}{near_match(config.label_column, choices)}"
         )
     values = table[config.label_column]
-    table = table.assign(
-        label=make_labels(values.where(values.astype(str).str.strip() != ""), config.positive)
-    )
+    is_blank = values.astype(str).str.strip() == ""
+    table = table.assign(label=make_labels(values.mask(is_blank), config.positive))
     if config.max_films and len(table) > config.max_films:
         usable = table[table["path"].notna() & table["label"].notna() & (table["patient_id"] != "")]
         table = usable.sample(
             min(config.max_films, len(usable)), random_state=config.seed
         ).sort_index()
+
+    # films
     root = folder.resolve()
-    extra = [c for c in ("erosion_sum", "jsn_sum", "damage") if c in table.columns]
+    extra = [c for c in SUMS if c in table.columns]
     films = []
     for record in table.to_dict("records"):
         label, path, name = record["label"], record["path"], record["image_id"]
@@ -299,21 +288,19 @@ def make_films(dataset: Dataset, folder: Path, config: RunConfig) -> list[FilmFi
             "file": text_of(path, root) if path is not None else "",
             "label": None if np.isnan(label) else int(label),
             "condition": "",
+            "label_value": record[config.label_column],
         }
-        row["label_value"] = record[config.label_column]
-        if config.label_column in (
-            "age",
-            "sex",
-        ):  # as in the folder source: what the label is made from is no covariate
+        # as in the folder source: what the label is made from is not a covariate
+        if config.label_column in ("age", "sex"):
             row[config.label_column] = np.nan if config.label_column == "age" else ""
         films.append(
             FilmFile(
-                row,
-                path,
-                record["laterality"],
-                dataset.joints.get(name, no_joints()),
-                dataset.lesions.get(name),
-                _fault(record, config),
+                row=row,
+                path=path,
+                laterality=record["laterality"],
+                joints=dataset.joints.get(name, no_joints()),
+                lesion=dataset.lesions.get(name),
+                fault=_fault(record, config),
             )
         )
     return films
@@ -325,27 +312,25 @@ def _fault(record: dict, config: RunConfig) -> str:
     if record["patient_id"] == "":
         return "no patient is known: neither the metadata nor the film's name says who it is"
     if np.isnan(record["label"]):
-        by_scores = (
-            config.label_column in ("erosive", "erosion_sum", "damage", "jsn_sum") and record["why"]
-        )
-        return record["why"] if by_scores else f"no value in {config.label_column}"
+        why = record["why"] if config.label_column in FROM_SCORES else ""
+        return why or f"no value in {config.label_column}"
     return ""
 
 
 def audit_official_split(table: pd.DataFrame, label: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the authors' own split does, and why it is not used here.
+    """Look at the authors' own split: which patients are in two parts, and how labels are spread.
 
     Parameters
     ----------
     table : DataFrame
-        A `Dataset.table`.
+        Of a `Dataset`.
     label : str
-        Column that is counted.
+        The column to count.
 
     Returns
     -------
     patients : DataFrame
-        patient_id and the official splits of every patient who stands in more than one.
+        patient_id and official splits of every patient who is in more than one of them.
     counts : DataFrame
         Films of each official split by value of `label`; 'not known' where there is none.
     """
@@ -355,29 +340,24 @@ def audit_official_split(table: pd.DataFrame, label: str) -> tuple[pd.DataFrame,
     )
     where = splits.groupby("patient_id")["official_split"].agg(lambda s: ", ".join(sorted(set(s))))
     patients = where[where.str.contains(",")].rename("splits").reset_index()
-    values = splits[label].map(
-        lambda v: (
-            "not known" if pd.isna(v) or v == "" else f"{v:g}" if isinstance(v, float) else str(v)
-        )
-    )
+    known = splits[label].map(lambda v: f"{v:g}" if isinstance(v, float) else str(v))
+    values = known.mask(splits[label].isna() | splits[label].eq(""), "not known")
     return patients, pd.crosstab(splits["official_split"], values.rename(label))
 
 
 def split_notes(table: pd.DataFrame, labels: tuple[str, ...]) -> list[str]:
-    """`audit_official_split` as sentences."""
+    """The result of `audit_official_split` as sentences."""
     notes = []
     patients, _ = audit_official_split(table, labels[0])
     if len(patients):
         first = patients.iloc[0]
         notes.append(
-            f"{len(patients)} patients stand in more than one official split, such as"
-            f" {first['patient_id']} ({first['splits']}); it is not used here"
+            f"{len(patients)} patients are in more than one official split, such as"
+            f" {first['patient_id']} ({first['splits']}); that split is not used here"
         )
     for label in labels:
         counts = audit_official_split(table, label)[1]
         for split, row in counts.iterrows():
-            notes.append(
-                f"official split {split}: {label} "
-                + ", ".join(f"{value}: {n}" for value, n in row.items())
-            )
+            found = ", ".join(f"{value}: {n}" for value, n in row.items())
+            notes.append(f"official split {split}: {label} {found}")
     return notes

@@ -1,21 +1,30 @@
 """RAM-H1200: whole hands with SvdH scores, bone masks and erosion masks (arXiv 2605.05616).
 
 File names, score keys and category names are those that the authors' benchmark code reads
-(github.com/YSongxiao/RAM-H1200). Headers of `Metadata.xlsx` beyond the four that public code reads
-were not seen: they are looked for by several names, and never guessed.
+(github.com/YSongxiao/RAM-H1200). We have not seen the headers of `Metadata.xlsx` beyond the four
+that public code reads: they are looked up by several names, and never guessed.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from rahelpers.core.config import RunConfig, dataset_folder
-from rahelpers.data.sources.coco import CocoFilm, box_of, read_coco, read_json, to_run_lengths
-from rahelpers.data.sources.film import FilmFile
+from rahelpers.data.sources.coco import (
+    Box,
+    CocoFilm,
+    box_of,
+    read_coco,
+    read_json,
+    to_run_lengths,
+)
+from rahelpers.data.sources.film import CORNERS, FilmFile
 from rahelpers.data.sources.public import (
     OFFICIAL_SPLITS,
     Dataset,
@@ -30,7 +39,7 @@ from rahelpers.data.sources.public import (
     unread_notes,
 )
 from rahelpers.data.sources.walk import find_files, listing_hash
-from rahelpers.films.sites import EROSION_SITES, JSN_SITES, SITES
+from rahelpers.films.sites import EROSION_SITES, JSN_SITES
 
 NAME = "ram-h1200"
 LAYOUT = ("Metadata.xlsx", "Segmentation", "SvdH_Scoring/SvdH_BE_Scoring")
@@ -46,27 +55,49 @@ FILM_NAME = re.compile(
     re.IGNORECASE,
 )
 
-# Their site -> ours (those of rahelpers/phantom/disease.py). Fingers by letter: thumb, index,
-# middle, ring, small.
-# their name of a site -> ours
-_LETTERS = {1: "T", 2: "I", 3: "M", 4: "R", 5: "S"}
-_THEIRS = {site: f"{site[:-1]}-{_LETTERS[int(site[-1])]}" for site in SITES if site[-1].isdigit()}
-_THEIRS |= {
-    "IP1": "IP",
-    "Trapezium": "Tm",
-    "Scaphoid": "S",
-    "Lunate": "L",
-    "Radius": "R",
-    "Ulna": "U",
-}
-EROSION_NAMES = {_THEIRS.get(site, site): site for site in EROSION_SITES}
-JSN_NAMES = {_THEIRS.get(site, site): site for site in JSN_SITES}
-SCORES = {  # column: folder, file, prefix of the keys, sites, highest grade
-    "erosion": ("SvdH_BE_Scoring", "_annotation_be_scores.json", "BE_", EROSION_NAMES, 5),
-    "jsn": ("SvdH_JSN_Scoring", "_annotation_jsn_scores.json", "JSN_", JSN_NAMES, 4),
+
+# --- their names for our sites ---
+
+BONE_NAMES = {"Trapezium": "Tm", "Scaphoid": "S", "Lunate": "L", "Radius": "R", "Ulna": "U"}
+FINGER_LETTERS = {"1": "T", "2": "I", "3": "M", "4": "R", "5": "S"}  # thumb, index, … small
+
+
+def their_name(site: str) -> str:
+    """RAM-H1200's name of an SvdH site.
+
+    The ray is a letter (MCP2 -> MCP-I), bones are abbreviated (Lunate -> L), and the other joints
+    of the wrist have our names.
+    """
+    if site == "IP1":  # the thumb's only interphalangeal joint needs no letter
+        return "IP"
+    if site[-1] in FINGER_LETTERS:
+        return f"{site[:-1]}-{FINGER_LETTERS[site[-1]]}"
+    return BONE_NAMES.get(site, site)
+
+
+# their name -> ours
+EROSION_NAMES = {their_name(site): site for site in EROSION_SITES}
+JSN_NAMES = {their_name(site): site for site in JSN_SITES}
+
+
+class ScoreFiles(NamedTuple):
+    """Where the scores of one kind are, and what they may be."""
+
+    folder: str
+    file: str
+    prefix: str  # of the keys
+    sites: dict[str, str]  # their name -> ours
+    highest: int  # grade
+
+
+SCORES = {
+    "erosion": ScoreFiles("SvdH_BE_Scoring", "_annotation_be_scores.json", "BE_", EROSION_NAMES, 5),
+    "jsn": ScoreFiles("SvdH_JSN_Scoring", "_annotation_jsn_scores.json", "JSN_", JSN_NAMES, 4),
 }
 
-# The bones between which a joint lies, or the one bone that a site is; several bones are taken as
+# --- the bones of a site ---
+
+# The two bones that meet in a joint, or the one bone that a site is. Bones joined by '+' count as
 # one.
 _FINGER_BONES = {f"MCP{n}": (f"MC{n}", f"PP{n}") for n in range(1, 6)} | {
     f"PIP{n}": (f"PP{n}", f"MP{n}") for n in range(2, 6)
@@ -87,24 +118,25 @@ SITE_BONES: dict[str, tuple[str, ...]] = _FINGER_BONES | {
     "Lunate": ("Lunate",),
 }
 BONES = {bone for bones in SITE_BONES.values() for one in bones for bone in one.split("+")}
-# Erosions at SvdH sites alone: the label is made from SvdH scores, so an erosion elsewhere
-# (Non-SvdH-BE) is not what makes a film erosive.
-# Both 90 and 50 are taken: the authors train on both; what the numbers stand for was not seen.
+# Only erosions at SvdH sites: the label is made from SvdH scores, so an erosion elsewhere
+# (Non-SvdH-BE) does not make a film erosive. Both 90 and 50 are used, because the authors train on
+# both; we have not seen what the numbers mean.
 LESION_CLASSES = ("SvdH-BE-90", "SvdH-BE-50")
-# side of a joint's box against the narrower bone: holds the joint space and both bone ends.
-# Assumption
+# Side of a joint's box in widths of the narrower bone: contains the joint space and both bone ends.
+# An assumption.
 BOX_SCALE = 1.3
 
 
 def list_films(config: RunConfig) -> list[FilmFile]:
-    """One film for each picture under `Segmentation/`, and for each scored hand without one."""
+    """One film per picture under `Segmentation/`, and one per scored hand without a picture."""
     folder = dataset_folder(config)
     return make_films(read_dataset(folder), folder, config)
 
 
 def fingerprint(config: RunConfig) -> dict[str, str]:
-    """Hash of names, sizes and times of films and tables; the crops of single joints are not read
-    and not counted.
+    """Hash of names, sizes and times of films and tables.
+
+    The crops of single joints are not read, so they do not count.
     """
     folder = dataset_folder(config)
     require_folder(folder, NAME, LAYOUT)
@@ -121,9 +153,9 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Metadata, scores and annotations, joined by the film's stem.
+    """Read metadata, scores and annotations, and join them by the film's stem.
 
-    The authors' split is read for `official_split` alone: patients stand in two parts of it.
+    The authors' split only fills the column `official_split`: some patients are in two parts of it.
 
     Label columns: `erosive` (1 where any erosion score is above 0), `erosion_sum`, `jsn_sum`,
     `damage` (both sums), `is_ra`.
@@ -131,46 +163,49 @@ def read_dataset(folder: Path) -> Dataset:
     Raises
     ------
     ValueError
-        If a file is missing that nothing goes without, or a header, key or category is not known:
-        says what was expected and what was found.
+        If a file is missing without which nothing works, or a header, key or category is not known.
+        The message says what was expected and what was found.
     """
     require_folder(folder, NAME, LAYOUT)
     root = folder.resolve()
     metadata = read_metadata(root / "Metadata.xlsx", REQUIRED, OPTIONAL)
+
+    # each reader adds what is wrong with its files to the faults, in this order
     faults: list[str] = []
     films = _find_films(root, faults)
     scores, bad = _read_scores(root, faults)
     boxes = _read_boxes(root, faults)
     lesions = _read_lesions(root, faults)
     faults += [f"{name}: {why}" for name, why in bad.items()]
+
+    # one row per film; a film with a fault in its scores has no label
     patients = _patients_by_name(films, metadata)
     rows, joints = [], {}
     for name in sorted(films | scores.keys()):
         path, split = films.get(name, (None, ""))
         if path is None:
-            faults.append(f"{name}: scored, but no film of that name under Segmentation/")
+            faults.append(f"{name}: scored, but there is no film of that name under Segmentation/")
         given = scores.get(name, {"erosion": {}, "jsn": {}})
-        rows.append(
-            _row(name, path, split, given, metadata, patients)
-            | ({"why": bad[name], "erosive": np.nan} if name in bad else {})
-        )
+        unusable = {"why": bad[name], "erosive": np.nan} if name in bad else {}
+        rows.append(_row(name, path, split, given, metadata, patients) | unusable)
         joints[name] = _joint_rows(given, boxes.get(name, {}))
     table = pd.DataFrame(rows)
     faults += [
-        f"{name}: annotated erosions, but no film of that name"
+        f"{name}: erosions are annotated, but there is no film of that name"
         for name in sorted(lesions.keys() - films.keys())
     ]
     return Dataset(table, joint_tables(joints), lesions, faults, _notes(table, metadata, joints))
 
 
 def _find_films(root: Path, faults: list[str]) -> dict[str, tuple[Path, str]]:
-    """Stem -> film and official split; a stem in two splits keeps its first film, and both names of
-    splits.
+    """Stem -> film and official split.
+
+    A stem in two splits keeps its first film and the names of both splits, joined by '+'.
     """
     films: dict[str, tuple[Path, str]] = {}
     for split in OFFICIAL_SPLITS:
         if not (root / "Segmentation" / split).is_dir():
-            if split != "validation":  # some copies call `val` so
+            if split != "validation":  # what some copies call `val`
                 faults.append(f"Segmentation/{split}: there is no such folder")
             continue
         found, unreadable = find_files(root / "Segmentation" / split, (".bmp",))
@@ -178,7 +213,7 @@ def _find_films(root: Path, faults: list[str]) -> dict[str, tuple[Path, str]]:
         for path in found:
             if path.stem in films:
                 faults.append(
-                    f"{path.stem}: stands in {films[path.stem][1]} and {split}; the first is used"
+                    f"{path.stem}: is in {films[path.stem][1]} and in {split}; the first is used"
                 )
                 films[path.stem] = (films[path.stem][0], f"{films[path.stem][1]}+{split}")
             else:
@@ -187,66 +222,63 @@ def _find_films(root: Path, faults: list[str]) -> dict[str, tuple[Path, str]]:
         raise ValueError(
             f"{NAME}: {root}/Segmentation holds no film; expected {{train,val,test}}/*.bmp"
         )
-    if (
-        "Segmentation/val: there is no such folder" in faults
-        and (root / "Segmentation" / "validation").is_dir()
-    ):
-        faults.remove("Segmentation/val: there is no such folder")
+    no_val = "Segmentation/val: there is no such folder"
+    if no_val in faults and (root / "Segmentation" / "validation").is_dir():
+        faults.remove(no_val)
     return films
 
 
 def _read_scores(
     root: Path, faults: list[str]
 ) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, str]]:
-    """Stem -> column -> our site -> grade, over all official splits; and stem -> what is wrong with
+    """Stem -> column -> our site -> grade, of all official splits; and stem -> what is wrong with
     its scores.
     """
     scores: dict[str, dict[str, dict[str, float]]] = {}
     bad: dict[str, str] = {}
-    for column, (folder, file_name, prefix, sites, highest) in SCORES.items():
-        files = [
-            p
-            for split in OFFICIAL_SPLITS
-            if (p := root / "SvdH_Scoring" / folder / split / file_name).is_file()
-        ]
+    for column, kind in SCORES.items():
+        folder = root / "SvdH_Scoring" / kind.folder
+        paths = {split: folder / split / kind.file for split in OFFICIAL_SPLITS}
+        files = [path for path in paths.values() if path.is_file()]
         if column == "erosion" and not files:
             raise ValueError(
-                f"{NAME}: expected SvdH_Scoring/{folder}/{{train,val,test}}/{file_name} under"
+                f"{NAME}: expected SvdH_Scoring/{kind.folder}/{{train,val,test}}/{kind.file} under"
                 f" {root}; found none"
             )
         faults += [
-            f"SvdH_Scoring/{folder}/{split}/{file_name}: is missing"
+            f"SvdH_Scoring/{kind.folder}/{split}/{kind.file}: is missing"
             for split in ("train", "test")
-            if root / "SvdH_Scoring" / folder / split / file_name not in files
+            if paths[split] not in files
         ]
+        shape = f'an object {{"<case>.bmp": {{"{kind.prefix}R": grade, ...}}}}'
         for file in files:
-            for case, given in read_json(
-                file, dict, 'an object {"<case>.bmp": {"' + prefix + 'R": grade, ...}}'
-            ).items():
+            for case, given in read_json(file, dict, shape).items():
                 name = re.sub(r"\.bmp$", "", case, flags=re.IGNORECASE)
-                read, why = _read_grades(file, case, given, prefix, sites, highest)
+                grades, why = _read_grades(file, case, given, kind)
                 one = scores.setdefault(name, {"erosion": {}, "jsn": {}})
-                if one[column] and one[column] != read:
-                    why = f"two official splits give it different {prefix[:-1]} scores"
-                one[column] = read
+                if one[column] and one[column] != grades:
+                    why = f"two official splits give it different {kind.prefix[:-1]} scores"
+                one[column] = grades
                 if why:
                     bad[name] = why
     return scores, bad
 
 
 def _read_grades(
-    file: Path, case: str, given: object, prefix: str, sites: dict[str, str], highest: int
+    file: Path, case: str, given: object, kind: ScoreFiles
 ) -> tuple[dict[str, float], str]:
+    """Our site -> grade, of one film; and what is wrong with its grades."""
     if not isinstance(given, dict):
         raise ValueError(
             f"{file}: {case}: expected an object of scores, found a {type(given).__name__}"
         )
     grades, why = {}, ""
     for key, value in given.items():
-        if not key.startswith(prefix) or key[len(prefix) :] not in sites:
+        site = kind.sites.get(key[len(kind.prefix) :])
+        if not key.startswith(kind.prefix) or site is None:
             raise ValueError(
                 f"{file}: {case}: unknown key {key!r}; expected"
-                f" {', '.join(prefix + site for site in sites)}"
+                f" {', '.join(kind.prefix + name for name in kind.sites)}"
             )
         if value is None:
             continue
@@ -254,10 +286,10 @@ def _read_grades(
             grade = float(value)
         except (TypeError, ValueError):
             grade = float("nan")
-        if not (0 <= grade <= highest and grade == int(grade)):
-            why = f"{key} is {value!r}: expected a whole number from 0 to {highest}"
-            continue
-        grades[sites[key[len(prefix) :]]] = grade
+        if 0 <= grade <= kind.highest and grade == int(grade):
+            grades[site] = grade
+        else:
+            why = f"{key} is {value!r}: expected a whole number from 0 to {kind.highest}"
     return grades, why
 
 
@@ -281,14 +313,15 @@ def _read_annotations(
     return films
 
 
-def _read_boxes(
-    root: Path, faults: list[str]
-) -> dict[str, dict[str, tuple[float, float, float, float]]]:
-    """Stem -> bone -> box as fractions of the film; the parts of one bone are joined."""
+def _read_boxes(root: Path, faults: list[str]) -> dict[str, dict[str, Box]]:
+    """Stem -> bone -> box as fractions of the film.
+
+    The parts of one bone share a box. 'film' -> 0, 0, width, height in pixels.
+    """
     films = _read_annotations(root, "_annotations_bone_rle.coco.json", BONES, faults)
-    boxes: dict[str, dict[str, tuple[float, float, float, float]]] = {}
+    boxes: dict[str, dict[str, Box]] = {}
     for name, film in films.items():
-        bones: dict[str, tuple[float, float, float, float]] = {}
+        bones: dict[str, Box] = {}
         for bone, annotation in film.annotations:
             box = box_of(annotation, film) if bone in BONES else None
             if box:
@@ -314,27 +347,25 @@ def _read_lesions(root: Path, faults: list[str]) -> dict[str, tuple[dict, ...]]:
     }
 
 
-def _around(boxes: list[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:
+def _around(boxes: list[Box]) -> Box:
     x0, y0, x1, y1 = zip(*boxes, strict=True)
     return min(x0), min(y0), max(x1), max(y1)
 
 
-def box_of_site(
-    site: str, bones: dict[str, tuple[float, float, float, float]]
-) -> tuple[float, float, float, float] | None:
+def box_of_site(site: str, bones: dict[str, Box]) -> Box | None:
     """Box of an SvdH site from the boxes of its bones; None where a bone was not annotated.
 
-    A carpal bone is its own site. A joint lies where two bones meet: in the gap between their
-    boxes, or where these overlap. Its box is a square on the film around the middle of that,
-    `BOX_SCALE` times as wide as the narrower bone. From the masks' boxes, not their outlines:
-    decoding 30 masks of 1,200 films takes ten minutes, and the box is generous.
+    A carpal bone is its own site. A joint is where two bones meet: in the gap between their boxes,
+    or where these overlap. Its box is a square on the film around the middle of that place,
+    `BOX_SCALE` times as wide as the narrower bone. The boxes of the masks serve, not their
+    outlines: decoding 30 masks on each of 1,200 films takes ten minutes, and the box is generous.
 
     Parameters
     ----------
     site : str
     bones : dict
-        Bone -> box as fractions; 'film' -> 0, 0, width, height in pixels, which makes the square a
-        square.
+        Bone -> box as fractions; 'film' -> 0, 0, width, height in pixels, so that the square is a
+        square on the film.
     """
     wanted = [one.split("+") for one in SITE_BONES[site]]
     if any(bone not in bones for group in wanted for bone in group):
@@ -346,36 +377,31 @@ def box_of_site(
     a, b = found
     x = (max(a[0], b[0]) + min(a[2], b[2])) / 2
     y = (max(a[1], b[1]) + min(a[3], b[3])) / 2
-    half = (
-        BOX_SCALE
-        / 2
-        * min(min((box[2] - box[0]) * width, (box[3] - box[1]) * height) for box in found)
-    )
+    narrower = min(min((box[2] - box[0]) * width, (box[3] - box[1]) * height) for box in found)
+    half = BOX_SCALE / 2 * narrower
     return x - half / width, y - half / height, x + half / width, y + half / height
 
 
-def _joint_rows(
-    given: dict[str, dict[str, float]], bones: dict[str, tuple[float, float, float, float]]
-) -> list[dict]:
-    """Scored sites with a box. A score whose box cannot be known stays in the sums of the row: the
-    joint table demands boxes.
+def _joint_rows(given: dict[str, dict[str, float]], bones: dict[str, Box]) -> list[dict]:
+    """Scored sites with a box.
+
+    The joint table requires boxes. A score without a box still counts in the film's sums.
     """
     rows = []
     for site in dict.fromkeys([*given["erosion"], *given["jsn"]]):
         box = box_of_site(site, bones) if bones else None
         if box:
             scores = {column: given[column].get(site, np.nan) for column in ("erosion", "jsn")}
-            rows.append(
-                {"site": site} | scores | dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))
-            )
+            rows.append({"site": site} | scores | dict(zip(CORNERS, box, strict=True)))
     return rows
 
 
 def _patients_by_name(films: dict[str, tuple[Path, str]], metadata: pd.DataFrame) -> dict[str, str]:
-    """Patient as file names say it -> patient of the metadata: so that one film without metadata
-    does not make a second patient of the same person.
+    """Patient by file name -> patient in the metadata.
+
+    With it, a film without metadata does not turn one person into a second patient.
     """
-    known = {}
+    known: dict[str, str] = {}
     for name in films:
         by_name = _patient_of_name(name)
         if by_name and bare_stem(name) in metadata.index:
@@ -392,22 +418,23 @@ def _row(
     name: str,
     path: Path | None,
     split: str,
-    given: dict,
+    given: Mapping[str, dict[str, float]],
     metadata: pd.DataFrame,
     patients: dict[str, str],
 ) -> dict:
+    """One row of the dataset's table."""
     study = metadata.loc[bare_stem(name)].to_dict() if bare_stem(name) in metadata.index else {}
     by_name = _patient_of_name(name)
     parts = FILM_NAME.fullmatch(name)
     patient = study.get("patient_id")
+    if not isinstance(patient, str) or not patient:
+        patient = patients.get(by_name, by_name)
     erosion_sum, erosive, why = sum_of_scores(given["erosion"], len(EROSION_SITES), "erosion (BE)")
     jsn_sum, _, _ = sum_of_scores(given["jsn"], len(JSN_SITES), "narrowing (JSN)")
     centre = study.get("centre")
     return {
         "image_id": name,
-        "patient_id": (
-            patient if isinstance(patient, str) and patient else patients.get(by_name, by_name)
-        ),
+        "patient_id": patient,
         "path": path,
         "laterality": side_of(name),
         "centre": parts["centre"] if parts else centre if isinstance(centre, str) else "",
@@ -424,6 +451,7 @@ def _row(
 
 
 def _notes(table: pd.DataFrame, metadata: pd.DataFrame, joints: dict[str, list[dict]]) -> list[str]:
+    """What is worth knowing although the files are as published."""
     there = table[table["path"].notna()]
     notes = [f"{row.image_id}: {row.why}" for row in there[there["why"] != ""].itertuples()]
     notes += [
@@ -434,7 +462,7 @@ def _notes(table: pd.DataFrame, metadata: pd.DataFrame, joints: dict[str, list[d
     without = sum(not len(joints[name]) for name in there["image_id"])
     if without:
         notes.append(
-            f"{without} films have no joint boxes (no bone masks, or no scores): their scores are"
-            " in the sums alone"
+            f"{without} films have no joint boxes (no bone masks, or no scores): their scores count"
+            " only in the sums"
         )
     return notes + unread_notes(metadata) + split_notes(table, ("erosive", "is_ra"))

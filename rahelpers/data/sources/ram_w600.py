@@ -1,7 +1,7 @@
 """RAM-W600: wrists with SvdH erosion scores of six bones, and masks of 14 bones (arXiv 2507.05193).
 
-Layout and names as the authors' benchmark code (github.com/YSongxiao/RAM-W600) and public code that
-reads the dataset use them.
+Layout and names are those that the authors' benchmark code (github.com/YSongxiao/RAM-W600) and
+other public code read.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import pandas as pd
 from PIL import Image
 
 from rahelpers.core.config import RunConfig, dataset_folder
-from rahelpers.data.sources.coco import box_of, read_coco, read_json
-from rahelpers.data.sources.film import FilmFile
+from rahelpers.data.sources.coco import Box, box_of, read_coco, read_json
+from rahelpers.data.sources.film import CORNERS, FilmFile
 from rahelpers.data.sources.public import (
     OFFICIAL_SPLITS,
     Dataset,
@@ -34,11 +34,8 @@ from rahelpers.data.sources.walk import find_files, listing_hash
 NAME = "ram-w600"
 SCORING = "SvdHBEScoreClassification"
 LAYOUT = ("Metadata.xlsx", f"{SCORING}/JointBE_SvdH_GT.json")
-# a wrist may lie in both; the first is the scored film
-FILM_FOLDERS = (
-    "JointLocationDetection/images",
-    "BoneSegmentation/images",
-)
+# a wrist may be in both; the film in the first is the scored one
+FILM_FOLDERS = ("JointLocationDetection/images", "BoneSegmentation/images")
 REQUIRED = {
     "stem": ("Mapped Image Stem",),
     "patient_id": ("NormalizedPatientID",),
@@ -47,8 +44,8 @@ REQUIRED = {
     "age": ("PatientAge",),
 }
 OPTIONAL = {"centre": ("InstitutionName",)}
-# Our site: their name of the crop and of the key ('Trapzium' is their spelling), their column in
-# the metadata, their mask's place of 14
+# Our site -> their name of the crop and of the key ('Trapzium' is their spelling), their column in
+# the metadata, the number of its mask among the 14
 SITES = {
     "CMC1": ("Metacarpal1st", "1st MC", 9),
     "Trapezium": ("Trapzium", "Trapz", 7),
@@ -60,7 +57,7 @@ SITES = {
 N_BONES = 14
 HIGHEST = 5
 CROPS = tuple(crop for crop, _, _ in SITES.values())
-# of categories, with the right spelling too
+# other spellings of their categories, the correct one included
 OTHER_NAMES = {
     "trapezium": "Trapzium",
     "mc1": "Metacarpal1st",
@@ -70,14 +67,15 @@ OTHER_NAMES = {
 
 
 def list_films(config: RunConfig) -> list[FilmFile]:
-    """One film for each wrist; one without scores carries that as its fault."""
+    """One film per wrist; a wrist without scores carries that as its fault."""
     folder = dataset_folder(config)
     return make_films(read_dataset(folder), folder, config)
 
 
 def fingerprint(config: RunConfig) -> dict[str, str]:
-    """Hash of names, sizes and times of films, masks and tables; the crops of single bones are not
-    read and not counted.
+    """Hash of names, sizes and times of films, masks and tables.
+
+    The crops of single bones are not read, so they do not count.
     """
     folder = dataset_folder(config)
     require_folder(folder, NAME, LAYOUT)
@@ -88,33 +86,26 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         for part in ("JointLocationDetection", SCORING)
         for p in find_files(root / part, (".json",))[0]
     ]
-    return {
-        "images": listing_hash(
-            [
-                *films,
-                *find_files(root / "BoneSegmentation/masks", (".npy",))[0],
-                *tables,
-                root / "Metadata.xlsx",
-            ],
-            root,
-        )
-    }
+    masks = find_files(root / "BoneSegmentation/masks", (".npy",))[0]
+    return {"images": listing_hash([*films, *masks, *tables, root / "Metadata.xlsx"], root)}
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Metadata, scores and joint boxes, joined by the film's stem.
+    """Read metadata, scores and joint boxes, and join them by the film's stem.
 
     Label columns: `erosive` (1 where any of the six scores is above 0), `erosion_sum`, `is_ra`.
 
     Raises
     ------
     ValueError
-        If a file is missing that nothing goes without, or a header, key or category is not known:
-        says what was expected and what was found.
+        If a file is missing without which nothing works, or a header, key or category is not known.
+        The message says what was expected and what was found.
     """
     require_folder(folder, NAME, LAYOUT)
     root = folder.resolve()
     metadata = read_metadata(root / "Metadata.xlsx", REQUIRED, OPTIONAL)
+
+    # each reader adds what is wrong with its files to the faults, in this order
     faults: list[str] = []
     films = _find_films(root, faults)
     scores, bad = _read_scores(root)
@@ -122,27 +113,27 @@ def read_dataset(folder: Path) -> Dataset:
     boxes = _read_boxes(root, faults)
     splits = _read_splits(root, faults)
     masks = {p.stem: p for p in find_files(root / "BoneSegmentation/masks", (".npy",))[0]}
+
+    # one row per wrist; a wrist with a fault in its scores has no label
     rows, joints = [], {}
     for name in sorted(films.keys() | scores.keys()):
         path = films.get(name)
         if path is None:
-            faults.append(
-                f"{name}: scored, but no film of that name under {' or '.join(FILM_FOLDERS)}"
-            )
+            places = " or ".join(FILM_FOLDERS)
+            faults.append(f"{name}: scored, but there is no film of that name under {places}")
         given = scores.get(name) or _scores_of_metadata(name, metadata)
-        rows.append(
-            _row(name, path, splits.get(name, ""), given, metadata)
-            | ({"why": bad[name], "erosive": np.nan} if name in bad else {})
-        )
+        unusable = {"why": bad[name], "erosive": np.nan} if name in bad else {}
+        rows.append(_row(name, path, splits.get(name, ""), given, metadata) | unusable)
         if given:
             known = boxes.get(name) or _boxes_of_masks(path, masks.get(name))
             joints[name] = [
-                {"site": s, "erosion": given[s]}
-                | dict(zip(("x0", "y0", "x1", "y1"), known[s], strict=True))
+                {"site": s, "erosion": given[s]} | dict(zip(CORNERS, known[s], strict=True))
                 for s in given
                 if s in known
             ]
     table = pd.DataFrame(rows)
+
+    # masks that belong to no film, or are not as expected
     faults += [
         f"BoneSegmentation/masks: {name}.npy has no film"
         for name in sorted(masks.keys() - films.keys())
@@ -190,9 +181,9 @@ def _read_scores(root: Path) -> tuple[dict[str, dict[str, float]], dict[str, str
         }
         wrong = [site for site, grade in grades.items() if np.isnan(grade)]
         if wrong:
+            crop = SITES[wrong[0]][0]
             bad[name] = (
-                f"{SITES[wrong[0]][0]} is {entry['joints'][SITES[wrong[0]][0]]!r}: expected a whole"
-                f" number from 0 to {HIGHEST}"
+                f"{crop} is {entry['joints'][crop]!r}: expected a whole number from 0 to {HIGHEST}"
             )
         if name in scores:
             bad[name] = "scored twice in JointBE_SvdH_GT.json"
@@ -206,7 +197,7 @@ def _grade(value: object) -> float:
 
 
 def _scores_of_metadata(name: str, metadata: pd.DataFrame) -> dict[str, float]:
-    """Scores from the metadata's columns `1st MC_L` …, for a wrist that the score file leaves out."""
+    """Scores from the metadata's columns `1st MC_L` …, for a wrist that the score file omits."""
     stem, side = bare_stem(name), side_of(name)
     if stem not in metadata.index or not side:
         return {}
@@ -220,9 +211,7 @@ def _scores_of_metadata(name: str, metadata: pd.DataFrame) -> dict[str, float]:
 
 
 def _read_splits(root: Path, faults: list[str]) -> dict[str, str]:
-    """Stem -> the official split that its folder of crops lies in; crops that are missing are
-    faults.
-    """
+    """Stem -> the official split that holds its folder of crops. Missing crops are faults."""
     splits: dict[str, str] = {}
     for split in OFFICIAL_SPLITS:
         folder = root / SCORING / split
@@ -238,9 +227,7 @@ def _read_splits(root: Path, faults: list[str]) -> dict[str, str]:
     return splits
 
 
-def _read_boxes(
-    root: Path, faults: list[str]
-) -> dict[str, dict[str, tuple[float, float, float, float]]]:
+def _read_boxes(root: Path, faults: list[str]) -> dict[str, dict[str, Box]]:
     """Stem -> our site -> box as fractions, from the annotations of the joint detection task."""
     file = root / "JointLocationDetection" / "Joints.coco.json"
     if not file.is_file():
@@ -255,7 +242,7 @@ def _read_boxes(
             f"{file}: expected the categories {', '.join(CROPS)}; found"
             f" {', '.join(sorted(categories))}"
         )
-    boxes: dict[str, dict[str, tuple[float, float, float, float]]] = {}
+    boxes: dict[str, dict[str, Box]] = {}
     for name, film in films.items():
         found = {
             known[kind]: box_of(annotation, film)
@@ -267,11 +254,10 @@ def _read_boxes(
     return boxes
 
 
-def _boxes_of_masks(
-    film: Path | None, masks: Path | None
-) -> dict[str, tuple[float, float, float, float]]:
-    """Boxes around the bones' masks, where these were drawn on this very film: the two tasks' films
-    of one wrist need not be of one size.
+def _boxes_of_masks(film: Path | None, masks: Path | None) -> dict[str, Box]:
+    """Boxes around the masks of the bones, where the masks were drawn on this very film.
+
+    The films of one wrist may differ in size between the two tasks.
     """
     if film is None or masks is None or _fault_of_mask(masks):
         return {}
@@ -281,10 +267,7 @@ def _boxes_of_masks(
             return {}
     boxes = {}
     for site, (_, _, place) in SITES.items():
-        rows, columns = (
-            np.any(stack[place], axis=1).nonzero()[0],
-            np.any(stack[place], axis=0).nonzero()[0],
-        )
+        rows, columns = (np.any(stack[place], axis=axis).nonzero()[0] for axis in (1, 0))
         if len(rows):
             height, width = stack.shape[1:]
             boxes[site] = (
@@ -297,28 +280,27 @@ def _boxes_of_masks(
 
 
 def _fault_of_mask(path: Path) -> str:
-    """What is wrong with a file of masks, from its header alone; '' where nothing is."""
+    """What is wrong with a file of masks, judged by its header; '' where nothing is."""
     try:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except (ValueError, OSError, EOFError) as error:
         return f"BoneSegmentation/masks: {path.name} cannot be read ({error})"
-    return (
-        ""
-        if len(shape) == 3 and shape[0] == N_BONES
-        else f"BoneSegmentation/masks: {path.name} is {shape}; expected ({N_BONES}, height, width)"
-    )
+    if len(shape) == 3 and shape[0] == N_BONES:
+        return ""
+    return f"BoneSegmentation/masks: {path.name} is {shape}; expected ({N_BONES}, height, width)"
 
 
 def _row(
     name: str, path: Path | None, split: str, given: dict[str, float], metadata: pd.DataFrame
 ) -> dict:
+    """One row of the dataset's table."""
     study = metadata.loc[bare_stem(name)].to_dict() if bare_stem(name) in metadata.index else {}
     patient, centre = study.get("patient_id"), study.get("centre")
     total, erosive, why = sum_of_scores(given, len(SITES), "erosion (BE)")
     return {
         "image_id": name,
-        # without metadata a film has no patient: that the first number of its name is one was not
-        # seen in the authors' code
+        # A film without metadata has no patient: nothing in the authors' code shows that the first
+        # number of its name is one.
         "patient_id": patient if isinstance(patient, str) else "",
         "path": path,
         "laterality": side_of(name),
@@ -334,13 +316,12 @@ def _row(
 
 
 def _notes(table: pd.DataFrame, metadata: pd.DataFrame) -> list[str]:
+    """What is worth knowing although the files are as published."""
     there = table[table["path"].notna()]
-    unscored = there[there["why"] != ""]
-    notes = (
-        [f"{len(unscored)} films have no usable scores, such as {unscored['image_id'].iloc[0]}"]
-        if len(unscored)
-        else []
-    )
+    notes = []
+    unscored = there.loc[there["why"] != "", "image_id"]
+    if len(unscored):
+        notes.append(f"{len(unscored)} films have no usable scores, such as {unscored.iloc[0]}")
     notes += [
         f"{name}: not in Metadata.xlsx"
         for name in there["image_id"]

@@ -1,51 +1,103 @@
-"""Sources: each lists its films; a film is read one at a time. One module a source, with
-`list_films(config)` and `fingerprint(config)`.
+"""Sources: each lists its films; a film is read later, one at a time.
+
+A source is one module of this package, named after it (`ram-h1200` -> `ram_h1200.py`). All of them
+have the same interface, `SourceAdapter`. The functions here pass on to the configured source, so
+the rest of the package never names one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 from rahelpers.core.config import RunConfig
 from rahelpers.data.sources.film import SourceItem
 
 
 class SourceFilm(Protocol):
-    """A film that a source names, not yet read."""
+    """A film that a source lists, not yet read."""
 
-    row: dict
+    @property
+    def row(self) -> dict:
+        """Manifest fields that are known before the film is read; image_id at least."""
 
     def content_key(self) -> str:
-        """What the film is made from: the same key, the same film."""
+        """What the film is made from: the same key means the same film; '' where there is none."""
 
     def read(self) -> SourceItem:
-        """The film, or the fault that keeps it from being one."""
+        """The film, or the fault that makes it unusable."""
 
 
-def _module(config: RunConfig):  # noqa: ANN202
-    return import_module(f"rahelpers.data.sources.{config.source.replace('-', '_')}")
+class SourceAdapter(Protocol):
+    """The interface of a source's module: these two functions."""
+
+    def list_films(self, config: RunConfig) -> Sequence[SourceFilm]:
+        """The source's films in a fixed order, none of them opened."""
+
+    def fingerprint(self, config: RunConfig) -> dict[str, str]:
+        """Hashes of what the source reads from disk: name of the part -> hash."""
 
 
-def list_films(config: RunConfig) -> list[SourceFilm]:
-    """Films of the configured source, in a fixed order."""
-    return _module(config).list_films(config)
+def _adapter(config: RunConfig) -> SourceAdapter:
+    module: Any = import_module(f"rahelpers.data.sources.{config.source.replace('-', '_')}")
+    return module
 
 
-def source_fingerprint(config: RunConfig) -> dict[str, str]:
-    """Hashes of what a source reads from disk, so that a changed film or table makes curation
-    again.
-    """
-    return _module(config).fingerprint(config)
+def list_films(config: RunConfig) -> Sequence[SourceFilm]:
+    """List the films of the configured source in a fixed order, without reading them.
 
+    Parameters
+    ----------
+    config : RunConfig
 
-def check_source(config: RunConfig) -> None:
-    """Refuse what can be refused before anything runs: missing folders and tables, unknown columns,
-    rules that make one class, an unknown hospital.
+    Returns
+    -------
+    sequence of SourceFilm
 
     Raises
     ------
     ValueError
+        If the source's folder, table or columns are missing or not as expected.
+
+    Examples
+    --------
+    >>> from rahelpers import list_films, make_config
+    >>> films = list_films(make_config(n_patients=12))
+    >>> len(films), films[0].row["image_id"], films[-1].row["image_id"]
+    (24, 'P00000_L', 'P00011_R')
+    >>> films[0].read().radiograph.image.shape
+    (256, 256)
+    """
+    return _adapter(config).list_films(config)
+
+
+def source_fingerprint(config: RunConfig) -> dict[str, str]:
+    """Hash what a source reads from disk, so that a changed film or table reruns the curation."""
+    return _adapter(config).fingerprint(config)
+
+
+def check_source(config: RunConfig) -> None:
+    """Refuse, before anything runs, what can be refused without reading a film.
+
+    These are missing folders and tables, unknown columns, rules that put every film into one class,
+    and an unknown hospital.
+
+    Raises
+    ------
+    ValueError
+        Says what was received, what is expected and what to do.
+
+    Examples
+    --------
+    >>> from rahelpers import make_config
+    >>> from rahelpers.data import check_source
+    >>> check_source(make_config(n_patients=12))
+    >>> check_source(make_config(n_patients=12, external_centre="Oslo"))
+    Traceback (most recent call last):
+        ...
+    ValueError: external_centre='Oslo' has no film; no film has a hospital; name its column with
+    --centre-column
     """
     if config.source == "phantom" and not config.external_centre:
         return

@@ -1,5 +1,6 @@
-"""RSNA Pediatric Bone Age 2017: left hands of children with bone age and sex. Nothing about RA
-(Radiology 2019;290:498).
+"""RSNA Pediatric Bone Age 2017: left hands of children with bone age and sex, nothing about RA.
+
+Halabi et al., Radiology 2019;290:498.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MALE = {"true": "M", "false": "F", "m": "M", "f": "F", "1": "M", "0": "F"}
 
 
 def list_films(config: RunConfig) -> list[FilmFile]:
-    """One film for each row of the tables."""
+    """One film per row of the tables."""
     folder = dataset_folder(config)
     return make_films(read_dataset(folder), folder, config)
 
@@ -43,19 +44,20 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """The tables of training and validation set, joined with the films by their id.
+    """Read the tables of the training and validation sets, and join the films to them by id.
 
-    Label columns: `bone_age_months`, `sex`. Every film is a patient of its own: no patient column
-    is published.
+    Label columns: `bone_age_months`, `sex`. Every film counts as a patient of its own, because no
+    patient column is published.
 
     Raises
     ------
     ValueError
-        If there is no table, a header is not known, or an id stands in two tables.
+        If there is no table, a header is not known, or an id appears twice.
     """
     require_folder(folder, NAME, ())
     root = folder.resolve()
-    faults: list[str] = []
+
+    # the tables, joined
     tables = [p for p in find_files(root, (".csv",))[0] if p.name in TABLES]
     if not tables:
         found = (
@@ -66,16 +68,19 @@ def read_dataset(folder: Path) -> Dataset:
             f"{NAME}: {root} holds none of the tables {', '.join(TABLES)}; found {found}; see"
             f" `rahelpers data info {NAME}`"
         )
-    table = pd.concat([_read_table(p) for p in tables], ignore_index=True)
+    table = pd.concat([_read_ages_and_sex(p) for p in tables], ignore_index=True)
     both = table.loc[table["image_id"].duplicated(), "image_id"]
     if len(both):
         raise ValueError(
-            f"{NAME}: film {both.iloc[0]} stands twice in {' and '.join(p.name for p in tables)};"
+            f"{NAME}: film {both.iloc[0]} appears twice in {' and '.join(p.name for p in tables)};"
             " expected every film once"
         )
-    found, unreadable = find_files(root, (".png",))
+
+    # the film of each row
+    faults: list[str] = []
+    paths, unreadable = find_files(root, (".png",))
     films: dict[str, Path] = {}
-    for path in found:
+    for path in paths:
         if path.stem in films:
             faults.append(
                 f"{path.relative_to(root)}: there is another film of that name; the first is used"
@@ -86,16 +91,16 @@ def read_dataset(folder: Path) -> Dataset:
     faults += [f"{where}: cannot be read" for where in unreadable] + [
         f"{name}: in the table, but there is no film {name}.png" for name in missing
     ]
+
+    # films that no table lists
+    notes = []
     known = set(table["image_id"])
     unknown = [p for name, p in films.items() if name not in known]
-    notes = (
-        [
-            f"{len(unknown)} films stand in no table, such as {unknown[0].relative_to(root)} (the"
+    if unknown:
+        notes.append(
+            f"{len(unknown)} films are in no table, such as {unknown[0].relative_to(root)} (the"
             " test set was published without ages)"
-        ]
-        if unknown
-        else []
-    )
+        )
     notes += [
         f"{split}: {n} films in the table"
         for split, n in table["official_split"].value_counts().items()
@@ -103,8 +108,11 @@ def read_dataset(folder: Path) -> Dataset:
     return Dataset(table, faults=faults, notes=notes)
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_ages_and_sex(path: Path) -> pd.DataFrame:
+    """One of the tables, with our column names."""
     raw = read_checked_csv("table", path)
+
+    # the columns, which have other names in each table
     known = {plain(c): c for c in raw.columns}
     columns = {}
     for ours, headers in HEADERS.items():
@@ -114,6 +122,9 @@ def _read_table(path: Path) -> pd.DataFrame:
                 f"{path}: expected a column {' or '.join(map(repr, headers))}; found"
                 f" {', '.join(raw.columns)}"
             )
+
+    # their cells
+    ids = raw[columns["id"]].astype(str).str.strip().str.removesuffix(".png")
     ages = pd.to_numeric(raw[columns["bone_age_months"]], errors="coerce")
     words = raw[columns["male"]].astype(str).str.strip().str.lower()
     if not set(words) <= set(MALE) | {"nan", ""}:
@@ -123,10 +134,10 @@ def _read_table(path: Path) -> pd.DataFrame:
         )
     return pd.DataFrame(
         {
-            "image_id": raw[columns["id"]].astype(str).str.strip().str.removesuffix(".png"),
-            "patient_id": raw[columns["id"]].astype(str).str.strip().str.removesuffix(".png"),
+            "image_id": ids,
+            "patient_id": ids,
             "path": None,
-            "laterality": "L",  # the challenge holds left hands alone
+            "laterality": "L",  # the challenge has left hands only
             "centre": "",
             "age": np.nan,  # bone age is not age
             "sex": words.map(MALE).fillna(""),

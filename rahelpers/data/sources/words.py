@@ -1,5 +1,6 @@
-"""Age, sex and side as people write them in tables. What is not understood is named with its row,
-never taken for 'not known'.
+"""Age, sex and side as people write them in tables.
+
+A value that is not understood is reported with its row. It is never taken to mean 'not known'.
 """
 
 from __future__ import annotations
@@ -15,98 +16,43 @@ import pandas as pd
 # Spanish, Italian, Dutch.
 SEX = {
     "F": (
-        "f",
-        "w",
-        "female",
-        "woman",
-        "girl",
-        "weiblich",
-        "weibl",
-        "frau",
-        "mädchen",
-        "maedchen",
-        "femme",
-        "fille",
-        "féminin",
-        "feminin",
-        "mujer",
-        "femenino",
-        "donna",
-        "femmina",
-        "femminile",
-        "vrouw",
-        "vrouwelijk",
+        *("f", "w", "female", "woman", "girl", "weiblich", "weibl", "frau", "mädchen", "maedchen"),
+        *("femme", "fille", "féminin", "feminin", "mujer", "femenino", "donna", "femmina"),
+        *("femminile", "vrouw", "vrouwelijk"),
     ),
     "M": (
-        "m",
-        "male",
-        "man",
-        "boy",
-        "männlich",
-        "maennlich",
-        "männl",
-        "mann",
-        "junge",
-        "homme",
-        "garçon",
-        "masculin",
-        "hombre",
-        "masculino",
-        "uomo",
-        "maschio",
-        "maschile",
-        "mannelijk",
+        *("m", "male", "man", "boy", "männlich", "maennlich", "männl", "mann", "junge", "homme"),
+        *("garçon", "masculin", "hombre", "masculino", "uomo", "maschio", "maschile", "mannelijk"),
     ),
 }
 SIDE = {
     "L": ("l", "left", "lt", "li", "links", "linke", "linkes", "gauche", "izquierda", "sinistra"),
     "R": ("r", "right", "rt", "re", "rechts", "rechte", "rechtes", "droite", "derecha", "destra"),
-    "": (
-        "b",
-        "both",
-        "beide",
-        "beidseits",
-        "bds",
-        "bilateral",
-    ),  # two hands on one film are looked for on every film
+    # not one side: every film is searched for a second hand anyway
+    "": ("b", "both", "beide", "beidseits", "bds", "bilateral"),
 }
-# The manifest has F, M or empty: a person who is neither stands there as not known.
 NOT_KNOWN = (
-    "",
-    "?",
-    "-",
-    "na",
-    "n/a",
-    "n.a",
-    "n. a",
-    "nan",
-    "none",
-    "null",
-    "u",
-    "unknown",
-    "not known",
-    "unbekannt",
-    "k. a",
-    "k.a",
-    "keine angabe",
-    "inconnu",
+    *("", "?", "-", "na", "n/a", "n.a", "n. a", "nan", "none", "null", "u", "unknown", "not known"),
+    *("unbekannt", "k. a", "k.a", "keine angabe", "inconnu"),
 )
+# The manifest holds F, M or an empty cell, so a person who is neither has an empty cell there.
 NEITHER = ("o", "other", "d", "divers", "x", "nonbinary", "non-binary")
 MOST_YEARS = 120
+PER_YEAR = {"": 1, "y": 1, "m": 12, "w": 52.18, "d": 365.25}  # letters as in DICOM
 MOST_ROWS = 3  # quoted in one message
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A column as it was understood.
+class ReadColumn:
+    """A column of age, sex or side as it was understood.
 
     Attributes
     ----------
     values : Series
-        'F', 'M' or ''; 'L', 'R' or ''; or years as float with NaN. Not known where a cell was not
-        understood.
+        Sex: 'F', 'M' or ''. Side: 'L', 'R' or ''. Age: years as float, or NaN. A cell that was not
+        understood has the value for 'not known'.
     unread : Series
-        The cells that were not understood, under their own index.
+        The cells that were not understood, with their own index.
     expected : str
         What such a cell may hold.
     """
@@ -116,21 +62,22 @@ class Reading:
     expected: str
 
     def faults(self, column: str) -> list[str]:
-        """A sentence for each cell that was not understood; rows as a person counts them in the
-        file: the header is row 1.
+        """One sentence per cell that was not understood.
+
+        Rows are counted as a person counts them in the file: the header is row 1.
         """
         return [
             f"row {row + 2}, column {column}: {show_cell(value)}; expected {self.expected}"
             for row, value in self.unread.items()
         ]
 
-    def refuse(self, column: str) -> pd.Series:
-        """The values.
+    def checked(self, column: str) -> pd.Series:
+        """The values, if every cell was understood.
 
         Raises
         ------
         ValueError
-            If a cell was not understood; names the first rows and how many more there are.
+            If a cell was not understood; names the first such rows and the number of the others.
         """
         if self.unread.empty:
             return self.values
@@ -138,16 +85,13 @@ class Reading:
             f"row {row + 2} has {show_cell(value)}"
             for row, value in self.unread.iloc[:MOST_ROWS].items()
         )
-        more = (
-            f", and {len(self.unread) - MOST_ROWS} more rows are like that"
-            if len(self.unread) > MOST_ROWS
-            else ""
-        )
+        n_more = len(self.unread) - MOST_ROWS
+        more = f", and {n_more} more rows are like that" if n_more > 0 else ""
         raise ValueError(f"column {column}: {rows}{more}; expected {self.expected}")
 
 
-def read_sex(values: pd.Series) -> Reading:
-    """'F', 'M' or '' of each cell."""
+def read_sex(values: pd.Series) -> ReadColumn:
+    """Read each cell as 'F', 'M' or '' (not known)."""
     return _read_words(
         values,
         SEX | {"": NEITHER},
@@ -157,8 +101,8 @@ def read_sex(values: pd.Series) -> Reading:
     )
 
 
-def read_side(values: pd.Series) -> Reading:
-    """'L', 'R' or '' of each cell."""
+def read_side(values: pd.Series) -> ReadColumn:
+    """Read each cell as 'L', 'R' or '' (not known)."""
     return _read_words(
         values,
         SIDE,
@@ -167,8 +111,8 @@ def read_side(values: pd.Series) -> Reading:
     )
 
 
-def read_ages(values: pd.Series) -> Reading:
-    """Years of each cell: 63, 63.5, 63,5, or DICOM's 063Y and 018M; NaN where it is not known."""
+def read_ages(values: pd.Series) -> ReadColumn:
+    """Read each cell as years: 63, 63.5, 63,5, or DICOM's 063Y and 018M; NaN where not known."""
     return _read(
         values,
         lambda word: np.nan if word in NOT_KNOWN else read_age(word),
@@ -178,33 +122,30 @@ def read_ages(values: pd.Series) -> Reading:
 
 
 def read_age(value: object) -> float | None:
-    """Age in years from '63', '63.5', '63,5', or DICOM's '063Y', '018M', '010W' and '003D'; None
-    where it is none of these.
+    """Age in years from '63', '63.5', '63,5', or DICOM's '063Y', '018M', '010W' and '003D'.
+
+    None where the value is none of these, or above MOST_YEARS.
     """
     found = re.fullmatch(
         r"\s*(\d{1,3}(?:[.,]\d+)?)\s*([ymwd]?)\s*", str(value), re.IGNORECASE | re.ASCII
     )
     if not found:
         return None
-    years = (
-        float(found.group(1).replace(",", "."))
-        / {"": 1, "y": 1, "m": 12, "w": 52.18, "d": 365.25}[found.group(2).lower()]
-    )
+    number, unit = found.groups()
+    years = float(number.replace(",", ".")) / PER_YEAR[unit.lower()]
     return years if years <= MOST_YEARS else None
 
 
 def show_cell(value: object) -> str:
-    """A cell as it stands in the file."""
-    return (
-        f"{value:g}"
-        if isinstance(value, float)
-        else repr(value)
-        if isinstance(value, str)
-        else str(value)
-    )
+    """A cell as a person sees it in the file; text in quotes."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return repr(value) if isinstance(value, str) else str(value)
 
 
-def _read_words(values: pd.Series, meanings: dict[str, tuple[str, ...]], expected: str) -> Reading:
+def _read_words(
+    values: pd.Series, meanings: dict[str, tuple[str, ...]], expected: str
+) -> ReadColumn:
     known = dict.fromkeys(NOT_KNOWN, "") | {
         word: code for code, words in meanings.items() for word in words
     }
@@ -213,14 +154,14 @@ def _read_words(values: pd.Series, meanings: dict[str, tuple[str, ...]], expecte
 
 def _read(
     values: pd.Series, meaning: Callable[[str], object], expected: str, dtype: type
-) -> Reading:
-    """Each cell by `meaning`, which gets it tidied and returns None where it does not know it. A
-    cell that is missing is not known.
+) -> ReadColumn:
+    """Read each cell by `meaning`, which gets the tidied text and returns None for what it does not
+    understand. A missing cell is not known.
     """
     meanings = {value: meaning(_tidy(value)) for value in values.dropna().unique()}
     found = values.map(lambda value: meaning("") if pd.isna(value) else meanings[value])
     lost = values.map(lambda value: not pd.isna(value) and meanings[value] is None).astype(bool)
-    return Reading(found.mask(lost, meaning("")).astype(dtype), values[lost], expected)
+    return ReadColumn(found.mask(lost, meaning("")).astype(dtype), values[lost], expected)
 
 
 def _tidy(value: object) -> str:

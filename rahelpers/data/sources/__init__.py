@@ -1,0 +1,1 @@
+"""Where films come from: one module per source, with the interface that `registry` gives."""
