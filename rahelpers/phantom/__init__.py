@@ -1,4 +1,4 @@
-"""The phantom: a hand radiograph whose every lesion is known."""
+"""The phantom: hand radiographs on which every lesion is known."""
 
 import lazy_loader as lazy
 

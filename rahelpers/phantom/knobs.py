@@ -1,13 +1,16 @@
-"""One phantom hand as the knobs say: severity, one site, dose and pose."""
+"""One phantom hand whose severity, grades, dose and pose are set by hand."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from rahelpers.films.sites import EROSION_SITES, JSN_SITES
-from rahelpers.phantom import PhantomFilm, Pose, draw_findings, make_patient, render
+from rahelpers.phantom.anatomy import Pose
+from rahelpers.phantom.disease import draw_findings
+from rahelpers.phantom.film import PhantomFilm, render
+from rahelpers.phantom.patient import make_patient
 
-SIZE = 384
+SIZE = 384  # side of the film, pixels
 
 
 def render_knobs(
@@ -23,7 +26,7 @@ def render_knobs(
     tilt: float = 0.0,
     jsn: dict[str, int] | None = None,
 ) -> PhantomFilm:
-    """The left hand of a phantom patient with RA as the knobs say.
+    """Render the left hand of a phantom patient with RA, as the knobs are set.
 
     Parameters
     ----------
@@ -32,7 +35,7 @@ def render_knobs(
     severity : float
         0 to 1.
     duration : float
-        Years since RA began.
+        Years since the onset of RA.
     site : str
         An erosion site of the SvdH score, set to `grade`.
     grade : int
@@ -40,18 +43,29 @@ def render_knobs(
     dose : float
         Air kerma at the detector, microgray.
     visit : int
-        0 or 1: two years later, when RA has gone on.
+        0 or 1: two years later, when RA has progressed.
     spread : float
         Of the fingers, as a multiple of the angles between the metacarpals.
     tilt : float
         Of the hand about its long axis, degrees.
     jsn : dict, optional
-        Joint -> its grade of narrowing, 0 to 4, in place of what the disease did.
+        Joint -> grade of narrowing, 0 to 4, in place of the grade that the disease reached.
+
+    Returns
+    -------
+    PhantomFilm
 
     Raises
     ------
     ValueError
-        If a site is not one of the score.
+        If a site is not part of the score.
+
+    Examples
+    --------
+    >>> from rahelpers.phantom import render_knobs
+    >>> film = render_knobs(7, 0, severity=0.2, duration=3.0, site="Ulna", grade=5, dose=2.5)
+    >>> int(film.joints.set_index("site").loc["Ulna", "erosion"])
+    5
     """
     if site not in EROSION_SITES:
         raise ValueError(f"site={site!r}: expected one of {', '.join(EROSION_SITES)}")
