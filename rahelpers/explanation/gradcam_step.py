@@ -1,10 +1,14 @@
-"""Step 04: heat maps of some test films by several methods, scored beside baselines, and put
-through tests that they can fail.
+"""Step 04: heat maps of some test films by several methods, with baselines and sanity tests.
+
+The scores are those of `rahelpers.explanation.scoreboard`, the tests those of
+`rahelpers.explanation.sanity`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,18 +45,19 @@ from rahelpers.scores.intervals import Resampling, mean_interval
 from rahelpers.training.repeats import load_networks
 
 BASELINE_MAPS = ("centre", "edges", "mean map", "random")
-SAMPLES = 8  # gradients behind integrated gradients and SmoothGrad
-PATCHES = 8  # squares along a side that occlusion covers
-# left out of the sanity tests: 64 predictions a film, for every random network and change
+SAMPLES = 8  # gradients per film of integrated gradients and SmoothGrad
+PATCHES = 8  # squares of occlusion along each side
+# left out of the sanity tests: 64 predictions per film, for every random network and change
 SLOW = ("occlusion",)
-MEAN_OF = 64  # training films behind the mean map
-SANITY_FILMS = 8
+MEAN_OF = 64  # training films in the mean map, at most
+SANITY_FILMS = 8  # films of the sanity tests, at most
 TABLES = ("maps", "ranks", "curves")
 
 
 def make_explainers(layer_name: str, mean_map: np.ndarray) -> dict[str, Explainer]:
-    """Every method and baseline as a function of network and films that gives heat: what speaks for
-    the positive class, at least 0.
+    """Make every method and baseline a function from network and films to heat.
+
+    Heat is evidence for the positive class, at least 0.
 
     Parameters
     ----------
@@ -64,13 +69,13 @@ def make_explainers(layer_name: str, mean_map: np.ndarray) -> dict[str, Explaine
     Returns
     -------
     dict
-        Name -> function of keras.Model and uint8 (n, S, S), giving float (n, S, S).
+        Name -> function of keras.Model and uint8 (n, S, S) that returns float (n, S, S).
     """
 
     def cam(method: str) -> Explainer:
         return lambda model, images: compute_gradcam(model, images, layer_name, method=method).maps
 
-    def only(draw: Any) -> Explainer:
+    def ignore_network(draw: Callable[[np.ndarray], np.ndarray]) -> Explainer:
         return lambda _, images: draw(images)
 
     explainers = {method: cam(method) for method in METHODS} | {
@@ -81,111 +86,150 @@ def make_explainers(layer_name: str, mean_map: np.ndarray) -> dict[str, Explaine
         "occlusion": lambda model, images: np.maximum(compute_occlusion(model, images, PATCHES), 0),
     }
     return explainers | {
-        "centre": only(draw_centre),
-        "edges": only(draw_edges),
-        "random": only(draw_random),
+        "centre": ignore_network(draw_centre),
+        "edges": ignore_network(draw_edges),
+        "random": ignore_network(draw_random),
         "mean map": lambda _, images: np.repeat(mean_map[None], len(images), axis=0),
     }
 
 
 def compute_mean_map(model: keras.Model, cohort: Cohort, layer_name: str, seed: int) -> np.ndarray:
-    """Mean Grad-CAM of at most 64 training films, float (S, S)."""
+    """Compute the mean Grad-CAM of at most 64 training films, float (S, S)."""
     rows = np.random.default_rng(seed).permutation(cohort.split("train"))[:MEAN_OF]
-    return compute_gradcam(model, np.asarray(cohort.images[np.sort(rows)]), layer_name).maps.mean(
-        axis=0
-    )
+    films = np.asarray(cohort.images[np.sort(rows)])
+    return compute_gradcam(model, films, layer_name).maps.mean(axis=0)
 
 
 def explain_gradcam(run: Run) -> dict[str, Any]:
-    """Step 04, on `n_explain` test films of each class. Returns the content of `scores.json`;
-    `load_tables` reads the rest.
+    """Run step 04 on `n_explain` test films of each class.
+
+    Returns
+    -------
+    dict
+        The content of `scores.json`; `load_tables` and `load_maps` read the rest.
 
     Raises
     ------
     MissingArtefactError
-        If step 01 or 02 has not been run, or nothing was trained again in it.
+        If step 01 or 02 has not been run, or the second part of step 02 (`repeat`) has not.
+
+    Examples
+    --------
+    It takes about a minute, after the same for `rahelpers.training.repeat`.
+
+    >>> from rahelpers import explain_gradcam
+    >>> scores = explain_gradcam(run)  # doctest: +SKIP
+    >>> scores["films"], scores["layer"]  # doctest: +SKIP
+    (8, 'block5_relu2')
     """
     config = run.config
     resampling = Resampling(config.n_bootstrap, config.seed)
     step = run.step("gradcam", config.subset("seed", "n_explain", "n_bootstrap"))
     if not step.is_done():
-        cohort, bundle = (
-            load_cohort(run),
-            load_bundle(run.file("train", "bundle/bundle.json").parent),
-        )
+        # every method and baseline, on the network of step 02
+        cohort = load_cohort(run)
+        bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
         layer = bundle.info["gradcam_layer"]
         rows = choose_films(cohort.manifest, 2 * config.n_explain, config.seed)
         mean_map = compute_mean_map(bundle.model, cohort, layer, config.seed)
         explainers = make_explainers(layer, mean_map)
 
-        def one(row: int) -> dict[str, np.ndarray]:
+        # the maps of the films, or the work where a killed run left it
+        def explain_film(row: int) -> dict[str, np.ndarray]:
             image = np.asarray(cohort.images[row : row + 1])
             return {
                 name: explain(bundle.model, image)[0].astype(np.float32)
                 for name, explain in explainers.items()
             }
 
-        heat = explain_each(rows, step.partial(), one)
-        tables = _score_films(run, cohort, bundle, rows, heat)
-        board = make_board(tables["maps"], BASELINE_MAPS, resampling)
-        films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]].assign(
-            row=rows, flat=[not h["gradcam"].any() for h in heat]
-        )
-        checks = _check_sanity(
-            run,
-            cohort,
-            bundle,
-            rows,
-            {name: e for name, e in explainers.items() if name not in SLOW},
-        )
-        step.write(
-            "maps.npz",
-            lambda p: np.savez_compressed(
-                p, **{name: np.stack([h[name] for h in heat]) for name in explainers}
-            ),
-        )
-        named = {
-            "films": films,
-            "board": board,
-            "lesion_ranks": summarise_ranks(tables["ranks"], resampling),
+        heat = explain_each(rows, step.partial(), explain_film)
+        maps: dict[str, Any] = {name: np.stack([h[name] for h in heat]) for name in explainers}
+
+        # scores against lesions and signs, sanity tests, and summaries of both
+        scored = score_films(run, cohort, bundle, rows, heat)
+        board = make_board(scored["maps"], BASELINE_MAPS, resampling)
+        films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]]
+        films = films.assign(row=rows, flat=[not h["gradcam"].any() for h in heat])
+        ranks = summarise_ranks(scored["ranks"], resampling)
+        quick = {name: explain for name, explain in explainers.items() if name not in SLOW}
+        checks = check_sanity(run, cohort, bundle, rows, quick)
+        summary = {
+            "title": config.title,
+            "layer": layer,
+            "films": len(rows),
+            "flat": int(films["flat"].sum()),
         }
-        for name, table in (named | {f"film_{k}": t for k, t in tables.items()} | checks).items():
-            step.write(f"{name}.csv", lambda p, t=table: t.to_csv(p, index=False))
-        flat = {"films": len(rows), "flat": int(films["flat"].sum())}
-        step.write_json(
-            "scores.json",
-            flat
-            | _summarise_gradcam(board, tables["maps"], resampling)
-            | {
-                "title": config.title,
-                "layer": layer,
-            },
-        )
+
+        # everything onto the disk
+        step.write("maps.npz", partial(np.savez_compressed, **maps))
+        tables = {"films": films, "board": board, "lesion_ranks": ranks} | checks
+        tables |= {f"film_{name}": table for name, table in scored.items()}
+        for name, table in tables.items():
+            step.write(f"{name}.csv", partial(table.to_csv, index=False))
+        found = _summarise_gradcam(board, scored["maps"], resampling)
+        step.write_json("scores.json", summary | found)
         step.finish()
     return json.loads(run.file("gradcam", "scores.json").read_text())
 
 
 def load_tables(run: Run) -> dict[str, pd.DataFrame]:
-    """Tables of step 04 by name.
+    """Load the tables of step 04.
 
-    films, board, lesion_ranks, sanity, fall (of the logit), cascade, retrained, changes,
-    counterfactuals; film by film: film_maps, film_ranks, film_curves.
+    Returns
+    -------
+    dict of DataFrame
+        films, board, lesion_ranks, sanity, fall (of the logit), cascade, retrained, changes,
+        counterfactuals; film by film: film_maps, film_ranks, film_curves.
+
+    Raises
+    ------
+    MissingArtefactError
+        If step 04 has not been run.
+
+    Examples
+    --------
+    >>> from rahelpers.explanation import load_tables
+    >>> tables = load_tables(run)  # doctest: +SKIP
+    >>> sorted(tables["board"]["target"].unique())  # doctest: +SKIP
+    ['hand', 'lesions', 'network', 'signs']
     """
     folder = run.file("gradcam", "scores.json").parent
     return {file.stem: read_table(file) for file in sorted(folder.glob("*.csv"))}
 
 
 def load_maps(run: Run) -> dict[str, np.ndarray]:
-    """Heat maps of step 04: method -> float32 (m, S, S), in the order of the table `films`."""
+    """Load the heat maps of step 04.
+
+    Returns
+    -------
+    dict
+        Method -> float32 array (m, S, S), in the order of the table `films`.
+
+    Raises
+    ------
+    MissingArtefactError
+        If step 04 has not been run.
+
+    Examples
+    --------
+    >>> from rahelpers.explanation import load_maps
+    >>> maps = load_maps(run)  # doctest: +SKIP
+    >>> maps["gradcam"].shape  # doctest: +SKIP
+    (8, 48, 48)
+    """
     with np.load(run.file("gradcam", "maps.npz")) as saved:
         return {name: saved[name] for name in saved.files}
 
 
 def list_types(run: Run, cohort: Cohort, row: int) -> dict[str, np.ndarray]:
-    """Lesions of one film by type, bool (S, S), as far as the source knows them: the phantom each
-    finding, others one kind.
+    """List the lesions of one film by type, as far as the source knows them.
 
-    Types that the film does not have are left out.
+    The phantom knows each finding, other sources at most one kind.
+
+    Returns
+    -------
+    dict
+        Type -> bool array (S, S). Types that the film does not have are left out.
     """
     if run.config.source == "phantom":
         types = redraw_film(run.config, cohort.manifest["image_id"].iloc[row]).masks
@@ -195,101 +239,127 @@ def list_types(run: Run, cohort: Cohort, row: int) -> dict[str, np.ndarray]:
 
 
 def pixel_spacing(run: Run, cohort: Cohort, row: int) -> float | None:
-    """Side of a pixel of one network input, mm; None where it is not known: the manifest has the
-    film's spacing, but not how far it was shrunk.
+    """Compute the side of a pixel of one network input, in mm.
+
+    None for other sources than the phantom: the manifest has the spacing of the film as it was
+    read, but not how far it was shrunk.
+
+    Examples
+    --------
+    >>> from rahelpers import load_cohort
+    >>> from rahelpers.explanation import pixel_spacing
+    >>> side = 48 * pixel_spacing(run, load_cohort(run), 0)
+    >>> 150 < side < 350  # mm: a hand fits
+    True
     """
-    return (
-        redraw_film(run.config, cohort.manifest["image_id"].iloc[row]).spacing_mm
-        if run.config.source == "phantom"
-        else None
-    )
+    if run.config.source != "phantom":
+        return None
+    return redraw_film(run.config, cohort.manifest["image_id"].iloc[row]).spacing_mm
 
 
-def _score_films(
+def score_films(
     run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, heat: list[dict[str, np.ndarray]]
 ) -> dict[str, pd.DataFrame]:
-    """The films of the positive class: the heat is evidence for it."""
+    """Score the maps of the films of the positive class, for which the heat is evidence.
+
+    Parameters
+    ----------
+    run : Run
+    cohort : Cohort
+    bundle : Bundle
+    rows : int array (m,)
+    heat : list of dict, length m
+        Method -> float array (S, S), at least 0.
+
+    Returns
+    -------
+    dict of DataFrame
+        maps, ranks and curves, as `score_film` returns them, with image_id and patient_id.
+    """
     scored: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for row, maps in show_progress(zip(rows, heat, strict=True), "scoring maps", len(rows)):
         film = cohort.manifest.iloc[row]
         if film["label"] != 1:
             continue
-        targets = {
-            name: np.asarray(masks[row])
-            for name, masks in (("lesions", cohort.lesions), ("signs", cohort.signs))
-            if masks is not None
-        }
-        joints = cohort.joints[cohort.joints["image_id"] == film["image_id"]]
+        masks = {"lesions": cohort.lesions, "signs": cohort.signs}
         found = score_film(
             np.asarray(cohort.images[row]),
             maps,
-            targets,
+            {name: np.asarray(known[row]) for name, known in masks.items() if known is not None},
             list_types(run, cohort, row),
-            joints,
-            lambda images: predict_logits(bundle.fast, images),
+            cohort.joints_of(row),
+            partial(predict_logits, bundle.fast),
             run.config.seed,
         )
+        names = film[["image_id", "patient_id"]].to_dict()
         for name, table in found.items():
-            scored[name].append(
-                table.assign(image_id=film["image_id"], patient_id=film["patient_id"])
-            )
+            scored[name].append(table.assign(**names))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in scored.items()}
 
 
-def _check_sanity(
+def check_sanity(
     run: Run, cohort: Cohort, bundle: Bundle, rows: np.ndarray, explainers: dict[str, Explainer]
 ) -> dict[str, pd.DataFrame]:
+    """Run the sanity tests on at most eight films of the positive class.
+
+    Parameters
+    ----------
+    run : Run
+    cohort : Cohort
+    bundle : Bundle
+    rows : int array (m,)
+    explainers : dict
+        Method -> function, as `make_explainers` returns them.
+
+    Returns
+    -------
+    dict of DataFrame
+        sanity and fall (summaries); cascade, retrained, changes, counterfactuals (film by film).
+    """
+    # the films; only the phantom can draw them again without the disease
     config, manifest = run.config, cohort.manifest
     rows = np.sort([r for r in rows if manifest["label"].iloc[r] == 1][:SANITY_FILMS])
-    images = np.asarray(cohort.images[rows])
-    redrawn = (
-        [redraw_film(config, manifest["image_id"].iloc[r]) for r in rows]
-        if config.source == "phantom"
-        else []
-    )
+    images, image_ids = np.asarray(cohort.images[rows]), manifest["image_id"].iloc[rows]
+    phantom = config.source == "phantom"
+    redrawn = [redraw_film(config, name) for name in image_ids] if phantom else []
+
+    # the tests; `film` is the number of a film among these
     cascade = run_cascade(bundle.model, images, explainers, config.seed)
     retrained = run_retrained(bundle.model, load_networks(run), images, explainers)
     changes = run_changes(bundle.model, images, explainers)
     known = [i for i, film in enumerate(redrawn) if targets_of(film.masks)["signs"].any()]
     removed = run_counterfactuals(bundle.model, [redrawn[i] for i in known], explainers)
     removed["film"] = [known[i] for i in removed["film"]]
+
+    # summaries with intervals over patients
     patients = manifest["patient_id"].to_numpy()[rows]
-    names = dict(enumerate(manifest["image_id"].iloc[rows]))
     resampling = Resampling(config.n_bootstrap, config.seed)
     sanity = summarise_sanity(cascade, retrained, changes, removed, patients, resampling)
-    films = {
-        name: table.assign(image_id=table["film"].map(names))
-        for name, table in {
-            "cascade": cascade,
-            "retrained": retrained,
-            "changes": changes,
-            "counterfactuals": removed,
-        }.items()
-    }
     fall = pd.DataFrame([summarise_fall(removed, patients, resampling)] if len(removed) else [])
-    return {
-        "sanity": sanity,
-        "fall": fall.reindex(columns=["value", "low", "high", "films", "patients"]),
-    } | films
+    fall = fall.reindex(columns=["value", "low", "high", "films", "patients"])
+
+    # film by film, with names
+    tables = {"cascade": cascade, "retrained": retrained, "changes": changes}
+    tables |= {"counterfactuals": removed}
+    names = dict(enumerate(image_ids))
+    films = {name: t.assign(image_id=t["film"].map(names)) for name, t in tables.items()}
+    return {"sanity": sanity, "fall": fall} | films
 
 
 def _summarise_gradcam(
     board: pd.DataFrame, maps: pd.DataFrame, resampling: Resampling
 ) -> dict[str, Any]:
-    """What the report says of Grad-CAM: films, hit rate, chance and energy against lesions and
-    signs; None where the source knows none.
+    """What the report says about Grad-CAM: films, hit rate, energy and chance.
+
+    Against lesions and against signs; None where the source knows none.
     """
     found: dict[str, Any] = {"lesions": None, "signs": None}
     for target in found:
-        part = board[(board["target"] == target) & (board["method"] == "gradcam")].set_index(
-            "score"
-        )
+        part = board[(board["target"] == target) & (board["method"] == "gradcam")]
+        part = part.set_index("score")
         if len(part):
-            films = maps[
-                (maps["target"] == target)
-                & (maps["method"] == "gradcam")
-                & (maps["score"] == "hit")
-            ]
+            of_target = maps[(maps["target"] == target) & (maps["method"] == "gradcam")]
+            films = of_target[of_target["score"] == "hit"]
             chance = mean_interval(films["chance"], films["patient_id"], resampling)
             rows = {"hit_rate": part.loc["hit"], "energy": part.loc["energy"], "chance": chance}
             found[target] = {

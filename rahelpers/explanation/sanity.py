@@ -1,5 +1,7 @@
-"""Tests that an explanation can fail: a random network, another exposure, a shifted film, a film
-without its lesions.
+"""Sanity tests, which an explanation can fail.
+
+The network is randomised or trained again, the film gets another exposure or is shifted, or its
+lesions are removed. `run_*` compares maps film by film, `summarise_sanity` gives the verdicts.
 """
 
 from __future__ import annotations
@@ -22,22 +24,22 @@ from rahelpers.network.bundle import predict_logits
 from rahelpers.network.graph import flatten_network
 from rahelpers.scores.intervals import Resampling, interval_text, mean_interval
 
-Explainer = Callable[
-    [keras.Model, np.ndarray], np.ndarray
-]  # network, uint8 (n, S, S) -> heat, float (n, S, S), at least 0
-# rank correlation: below, a map has become another one; above, it is still the same. A choice, the
-# same for every method
-ALIKE = 0.5
+# network, uint8 (n, S, S) -> heat, float (n, S, S), at least 0
+Explainer = Callable[[keras.Model, np.ndarray], np.ndarray]
+# rank correlation above which two maps count as similar: a choice, the same for every method
+SIMILAR = 0.5
 FEWEST_PATIENTS = 5
-RETRAINED_COLUMNS = ["film", "method", "kind", "value", "flat", "rank_correlation", "ssim"]
+COMPARED = ["rank_correlation", "ssim"]
+CASCADE_COLUMNS = ["film", "method", "draw", "block", "depth", "flat", *COMPARED]
+RETRAINED_COLUMNS = ["film", "method", "kind", "value", "flat", *COMPARED]
+CHANGE_COLUMNS = ["film", "method", "change", *COMPARED, "logit_change"]
 COUNTERFACTUAL_COLUMNS = ["film", "method", "target", "energy_with", "energy_without", "fall"]
 
 
 def list_blocks(model: keras.Model) -> list[tuple[str, list[str]]]:
-    """Blocks of a network with weights, from the logit down to the film: (block, names of its
-    layers).
+    """List the blocks that have weights, from the logit down to the film: (block, layer names).
 
-    A block is what stands before the first underscore of a layer's name, such as `block5`.
+    The name of a block is the part of a layer's name before the first underscore, such as `block5`.
     """
     blocks: dict[str, list[str]] = {}
     for layer in reversed(flatten_network(model).layers):
@@ -47,21 +49,25 @@ def list_blocks(model: keras.Model) -> list[tuple[str, list[str]]]:
 
 
 def randomise_layer(layer: keras.layers.Layer, rng: np.random.Generator) -> None:
-    """Shuffle each array of a layer's weights: what was learned is gone, their distribution stays."""
+    """Shuffle each weight array of a layer: what was learned is lost, the distribution stays."""
     layer.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in layer.get_weights()])
 
 
 def compare_maps(first: np.ndarray, second: np.ndarray, where: np.ndarray) -> tuple[float, float]:
-    """Spearman's rank correlation over the pixels of `where`, and SSIM of the whole maps, each
-    scaled to a peak of 1.
+    """Compare two maps by Spearman's rank correlation and by SSIM, each scaled to a peak of 1.
 
-    A map that is even (flat) has no ranks: it is alike to another even map (1), and to no other
-    (0).
+    A uniform map has no ranks: it counts as equal to another uniform map (1), and as unrelated to
+    any other (0).
 
     Parameters
     ----------
     first, second : float array (S, S), at least 0
     where : bool array (S, S)
+        Pixels that the rank correlation is about; SSIM is about the entire maps.
+
+    Returns
+    -------
+    rank_correlation, ssim : float
 
     References
     ----------
@@ -69,9 +75,18 @@ def compare_maps(first: np.ndarray, second: np.ndarray, where: np.ndarray) -> tu
     et al., IEEE Trans Image Process 2004;13:600.
     """
     a, b = scale_maps(np.stack([first, second]), first.shape[0])
-    even = [float(np.ptp(m[where])) == 0 for m in (a, b)]
-    ranks = float(all(even)) if any(even) else float(spearmanr(a[where], b[where]).statistic)
+    uniform = [float(np.ptp(m[where])) == 0 for m in (a, b)]
+    ranks = float(all(uniform)) if any(uniform) else float(spearmanr(a[where], b[where]).statistic)
     return ranks, float(structural_similarity(a, b, data_range=1.0))
+
+
+def _compare_films(
+    first: np.ndarray, second: np.ndarray, hands: list[np.ndarray]
+) -> Iterator[dict[str, Any]]:
+    """Compare the maps of each film; `flat` says that the second has no heat."""
+    for film, (before, after, hand) in enumerate(zip(first, second, hands, strict=True)):
+        compared = dict(zip(COMPARED, compare_maps(before, after, hand), strict=True))
+        yield {"film": film, "flat": not after.any()} | compared
 
 
 def run_cascade(
@@ -81,10 +96,9 @@ def run_cascade(
     seed: int,
     draws: int = 2,
 ) -> pd.DataFrame:
-    """Cascading model randomisation: blocks lose what they learned one after another, from the
-    logit down; does the map notice?
+    """Randomise a network block by block, from the logit down: does the map change?
 
-    The network itself is left as it is: a copy is randomised.
+    Cascading model randomisation. A copy is randomised; the network itself stays as it is.
 
     Parameters
     ----------
@@ -94,15 +108,15 @@ def run_cascade(
         Method -> function.
     seed : int
     draws : int
-        Random networks. The first is looked at after each block, the others where nothing is left
-        of what was learned: that is what the verdict is about.
+        Random networks. The first is explained after each block, the others only where all blocks
+        are random, which is what the verdict is about.
 
     Returns
     -------
     DataFrame
-        film (0 to n - 1), method, draw, block (the last one randomised), depth (blocks randomised
-        so far), flat (the map has no heat), and rank_correlation and ssim with the map of the
-        trained network.
+        film (0 to n - 1), method, draw, block (the last one randomised), depth (number of blocks
+        randomised so far), flat (the map has no heat), and rank_correlation and ssim with the map
+        of the trained network.
 
     References
     ----------
@@ -112,40 +126,24 @@ def run_cascade(
     hands, rows = [foreground(image) for image in images], []
     trained = {name: explain(model, images) for name, explain in explainers.items()}
     networks = _randomise_block_by_block(flat, seed, draws)
-    for network, draw, block, depth in show_progress(
-        networks, "random networks", len(list_blocks(flat)) + draws - 1
-    ):
+    stages = len(list_blocks(flat)) + draws - 1
+    for network, draw, block, depth in show_progress(networks, "random networks", stages):
+        stage = {"draw": draw, "block": block, "depth": depth}
         for name, explain in explainers.items():
-            for film, (before, after) in enumerate(
-                zip(trained[name], explain(network, images), strict=True)
-            ):
-                ranks, ssim = compare_maps(before, after, hands[film])
-                rows.append(
-                    {
-                        "film": film,
-                        "method": name,
-                        "draw": draw,
-                        "block": block,
-                        "depth": depth,
-                        "flat": not after.any(),
-                        "rank_correlation": ranks,
-                        "ssim": ssim,
-                    }
-                )
-    return pd.DataFrame(rows)
+            for row in _compare_films(trained[name], explain(network, images), hands):
+                rows.append(row | stage | {"method": name})
+    return pd.DataFrame(rows, columns=CASCADE_COLUMNS)
 
 
 def _randomise_block_by_block(
     flat: keras.Model, seed: int, draws: int
 ) -> Iterator[tuple[keras.Model, int, str, int]]:
-    """One copy of the network, as it is at each stage that `run_cascade` looks at: network, draw,
-    last block randomised, blocks randomised so far.
+    """Yield one copy of the network at each stage that `run_cascade` explains.
+
+    With it come the draw, the last block randomised and the number of blocks randomised so far.
     """
-    copy, blocks, rng = (
-        keras.models.clone_model(flat),
-        list_blocks(flat),
-        np.random.default_rng(seed),
-    )
+    copy, blocks = keras.models.clone_model(flat), list_blocks(flat)
+    rng = np.random.default_rng(seed)
     for draw in range(draws):
         copy.set_weights(flat.get_weights())
         for depth, (block, layers) in enumerate(blocks, start=1):
@@ -161,72 +159,59 @@ def run_retrained(
     images: np.ndarray,
     explainers: Mapping[str, Explainer],
 ) -> pd.DataFrame:
-    """The same network trained again, on the same labels with another seed or on labels dealt out
-    anew: is the map another one?
+    """Compare with networks trained again: is the map a different one?
+
+    They were trained on the same labels with another seed, or on shuffled labels.
 
     Parameters
     ----------
     model : keras.Model
     others : mapping
-        `rahelpers.training.repeats.Job` (its kind is `seed` or `shuffled`) -> network of the same
-        architecture.
+        `rahelpers.training.repeats.RepeatJob` (its kind is `seed` or `shuffled`) -> network of the
+        same architecture.
     images : uint8 array (n, S, S)
     explainers : mapping
 
     Returns
     -------
     DataFrame
-        film, method, kind, value, flat (the other network's map has no heat), rank_correlation and
-        ssim of both networks' maps.
+        film, method, kind, value, flat (the map of the other network has no heat), and
+        rank_correlation and ssim of the maps of both networks.
 
     References
     ----------
     Adebayo et al., NeurIPS 2018 (arXiv 1810.03292), sec. 3.2: data randomisation. Arun et al.,
-    Radiology: AI 2021;3(6):e200267: repeatability of saliency maps over networks that were trained
-    again.
+    Radiology: AI 2021;3(6):e200267: repeatability of saliency maps across retrained networks.
     """
     hands, rows = [foreground(image) for image in images], []
     first = {name: explain(model, images) for name, explain in explainers.items()}
     for job, other in show_progress(others.items(), "networks trained again", len(others)):
+        training = {"kind": job.kind, "value": job.value}
         for name, explain in explainers.items():
-            for film, (before, after) in enumerate(
-                zip(first[name], explain(other, images), strict=True)
-            ):
-                ranks, ssim = compare_maps(before, after, hands[film])
-                rows.append(
-                    {
-                        "film": film,
-                        "method": name,
-                        "kind": job.kind,
-                        "value": job.value,
-                        "flat": not after.any(),
-                        "rank_correlation": ranks,
-                        "ssim": ssim,
-                    }
-                )
+            for row in _compare_films(first[name], explain(other, images), hands):
+                rows.append(row | training | {"method": name})
     return pd.DataFrame(rows, columns=RETRAINED_COLUMNS)
 
 
 def change_exposure(images: np.ndarray, gamma: float) -> np.ndarray:
-    """Films with another characteristic curve, uint8 (n, S, S): below 1 brighter, above 1 darker."""
+    """Change the exposure of films, uint8 (n, S, S): a gamma below 1 brightens, above 1 darkens."""
     return np.rint(255 * (images / 255.0) ** gamma).astype(np.uint8)
 
 
 def shift_films(films: np.ndarray, right: int, down: int) -> np.ndarray:
-    """Films or maps (n, S, S), moved by whole pixels; the edge is repeated."""
+    """Shift films or maps (n, S, S) by a number of pixels; the edge is repeated."""
     height, width = films.shape[1:]
-    rows, columns = (
-        np.clip(np.arange(height) - down, 0, height - 1),
-        np.clip(np.arange(width) - right, 0, width - 1),
-    )
+    rows = np.clip(np.arange(height) - down, 0, height - 1)
+    columns = np.clip(np.arange(width) - right, 0, width - 1)
     return films[:, rows[:, None], columns[None]]
 
 
 def run_changes(
     model: keras.Model, images: np.ndarray, explainers: Mapping[str, Explainer]
 ) -> pd.DataFrame:
-    """Small changes that leave the disease as it is: another exposure, a shift by 2 % of the side.
-    Does the map stay?
+    """Make small changes that leave the disease as it is: does the map stay?
+
+    The changes are another exposure, and a shift by 2 % of the side.
 
     Parameters
     ----------
@@ -237,10 +222,10 @@ def run_changes(
     Returns
     -------
     DataFrame
-        film, method, change, rank_correlation and ssim with the map of the unchanged film (a
-        shifted film's map is moved back first), and
-        logit_change.
+        film, method, change, rank_correlation and ssim with the map of the unchanged film (the map
+        of a shifted film is shifted back first), and logit_change.
     """
+    # each change: the films, and by how much they were shifted (right, down)
     step = max(1, round(0.02 * images.shape[1]))
     changes: dict[str, tuple[np.ndarray, tuple[int, int]]] = {
         "brighter (gamma 0.8)": (change_exposure(images, 0.8), (0, 0)),
@@ -248,34 +233,25 @@ def run_changes(
         f"{step} px right": (shift_films(images, step, 0), (step, 0)),
         f"{step} px down": (shift_films(images, 0, step), (0, step)),
     }
+
+    # compare every method with its own map of the unchanged films
     hands, logits, rows = [foreground(image) for image in images], predict_logits(model, images), []
     first = {name: explain(model, images) for name, explain in explainers.items()}
-    for change, (changed, (right, down)) in show_progress(
-        changes.items(), "small changes", len(changes)
-    ):
+    todo = show_progress(changes.items(), "small changes", len(changes))
+    for change, (changed, (right, down)) in todo:
         moved = predict_logits(model, changed) - logits
         for name, explain in explainers.items():
             back = shift_films(explain(model, changed), -right, -down)
-            for film, (before, after) in enumerate(zip(first[name], back, strict=True)):
-                ranks, ssim = compare_maps(before, after, hands[film])
-                rows.append(
-                    {
-                        "film": film,
-                        "method": name,
-                        "change": change,
-                        "rank_correlation": ranks,
-                        "ssim": ssim,
-                        "logit_change": float(moved[film]),
-                    }
-                )
-    return pd.DataFrame(rows)
+            for row in _compare_films(first[name], back, hands):
+                logit_change = float(moved[row["film"]])
+                rows.append(row | {"method": name, "change": change, "logit_change": logit_change})
+    return pd.DataFrame(rows, columns=CHANGE_COLUMNS)
 
 
 def run_counterfactuals(
     model: keras.Model, films: list[Redrawn], explainers: Mapping[str, Explainer]
 ) -> pd.DataFrame:
-    """The same film without its disease: does the heat leave the place where the lesions were, and
-    how far does the logit fall?
+    """Remove the disease from films: does the heat leave the places where the lesions were?
 
     Parameters
     ----------
@@ -286,40 +262,30 @@ def run_counterfactuals(
     Returns
     -------
     DataFrame
-        film, method, target (lesions: with an edge; signs: all), energy_with and energy_without:
-        share of the hand's heat inside the target; a flat map has none (0). And fall: the logit's,
-        from the film to the one without disease.
+        film, method, target (lesions: those with an edge; signs: all), energy_with and
+        energy_without (share of the heat of the hand that is inside the target; 0 for a flat map),
+        and fall (of the logit, from the film to the one without disease).
     """
     if not films:
         return pd.DataFrame(columns=COUNTERFACTUAL_COLUMNS)
     images, healthy = np.stack([f.image for f in films]), np.stack([f.healthy for f in films])
     falls, rows = predict_logits(model, images) - predict_logits(model, healthy), []
     for name, explain in explainers.items():
-        for film, (redrawn, *pair) in enumerate(
-            zip(films, explain(model, images), explain(model, healthy), strict=True)
-        ):
+        maps = zip(films, explain(model, images), explain(model, healthy), strict=True)
+        for film, (redrawn, *pair) in enumerate(maps):
             hand = foreground(redrawn.image)
             for target, mask in targets_of(redrawn.masks).items():
                 if mask.any():
-                    with_, without = (
-                        np.nan_to_num(energy_inside(np.where(hand | mask, heat, 0), mask))
+                    energies = (
+                        float(np.nan_to_num(energy_inside(np.where(hand | mask, heat, 0), mask)))
                         for heat in pair
                     )
-                    rows.append(
-                        {
-                            "film": film,
-                            "method": name,
-                            "target": target,
-                            "energy_with": float(with_),
-                            "energy_without": float(without),
-                            "fall": float(falls[film]),
-                        }
-                    )
+                    rows.append((film, name, target, *energies, float(falls[film])))
     return pd.DataFrame(rows, columns=COUNTERFACTUAL_COLUMNS)
 
 
 def targets_of(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Lesions with an edge and all signs, bool (S, S), of the masks of each finding."""
+    """Group the masks of all findings into lesions (with an edge) and signs (all), bool (S, S)."""
     return {
         "lesions": masks["erosion"] | masks["narrowing"] | masks["ankylosis"],
         "signs": np.logical_or.reduce(list(masks.values())),
@@ -327,20 +293,20 @@ def targets_of(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def judge(found: Mapping[str, float], limit: float, want: str) -> str:
-    """A verdict: the whole interval must lie on one side of the limit.
+    """Give a verdict: the entire interval must be on one side of the limit.
 
     Parameters
     ----------
     found : mapping
-        low, high and patients, as `mean_interval` gives them.
+        low, high and patients, as `mean_interval` returns them.
     limit : float
     want : {'above', 'below'}
 
     Returns
     -------
     str
-        'passes', 'fails', 'cannot say' where the interval holds the limit, or 'too few patients':
-        below five, a bootstrap's interval is too narrow.
+        'passes', 'fails', 'cannot say' where the interval includes the limit, or 'too few patients'
+        below five, where a bootstrap interval is too narrow.
     """
     if found["patients"] < FEWEST_PATIENTS:
         return "too few patients"
@@ -352,23 +318,24 @@ def judge(found: Mapping[str, float], limit: float, want: str) -> str:
 def summarise_fall(
     counterfactuals: pd.DataFrame, patients: np.ndarray, resampling: Resampling
 ) -> dict[str, float]:
-    """How far the logit falls when the disease is taken away: the mean over films with its
-    interval, as `mean_interval` gives it.
+    """Summarise how far the logit falls without the disease: the mean over films.
 
     Parameters
     ----------
     counterfactuals : DataFrame
-        Of `run_counterfactuals`.
+        As `run_counterfactuals` returns it.
     patients : array
-        Patient of each film, by the films' numbers.
+        Patient of each film, by the number of the film.
     resampling : Resampling
+
+    Returns
+    -------
+    dict
+        As `mean_interval` returns it.
     """
     films = counterfactuals.drop_duplicates("film")
-    return mean_interval(
-        films["fall"].to_numpy(dtype=float),
-        patients[films["film"].to_numpy(dtype=int)],
-        resampling,
-    )
+    of_films = patients[films["film"].to_numpy(dtype=int)]
+    return mean_interval(films["fall"].to_numpy(dtype=float), of_films, resampling)
 
 
 def summarise_sanity(
@@ -379,87 +346,111 @@ def summarise_sanity(
     patients: np.ndarray,
     resampling: Resampling,
 ) -> pd.DataFrame:
-    """One method and test a row, with interval, counts and a verdict.
+    """Summarise the sanity tests: one row per method and test, with interval, counts and verdict.
 
     Parameters
     ----------
     cascade, retrained, changes, counterfactuals : DataFrame
-        Of `run_cascade`, `run_retrained`, `run_changes`, `run_counterfactuals`; the second and the
-        last may be empty.
+        As `run_cascade`, `run_retrained`, `run_changes` and `run_counterfactuals` return them; the
+        second and the last may be empty.
     patients : array
-        Patient of each film, by the films' numbers.
+        Patient of each film, by the number of the film.
     resampling : Resampling
 
     Returns
     -------
     DataFrame
-        method, test, value, low, high, films, patients, verdict. Tests:
-        `random network`: rank correlation after all blocks are randomised, mean of the draws;
-        passes below 0.5. `shuffled labels`: rank correlation with the map of a network trained on
-        labels dealt out anew; passes below 0.5. `another seed`: rank correlation with the maps of
-        networks trained again on the same labels, mean of the seeds; passes above 0.5. `small
-        changes`: rank correlation, mean of the changes; passes above 0.5. `lesion removed`: fall of
-        the share of heat inside the lesions; passes above 0. Where the logit itself does not fall,
-        the network does not see the lesions, and no map can be blamed for it: 'network blind'.
+        method, test, value, low, high, films, patients, verdict. The tests are:
+
+        - `random network`: rank correlation after all blocks are randomised, mean of the draws;
+          passes below 0.5.
+        - `shuffled labels`: rank correlation with the map of a network trained on shuffled labels;
+          passes below 0.5.
+        - `another seed`: rank correlation with the maps of networks trained again on the same
+          labels, mean of the seeds; passes above 0.5.
+        - `small changes`: rank correlation, mean of the changes; passes above 0.5.
+        - `lesion removed`: fall of the share of heat inside the lesions; passes above 0. Where the
+          logit itself does not fall, the network does not see the lesions, and no map is to blame:
+          the verdict is 'network blind'.
     """
+    # which table, column and limit each test is about
     last = cascade[cascade["depth"] == cascade["depth"].max()]
     lesions = counterfactuals[counterfactuals["target"] == "lesions"].assign(
         leaves=lambda t: t["energy_with"] - t["energy_without"]
     )
     kinds = {kind: retrained[retrained["kind"] == kind] for kind in ("shuffled", "seed")}
     tests = (
-        ("random network", last, "rank_correlation", ALIKE, "below"),
-        ("shuffled labels", kinds["shuffled"], "rank_correlation", ALIKE, "below"),
-        ("another seed", kinds["seed"], "rank_correlation", ALIKE, "above"),
-        ("small changes", changes, "rank_correlation", ALIKE, "above"),
+        ("random network", last, "rank_correlation", SIMILAR, "below"),
+        ("shuffled labels", kinds["shuffled"], "rank_correlation", SIMILAR, "below"),
+        ("another seed", kinds["seed"], "rank_correlation", SIMILAR, "above"),
+        ("small changes", changes, "rank_correlation", SIMILAR, "above"),
         ("lesion removed", lesions, "leaves", 0.0, "above"),
     )
-    blind = (
-        len(lesions) > 0 and not summarise_fall(counterfactuals, patients, resampling)["low"] > 0
-    )
+
+    # a network that does not see the lesions: its logit does not fall without them
+    fall = summarise_fall(counterfactuals, patients, resampling) if len(lesions) else None
+    blind = fall is not None and not fall["low"] > 0
+
+    # one row per test and method; a mean per film first: draws, seeds and changes are not films
     rows = []
     for test, table, column, limit, want in tests:
         for method, part in table.groupby("method", sort=False):
             means = part.groupby("film")[column].mean()
             found = mean_interval(means, patients[means.index.to_numpy(dtype=int)], resampling)
             verdict = judge(found, limit, want)
-            rows.append(
-                {"method": method, "test": test}
-                | found
-                | {"verdict": "network blind" if blind and test == "lesion removed" else verdict}
-            )
+            if blind and test == "lesion removed":
+                verdict = "network blind"
+            rows.append({"method": method, "test": test} | found | {"verdict": verdict})
     return pd.DataFrame(rows)
 
 
 def show_sanity(summary: pd.DataFrame, title: str) -> pd.io.formats.style.Styler:
-    """The sanity table for people: a method a row, a test a column, verdict and interval in each
-    cell, counts in the caption.
+    """Show the sanity table for people: a row per method, a column per test.
+
+    Each cell holds verdict and interval; the caption has the counts.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As `summarise_sanity` returns it.
+    title : str
+        Task and source.
+
+    Returns
+    -------
+    pandas.io.formats.style.Styler
+
+    Examples
+    --------
+    >>> from rahelpers.explanation import show_sanity
+    >>> row = {"method": "edges", "test": "random network", "value": 1.0, "low": 1.0, "high": 1.0}
+    >>> row |= {"films": 8, "patients": 8, "verdict": "fails"}
+    >>> show_sanity(pd.DataFrame([row]), "an example").data.T
+                                                                               edges
+    random network (rank correlation, passes below 0.5)  fails: 1.00 (1.00 to 1.00)
     """
-    digits = {"lesion removed": 3}
-    text = summary.assign(
-        text=summary.apply(
-            lambda r: f"{r['verdict']}: {interval_text(r, digits=digits.get(r['test'], 2))}", axis=1
-        )
-    )
+
+    def say(row: pd.Series) -> str:
+        digits = 3 if row["test"] == "lesion removed" else 2
+        return f"{row['verdict']}: {interval_text(row, digits=digits)}"
+
+    # a row per method and a column per test, in the order of the summary
+    text = summary.assign(text=summary.apply(say, axis=1))
+    wide = text.pivot(index="method", columns="test", values="text")
     tests = list(summary["test"].unique())
-    wide = text.pivot(index="method", columns="test", values="text").reindex(
-        index=summary["method"].unique(), columns=tests
-    )
+    wide = wide.reindex(index=summary["method"].unique(), columns=tests).rename_axis(index=None)
+
+    # the head of a column says what the test is about
     limits = {
-        "random network": f"rank correlation, passes below {ALIKE}",
-        "shuffled labels": f"rank correlation, passes below {ALIKE}",
-        "another seed": f"rank correlation, passes above {ALIKE}",
-        "small changes": f"rank correlation, passes above {ALIKE}",
+        "random network": f"rank correlation, passes below {SIMILAR}",
+        "shuffled labels": f"rank correlation, passes below {SIMILAR}",
+        "another seed": f"rank correlation, passes above {SIMILAR}",
+        "small changes": f"rank correlation, passes above {SIMILAR}",
         "lesion removed": "heat that leaves the lesions, passes above 0",
     }
-    wide.columns = [f"{t} ({limits[t]})" for t in tests]
+    wide.columns = [f"{test} ({limits[test]})" for test in tests]
     caption = (
         f"{title} · {summary['films'].max()} films of {summary['patients'].max()} patients · mean"
         " (95 % patient bootstrap)"
     )
-    return (
-        wide.rename_axis(index=None)
-        .fillna("not known")
-        .style.set_caption(caption)
-        .set_uuid("sanity")
-    )
+    return wide.fillna("not known").style.set_caption(caption).set_uuid("sanity")

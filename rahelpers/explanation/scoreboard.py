@@ -1,5 +1,6 @@
-"""Which films are explained, and how well an explanation finds the lesions, beside baselines that
-know no network.
+"""The scoreboard: how well heat maps find the lesions, next to baselines that know no network.
+
+First come the scores of one map, then those of a film, then the tables over all films.
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from rahelpers.films.normalisation import foreground
 from rahelpers.films.sites import NOWHERE, PLACES, name_site
 from rahelpers.scores.intervals import Resampling, interval_text, mean_interval, rate_interval
 
-MARKED = 0.5  # share of its peak above which a heat map counts as a mark: the threshold of the IoU
+IOU_THRESHOLD = 0.5  # share of the peak of a map: hotter pixels count as marked
 RANK_COLUMNS = ["type", "site", "area", "rank"]
-STEPS = 10  # parts in which deletion and insertion change a film
+STEPS = 10  # in which deletion and insertion change a film
 SIZES = (
     (0.0, 0.002, "small, below 0.2 % of the hand"),
     (0.002, 0.01, "medium, 0.2 to 1 %"),
     (0.01, 1.01, "large, over 1 %"),
 )
-# score -> what it is, what is better
+# score -> what it is, which direction is better
 SCORES = {
     "hit": ("hottest point inside, share of films", "higher"),
     "energy": ("share of the heat inside", "higher"),
-    "iou": (f"IoU of what is hotter than {MARKED:.0%} of the peak", "higher"),
-    "ap": ("average precision of the hand's pixels", "higher"),
-    "deletion": ("mean probability while the hottest is blurred first", "lower"),
-    "insertion": ("mean probability while the hottest is shown first", "higher"),
+    "iou": (f"IoU of what is hotter than {IOU_THRESHOLD:.0%} of the peak", "higher"),
+    "ap": ("average precision of the pixels of the hand", "higher"),
+    "deletion": ("mean probability, hottest pixels blurred first", "lower"),
+    "insertion": ("mean probability, hottest pixels shown first", "higher"),
 }
 
 
 def _as_map(heatmap: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A heat map and a lesion of one size, the lesion as bool (255 is inside, as 1 is).
+    """Check a heat map and a lesion mask, and make the mask bool (255 is inside, like 1).
 
     Raises
     ------
@@ -52,46 +53,54 @@ def _as_map(heatmap: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.nda
     if not (np.isfinite(heatmap).all() and (heatmap >= 0).all()):
         raise ValueError(
             f"heat from {np.min(heatmap):g} to {np.max(heatmap):g}: expected finite numbers of at"
-            " least 0; cut what speaks against the class"
+            " least 0; set negative values (evidence against the class) to 0"
         )
     return heatmap, lesion
 
 
 def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> bool:
-    """Does the hottest point lie in a lesion? A flat map points nowhere. (Zhang et al., pointing
-    game, ECCV 2016, arXiv 1608.00507)
+    """Say whether the hottest point is in a lesion; a flat map has none.
+
+    References
+    ----------
+    Zhang et al., Top-down neural attention by excitation backprop, ECCV 2016 (arXiv 1608.00507):
+    the pointing game.
     """
     heatmap, lesion = _as_map(heatmap, lesion)
     return bool(heatmap.any() and lesion.ravel()[int(np.argmax(heatmap))])
 
 
 def energy_inside(heatmap: np.ndarray, lesion: np.ndarray) -> float:
-    """Share of the heat that lies in a lesion (Wang et al., Score-CAM, 2020, arXiv 1910.01279); NaN
-    for a flat map.
+    """Compute the share of the heat that is in a lesion; NaN for a flat map.
+
+    References
+    ----------
+    Wang et al., Score-CAM, CVPR workshops 2020 (arXiv 1910.01279): the energy-based pointing game.
     """
     heatmap, lesion = _as_map(heatmap, lesion)
     total = float(heatmap.sum())
     return float(heatmap[lesion].sum()) / total if total > 0 else float("nan")
 
 
-def overlap(heatmap: np.ndarray, lesion: np.ndarray, marked: float = MARKED) -> float:
-    """Intersection over union of a lesion and the places hotter than `marked` times the peak; 0 for
-    a flat map.
+def overlap(heatmap: np.ndarray, lesion: np.ndarray, threshold: float = IOU_THRESHOLD) -> float:
+    """Compute the intersection over union of a lesion and the hottest pixels; 0 for a flat map.
+
+    Pixels count where their heat is at least `threshold` times the peak.
 
     Raises
     ------
     ValueError
-        As every score of a map here: if the sizes differ, or the heat is negative or not finite.
+        If the sizes differ, or the heat is negative or not finite (as for every score of a map).
     """
     heatmap, lesion = _as_map(heatmap, lesion)
     peak = float(heatmap.max())
-    mark = heatmap >= marked * peak if peak > 0 else np.zeros(heatmap.shape, bool)
-    either = int((mark | lesion).sum())
-    return float((mark & lesion).sum() / either) if either else 0.0
+    hot = heatmap >= threshold * peak if peak > 0 else np.zeros(heatmap.shape, bool)
+    either = int((hot | lesion).sum())
+    return float((hot & lesion).sum() / either) if either else 0.0
 
 
 def score_map(heatmap: np.ndarray, target: np.ndarray, hand: np.ndarray) -> dict[str, float]:
-    """The scores of one heat map against one target.
+    """Compute the scores of one heat map against one target.
 
     Parameters
     ----------
@@ -99,14 +108,23 @@ def score_map(heatmap: np.ndarray, target: np.ndarray, hand: np.ndarray) -> dict
     target : bool array (S, S)
         Not empty.
     hand : bool array (S, S)
-        Where heat counts. Pointing looks at the whole film: a hottest point beside the hand is a
-        miss.
+        Where heat counts. Only `hit` looks at the entire film: a hottest point next to the hand is
+        a miss.
 
     Returns
     -------
     dict
-        hit, energy, iou, ap; and chance, the target's share of the hand: what hit, energy and ap
-        are for a map that knows nothing.
+        hit, energy, iou and ap; and chance, the target's share of the hand, which is what a map
+        that knows nothing gets for hit, energy and ap.
+
+    Examples
+    --------
+    >>> from rahelpers.explanation import score_map
+    >>> heat = np.array([[1.0, 0.6], [0.4, 0.0]])
+    >>> target = np.array([[True, False], [True, False]])
+    >>> scores = score_map(heat, target, hand=np.ones((2, 2), bool))
+    >>> {name: round(value, 2) for name, value in scores.items()}
+    {'hit': 1.0, 'energy': 0.7, 'iou': 0.33, 'ap': 0.83, 'chance': 0.5}
     """
     heatmap, target = _as_map(heatmap, target)
     hand = np.asarray(hand).astype(bool) | target
@@ -123,7 +141,7 @@ def score_map(heatmap: np.ndarray, target: np.ndarray, hand: np.ndarray) -> dict
 def rank_lesions(
     heatmap: np.ndarray, masks: Mapping[str, np.ndarray], hand: np.ndarray, joints: pd.DataFrame
 ) -> pd.DataFrame:
-    """How hot each single lesion is among the pixels of the hand, whatever its size.
+    """Rank the heat of each single lesion among the pixels of the hand, whatever its size.
 
     Parameters
     ----------
@@ -132,14 +150,14 @@ def rank_lesions(
         Type of lesion -> bool array (S, S).
     hand : bool array (S, S)
     joints : DataFrame
-        As `name_site` takes it.
+        Joint table of the film, as `name_site` takes it.
 
     Returns
     -------
     DataFrame
-        One connected lesion a row: type, site, area (share of the hand), rank: the mean share of
-        the hand's pixels that are colder. 0.5 is chance, 1 the hottest of all; a flat map gives
-        0.5.
+        One row per connected lesion: type, site, area (share of the hand) and rank, the mean share
+        of the pixels of the hand that are colder. 0.5 is chance, 1 the hottest of all; a flat map
+        gives 0.5.
     """
     hand = np.logical_or.reduce([hand, *masks.values()])
     colder = np.zeros(heatmap.shape)
@@ -166,7 +184,7 @@ def compute_deletion(
     seed: int,
     steps: int = STEPS,
 ) -> pd.DataFrame:
-    """What the network says while a film is blurred, or shown, hottest pixels first.
+    """Compute deletion and insertion curves: a film is blurred, or shown, hottest pixels first.
 
     Parameters
     ----------
@@ -174,39 +192,35 @@ def compute_deletion(
         uint8 (n, S, S) -> logits, float (n,).
     image : uint8 array (S, S)
     heatmap : float array (S, S)
-        Equally hot pixels are taken in a random order.
-    seed, steps : int
+        Equally hot pixels are taken in random order.
+    seed : int
+        Of the random order.
+    steps : int
 
     Returns
     -------
     DataFrame
-        changed (share of the pixels, 0 to 1), deletion and insertion: sigmoid of the logit. The
-        area under each is its mean by trapezoids.
+        changed (share of the pixels, from 0 to 1), deletion and insertion (sigmoid of the logit).
+        The area under each curve, by trapezoids, is its score.
 
     References
     ----------
-    Petsiuk et al., RISE, BMVC 2018 (arXiv 1806.07421), sec. 4.2; there deletion covers with grey,
-    here with the blurred film too.
+    Petsiuk et al., RISE, BMVC 2018 (arXiv 1806.07421), sec. 4.2. There, deletion covers pixels with
+    grey; here, it uses the blurred film, as insertion does.
     """
+    # the place of each pixel in the order of heat, as a share
     hidden = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 16)
     order = np.lexsort((np.random.default_rng(seed).random(heatmap.size), -heatmap.ravel()))
     place = np.empty(heatmap.size)
     place[order] = np.arange(heatmap.size) / heatmap.size
+
+    # the films of both curves in one call
     changed = np.linspace(0, 1, steps + 1)
     first = place.reshape(heatmap.shape)[None] < changed[:, None, None]
-    logits = predict(
-        np.concatenate([np.where(first, hidden, image), np.where(first, image, hidden)]).astype(
-            np.uint8
-        )
-    )
-    probability = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-    return pd.DataFrame(
-        {
-            "changed": changed,
-            "deletion": probability[: steps + 1],
-            "insertion": probability[steps + 1 :],
-        }
-    )
+    films = np.concatenate([np.where(first, hidden, image), np.where(first, image, hidden)])
+    logits = predict(films.astype(np.uint8))
+    deletion, insertion = np.split(1 / (1 + np.exp(-np.clip(logits, -60, 60))), 2)
+    return pd.DataFrame({"changed": changed, "deletion": deletion, "insertion": insertion})
 
 
 def score_film(
@@ -218,7 +232,7 @@ def score_film(
     predict: Callable[[np.ndarray], np.ndarray],
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Every score of every heat map of one film.
+    """Compute every score of every heat map of one film.
 
     Parameters
     ----------
@@ -230,21 +244,22 @@ def score_film(
     types : mapping
         Type of lesion -> bool array (S, S).
     joints : DataFrame
-        As `name_site` takes it.
+        Joint table of the film, as `name_site` takes it.
     predict, seed
         As in `compute_deletion`.
 
     Returns
     -------
     dict of DataFrame
-        `maps`: method, target, score, value, chance; beside the given targets, `network` (deletion
-        and insertion) and `hand` (does the heat lie on the hand at all?), which need no masks.
-        `ranks`: method and the columns of `rank_lesions`. `curves`: method and those of
-        `compute_deletion`.
+        `maps`: method, target, score, value, chance. As well as the given targets there are
+        `network` (deletion and insertion) and `hand` (is the heat on the hand at all?), which need
+        no masks. `ranks`: method and the columns of `rank_lesions`. `curves`: method and the
+        columns of `compute_deletion`.
     """
     hand = foreground(image)
     found: dict[str, list[pd.DataFrame]] = {"maps": [], "ranks": [], "curves": []}
     for method, heatmap in heatmaps.items():
+        # what needs no masks: the network's own answers, and whether the heat is on the hand
         curves = compute_deletion(predict, image, heatmap, seed)
         scored = [
             ("network", name, float(np.trapezoid(curves[name], curves["changed"])), np.nan)
@@ -254,6 +269,8 @@ def score_film(
             ("hand", "hit", float(pointing_hit(heatmap, hand)), float(hand.mean())),
             ("hand", "energy", energy_inside(heatmap, hand), float(hand.mean())),
         ]
+
+        # what needs a mask; the chance of the IoU is not known, it depends on how much is marked
         for target, mask in targets.items():
             if mask.any():
                 scores = score_map(heatmap, mask, hand)
@@ -262,11 +279,10 @@ def score_film(
                     (target, name, value, np.nan if name == "iou" else chance)
                     for name, value in scores.items()
                 ]
-        found["maps"].append(
-            pd.DataFrame(scored, columns=["target", "score", "value", "chance"]).assign(
-                method=method
-            )
-        )
+
+        # one table of each kind per method
+        table = pd.DataFrame(scored, columns=["target", "score", "value", "chance"])
+        found["maps"].append(table.assign(method=method))
         found["curves"].append(curves.assign(method=method))
         if types:
             found["ranks"].append(rank_lesions(heatmap, types, hand, joints).assign(method=method))
@@ -280,35 +296,33 @@ def score_film(
 def make_board(
     maps: pd.DataFrame, baselines: tuple[str, ...], resampling: Resampling
 ) -> pd.DataFrame:
-    """The scoreboard: each method's mean score with interval and counts, and how far it stands
-    above the best baseline.
+    """Make the scoreboard: mean scores with intervals and counts, and the gain over baselines.
 
     Parameters
     ----------
     maps : DataFrame
         image_id, patient_id, method, target, score, value, chance: the `maps` of every film.
     baselines : tuple of str
-        Methods that are no explanations.
+        Methods that are not explanations.
     resampling : Resampling
 
     Returns
     -------
     DataFrame
         target, score, method, is_baseline, value, low, high, films, patients, chance;
-        best_baseline, and gain, gain_low, gain_high: the mean over the same films of the method's
-        score minus the best baseline's (turned round where lower is better). Above 0 is better than
-        the baseline.
+        best_baseline, and gain, gain_low, gain_high: the mean over the same films of the score of
+        the method minus that of the best baseline (the other way round where lower is better).
+        Above 0 is better than the baseline.
     """
     rows = []
     for (target, score), part in maps.groupby(["target", "score"], sort=False):
+        # films as rows, methods as columns
         wide = part.pivot(index="image_id", columns="method", values="value")
-        patients = (
-            part.drop_duplicates("image_id")
-            .set_index("image_id")["patient_id"]
-            .reindex(wide.index)
-            .to_numpy()
-        )
+        patient_of = part.drop_duplicates("image_id").set_index("image_id")["patient_id"]
+        patients = patient_of.reindex(wide.index).to_numpy()
         chance = float(part["chance"].astype(float).mean())
+
+        # every method against the best baseline
         sign = -1.0 if SCORES[score][1] == "lower" else 1.0
         best = (sign * wide[[m for m in baselines if m in wide]].mean()).idxmax()
         for method in part["method"].unique():
@@ -324,21 +338,17 @@ def make_board(
                 "is_baseline": method in baselines,
                 **found,
                 "chance": chance,
+                "best_baseline": best,
+                "gain": gain["value"],
+                "gain_low": gain["low"],
+                "gain_high": gain["high"],
             }
-            rows.append(
-                row
-                | {
-                    "best_baseline": best,
-                    "gain": gain["value"],
-                    "gain_low": gain["low"],
-                    "gain_high": gain["high"],
-                }
-            )
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
 def summarise_ranks(ranks: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """Mean rank of single lesions, by type, size and site, with intervals over patients.
+    """Summarise the ranks of single lesions by type, size and site, with intervals over patients.
 
     Parameters
     ----------
@@ -348,9 +358,10 @@ def summarise_ranks(ranks: pd.DataFrame, resampling: Resampling) -> pd.DataFrame
     Returns
     -------
     DataFrame
-        method, by (type, size or site), group, lesions, films, patients, value, low, high. 0.5 is
-        chance.
+        method, by (type, size or site), group, lesions, films, patients, and the mean rank as
+        value, low, high. 0.5 is chance.
     """
+    # the groups of size and site
     sizes = pd.cut(
         ranks["area"].astype(float),
         [SIZES[0][0], *(high for _, high, _ in SIZES)],
@@ -359,30 +370,57 @@ def summarise_ranks(ranks: pd.DataFrame, resampling: Resampling) -> pd.DataFrame
     sites = ranks["site"].map(
         lambda site: site if site == NOWHERE else PLACES.get(site.rstrip("12345"), "other joints")
     )
+
+    # one row per method and group
     rows = []
     for by, groups in (("type", ranks["type"]), ("size", sizes.astype(str)), ("site", sites)):
         for (method, group), part in ranks.groupby(["method", groups], sort=False):
-            films = part["image_id"].nunique()
             found = mean_interval(part["rank"], part["patient_id"], resampling)
-            rows.append(
-                {"method": method, "by": by, "group": group}
-                | found
-                | {"lesions": len(part), "films": films}
-            )
-    return pd.DataFrame(
-        rows,
-        columns=["method", "by", "group", "lesions", "films", "patients", "value", "low", "high"],
-    )
+            counts = {"lesions": len(part), "films": part["image_id"].nunique()}
+            rows.append({"method": method, "by": by, "group": group} | found | counts)
+    columns = ["method", "by", "group", "lesions", "films", "patients", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def show_board(board: pd.DataFrame, target: str, title: str) -> pd.io.formats.style.Styler:
-    """One target's part of the scoreboard as a table for people: methods above, baselines below,
-    interval beside each value, counts in the caption.
+    """Show the part of the scoreboard that is about one target as a table for people.
+
+    Methods are above, baselines below; each value has its interval, and the caption the counts.
+
+    Parameters
+    ----------
+    board : DataFrame
+        As `make_board` returns it.
+    target : str
+        network, hand, lesions or signs, as far as the board has them.
+    title : str
+        Task and source.
+
+    Returns
+    -------
+    pandas.io.formats.style.Styler
 
     Raises
     ------
     ValueError
         If nothing was scored against that target.
+
+    Examples
+    --------
+    >>> from rahelpers.explanation import show_board
+    >>> from rahelpers.explanation.scoreboard import make_board
+    >>> from rahelpers.scores import Resampling
+    >>> films = [(f"film {k}", f"patient {k}") for k in range(6)]
+    >>> rows = [
+    ...     (*film, method, "lesions", "energy", value, 0.03)
+    ...     for film in films for method, value in (("gradcam", 0.25), ("centre", 0.125))
+    ... ]
+    >>> names = ["image_id", "patient_id", "method", "target", "score", "value", "chance"]
+    >>> board = make_board(pd.DataFrame(rows, columns=names), ("centre",), Resampling(50, seed=0))
+    >>> show_board(board, "lesions", "an example").data
+                      energy (↑)
+    gradcam           0.25 (0.25 to 0.25)
+    baseline: centre  0.12 (0.12 to 0.12)
     """
     part = board[board["target"] == target]
     if part.empty:
@@ -390,26 +428,24 @@ def show_board(board: pd.DataFrame, target: str, title: str) -> pd.io.formats.st
             f"target={target!r} was not scored: expected one of"
             f" {', '.join(board['target'].unique()) or 'none: the source knows no lesions'}"
         )
-    text = part.assign(
-        text=part.apply(interval_text, axis=1, digits=3 if target == "network" else 2)
-    ).pivot(index="method", columns="score", values="text")
-    scores, methods = (
-        [s for s in SCORES if s in text],
-        part.sort_values("is_baseline", kind="stable")["method"].unique(),
-    )
-    named = {
-        m: f"baseline: {m}" if part.loc[part["method"] == m, "is_baseline"].any() else m
-        for m in methods
-    }
-    text = text.reindex(index=methods, columns=scores).rename(index=named)
+
+    # a row per method, a column per score, each value as text with its interval
+    digits = 3 if target == "network" else 2
+    text = part.assign(text=part.apply(interval_text, axis=1, digits=digits))
+    text = text.pivot(index="method", columns="score", values="text")
+    scores = [score for score in SCORES if score in text]
+    methods = part.sort_values("is_baseline", kind="stable").drop_duplicates("method")
+    text = text.reindex(index=methods["method"], columns=scores)
+
+    # names that say which methods are baselines, and which direction is better
+    text.index = [
+        f"baseline: {row.method}" if row.is_baseline else row.method for row in methods.itertuples()
+    ]
     text.columns = [f"{s} ({'↑' if SCORES[s][1] == 'higher' else '↓'})" for s in scores]
+
+    # a fixed uuid: pandas would draw a new one at every run
     caption = (
         f"{title} · {target} · {part['films'].max()} films of {part['patients'].max()} patients ·"
         " mean (95 % patient bootstrap)"
     )
-    return (
-        text.rename_axis(index=None)
-        .fillna("–")
-        .style.set_caption(caption)
-        .set_uuid(f"board_{target}")
-    )  # else a new one at every run
+    return text.fillna("–").style.set_caption(caption).set_uuid(f"board_{target}")

@@ -1,10 +1,12 @@
-"""Step 05: SHAP over regions of the hand, of some test films."""
+"""Step 05: SHAP over the regions of the hand, for some test films."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,33 +21,33 @@ from rahelpers.network.backend import keras
 from rahelpers.network.bundle import load_bundle, predict_logits
 from rahelpers.scores.intervals import Resampling, rate_interval
 
-# of the logit's rise from the hidden film to the whole: a rounding that is larger is no detail
+# share of the rise of the logit from the hidden to the shown film: a larger rounding error matters
 COARSE = 0.02
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegionShap:
-    """Shapley and Owen values of a film's regions.
+    """Shapley and Owen values of the regions of a film.
 
     Attributes
     ----------
     names : list of str
     values : float array (p,)
-        Shapley values in logits; above 0 speaks for the positive class.
+        Shapley values in logits; above 0 is evidence for the positive class.
     base_value : float
         Logit of the film with every region hidden.
     logit : float
         Logit of the film itself.
     additivity_error : float
-        |base_value + sum of values - logit|: the bookkeeping. It says nothing about how well the
-        values are estimated.
+        |base_value + sum of values - logit|, which checks the bookkeeping. It says nothing about
+        how well the values are estimated.
     standard_error : float array (p,)
-        Of each value: how far it would move with other coalitions. 0 where every coalition was
-        tried.
+        Of each Shapley value: how far it would move with other coalitions. 0 where every coalition
+        was tried.
     owen : float array (p,)
-        Owen values in the hierarchy film, hand, ray, joint; they add up to the same.
+        Owen values in the hierarchy film, hand, ray, joint; they have the same sum.
     evaluations : int
-        Coalitions that the network saw.
+        Number of coalitions that the network saw.
     """
 
     names: list[str]
@@ -68,7 +70,7 @@ def compute_region_shap(
     fast: keras.Model | None = None,
     on_batch: Callable[[int], None] = lambda films: None,
 ) -> RegionShap:
-    """Shapley and Owen values of the regions, from one set of coalitions.
+    """Compute Shapley and Owen values of the regions of a film, from one set of coalitions.
 
     Parameters
     ----------
@@ -77,15 +79,17 @@ def compute_region_shap(
     image : uint8 array (S, S)
     regions : Regions
     baseline : str or uint8 array (S, S)
-        A kind that `make_baseline` knows, or what hidden regions show.
+        A kind that `make_baseline` knows, or the film that shows through where a region is hidden.
     evaluations : int
-        Coalitions that the network is asked for, at most. Where all fit, the values are exact.
+        Number of coalitions, at most. Where all coalitions fit, the values are exact.
     seed : int
     fast : keras.Model, optional
-        The same network in a shorter number format (`Bundle.fast`), for all coalitions but nobody
-        and everybody. Not used where its rounding is more than 2 % of what the film is worth.
+        The same network in a shorter number format (`Bundle.fast`), for all coalitions except the
+        empty and the full one. It is not used where its rounding error is more than 2 % of the rise
+        of the logit from the hidden to the shown film.
     on_batch : callable, optional
-        Told how many films come before each batch; what it raises stops the work.
+        Called before each batch with its number of films; an exception that it raises stops the
+        work.
 
     Returns
     -------
@@ -94,45 +98,78 @@ def compute_region_shap(
     References
     ----------
     See `rahelpers.explanation.shapley.estimate_values`.
+
+    Examples
+    --------
+    >>> from rahelpers import compute_region_shap, load_bundle, load_cohort
+    >>> from rahelpers.explanation import make_regions
+    >>> bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
+    >>> cohort = load_cohort(run)
+    >>> image = np.asarray(cohort.images[0])
+    >>> regions = make_regions(image, cohort.joints_of(0))
+    >>> found = compute_region_shap(bundle.model, image, regions, evaluations=64)
+    >>> len(found.values) == len(regions.names), found.evaluations <= 64
+    (True, True)
+    >>> bool(abs(found.base_value + found.values.sum() - found.logit) < 1e-4)
+    True
     """
+    # the logits of the films themselves, not of the game: an error in the game shows
     hidden = make_baseline(image, baseline, regions) if isinstance(baseline, str) else baseline
-    base, logit = predict_logits(
-        model, np.stack([hidden, image])
-    )  # of films, not of the game: an error in the game shows
-    if fast is not None and np.abs(
-        predict_logits(fast, np.stack([hidden, image])) - [base, logit]
-    ).max() > COARSE * abs(logit - base):
-        fast = None
+    ends = np.stack([hidden, image])
+    base, logit = exact = predict_logits(model, ends)
+
+    # the fast network, where it is precise enough
+    if fast is not None:
+        rounding = np.abs(predict_logits(fast, ends) - exact).max()
+        fast = fast if rounding <= COARSE * abs(logit - base) else None
+
+    # play the game
     game = RegionGame(model, image, RegionMasker(regions, hidden), fast=fast, on_batch=on_batch)
     found = estimate_values(game, regions.tree, evaluations, np.random.default_rng(seed))
-    error = abs(found.base_value + float(found.shapley.sum()) - float(logit))
     return RegionShap(
-        regions.names,
-        found.shapley,
-        found.base_value,
-        float(logit),
-        error,
-        found.standard_error,
-        found.owen,
-        game.evaluations,
+        names=regions.names,
+        values=found.shapley,
+        base_value=found.base_value,
+        logit=float(logit),
+        additivity_error=abs(found.base_value + float(found.shapley.sum()) - float(logit)),
+        standard_error=found.standard_error,
+        owen=found.owen,
+        evaluations=game.evaluations,
     )
 
 
-def explain_shap(run: Run) -> dict:
-    """Step 05: region SHAP of some test films. Returns the content of `scores.json`."""
+def explain_shap(run: Run) -> dict[str, Any]:
+    """Run step 05: region SHAP of some test films.
+
+    Returns
+    -------
+    dict
+        The content of `scores.json`; `load_values` reads the rest.
+
+    Raises
+    ------
+    MissingArtefactError
+        If step 01 or 02 has not been run.
+
+    Examples
+    --------
+    >>> from rahelpers import explain_shap
+    >>> scores = explain_shap(run)
+    >>> scores["films"], scores["largest_additivity_error"] < 1e-4
+    (4, True)
+    """
     config = run.config
     step = run.step(
         "shap",
         config.subset("seed", "n_explain", "n_bootstrap", "shap_evaluations", "shap_baseline"),
     )
     if not step.is_done():
-        cohort, bundle = (
-            load_cohort(run),
-            load_bundle(run.file("train", "bundle/bundle.json").parent),
-        )
+        # explain the films, or take up the work where a killed run left it
+        cohort = load_cohort(run)
+        bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
         rows = choose_films(cohort.manifest, config.n_explain, config.seed)
 
-        def one(row: int) -> dict[str, np.ndarray]:
+        def explain(row: int) -> dict[str, Any]:
             image = np.asarray(cohort.images[row])
             found = compute_region_shap(
                 bundle.model,
@@ -143,72 +180,79 @@ def explain_shap(run: Run) -> dict:
                 config.seed,
                 bundle.fast,
             )
-            return {
-                "names": np.array(found.names),
-                "values": found.values,
-                "base": found.base_value,
-                "logit": found.logit,
-                "error": found.additivity_error,
-                "standard_error": found.standard_error,
-                "owen": found.owen,
-            }
+            return asdict(found)
 
-        results = explain_each(rows, step.partial(), one)
-        names = cohort.manifest["image_id"].iloc[rows].to_numpy()
-        values = pd.concat(
-            [
-                pd.DataFrame(
-                    {
-                        "image_id": image_id,
-                        "region": r["names"],
-                        "value": r["values"],
-                        "standard_error": r["standard_error"],
-                        "owen": r["owen"],
-                    }
-                )
-                for image_id, r in zip(names, results, strict=True)
-            ]
-        )
-        films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]].assign(
+        results = explain_each(rows, step.partial(), explain)
+
+        # one table of films, and one of their regions
+        films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]]
+        films = films.assign(
             row=rows,
-            base=[float(r["base"]) for r in results],
-            logit=[float(r["logit"]) for r in results],
-            error=[float(r["error"]) for r in results],
+            base=[float(found["base_value"]) for found in results],
+            logit=[float(found["logit"]) for found in results],
+            error=[float(found["additivity_error"]) for found in results],
         )
-        step.write("values.csv", lambda p: values.to_csv(p, index=False))
-        step.write("films.csv", lambda p: films.to_csv(p, index=False))
-        step.write_json(
-            "scores.json",
-            {"title": config.title}
-            | _score(values, films, cohort.joints, Resampling(config.n_bootstrap, config.seed)),
+        values = pd.concat(
+            pd.DataFrame(
+                {
+                    "image_id": image_id,
+                    "region": found["names"],
+                    "value": found["values"],
+                    "standard_error": found["standard_error"],
+                    "owen": found["owen"],
+                }
+            )
+            for image_id, found in zip(films["image_id"], results, strict=True)
         )
+
+        # the scores, and everything onto the disk
+        resampling = Resampling(config.n_bootstrap, config.seed)
+        scores = _score(values, films, cohort.joints, resampling)
+        step.write("values.csv", partial(values.to_csv, index=False))
+        step.write("films.csv", partial(films.to_csv, index=False))
+        step.write_json("scores.json", {"title": config.title} | scores)
         step.finish()
     return json.loads(run.file("shap", "scores.json").read_text())
 
 
 def load_values(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What step 05 found.
+    """Load the tables of step 05.
 
     Returns
     -------
     films : DataFrame
         image_id, patient_id, label, condition, row, base, logit, error.
     values : DataFrame
-        One region of one film a row: image_id, region, value, standard_error, owen.
+        One row per region and film: image_id, region, value, standard_error, owen.
+
+    Raises
+    ------
+    MissingArtefactError
+        If step 05 has not been run.
+
+    Examples
+    --------
+    >>> from rahelpers import explain_shap
+    >>> from rahelpers.explanation import load_values
+    >>> scores = explain_shap(run)
+    >>> films, values = load_values(run)
+    >>> len(films), list(values)
+    (4, ['image_id', 'region', 'value', 'standard_error', 'owen'])
     """
     return read_table(run.file("shap", "films.csv")), read_table(run.file("shap", "values.csv"))
 
 
 def _score(
     values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame, resampling: Resampling
-) -> dict:
-    """Additivity, and how often the strongest region is a site with a score, beside the share of
-    such regions.
+) -> dict[str, Any]:
+    """Score additivity, and how often the strongest region is a diseased site.
+
+    Chance is the share of the regions that are diseased sites.
     """
-    scale = max(
-        float(np.ptp(films["logit"])), float((films["logit"] - films["base"]).abs().max()), 1e-6
-    )
-    scores = {
+    # additivity, and the scale to judge it by
+    rise = (films["logit"] - films["base"]).abs().max()
+    scale = max(float(np.ptp(films["logit"])), float(rise), 1e-6)
+    scores: dict[str, Any] = {
         "films": len(films),
         "largest_additivity_error": float(films["error"].max()),
         "logit_range": scale,
@@ -216,30 +260,20 @@ def _score(
         "chance": None,
         "films_with_scores": 0,
     }
-    joints = joints.assign(
-        diseased=joints[["erosion", "jsn"]]
-        .apply(pd.to_numeric, errors="coerce")
-        .fillna(0)
-        .max(axis=1)
-        > 0
-    )
-    merged = values.merge(
-        joints[["image_id", "site", "diseased"]],
-        left_on=["image_id", "region"],
-        right_on=["image_id", "site"],
-        how="left",
-    )
-    merged = merged.merge(films[["image_id", "patient_id", "label"]], on="image_id").query(
-        "label == 1"
-    )
-    merged["diseased"] = merged["diseased"].eq(True)
-    known = merged.groupby("image_id").filter(lambda g: g["diseased"].any())
+
+    # which regions are sites with an erosion or a narrowed joint space
+    grades = joints[["erosion", "jsn"]].apply(pd.to_numeric, errors="coerce").fillna(0)
+    diseased = joints.loc[grades.max(axis=1) > 0, ["image_id", "site"]].assign(diseased=True)
+    regions = values.rename(columns={"region": "site"})
+    regions = regions.merge(diseased, on=["image_id", "site"], how="left")
+    regions["diseased"] = regions["diseased"].eq(True)
+
+    # the strongest region of each positive film that has such a site
+    regions = regions.merge(films[["image_id", "patient_id", "label"]], on="image_id")
+    positive = regions[regions["label"] == 1]
+    known = positive.groupby("image_id").filter(lambda film: film["diseased"].any())
     if len(known):
-        top = (
-            known.loc[known.groupby("image_id")["value"].idxmax()]
-            if known.index.is_unique
-            else known
-        )
+        top = known.loc[known.groupby("image_id")["value"].idxmax()]
         scores |= {
             "top_site_diseased": rate_interval(top["diseased"], top["patient_id"], resampling),
             "chance": float(known.groupby("image_id")["diseased"].mean().mean()),

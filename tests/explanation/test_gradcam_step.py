@@ -132,9 +132,9 @@ def test_step_04_on_films_without_masks(tiny_run):
     rows = choose_films(cohort.manifest, 4, 0)
     explainers = {"edges": lambda _, images: np.ones(images.shape, np.float32)}
     heat = [{"edges": np.ones((48, 48), np.float32)} for _ in rows]
-    tables = explain._score_films(run, cohort, bundle, rows, heat)
+    tables = explain.score_films(run, cohort, bundle, rows, heat)
     assert set(tables["maps"]["target"]) == {"network", "hand"} and tables["ranks"].empty
-    checks = explain._check_sanity(run, cohort, bundle, rows, explainers)
+    checks = explain.check_sanity(run, cohort, bundle, rows, explainers)
     assert (
         set(checks["sanity"]["test"])
         == {"random network", "shuffled labels", "another seed", "small changes"}
@@ -208,8 +208,8 @@ def test_what_is_missing_is_a_dash_or_a_count():
     }
     found = show_trainings(pd.DataFrame([row])).iloc[0]
     assert (
-        found["AUC on films held out"] == found["train less held out"] == "–"
-        and found["positive / negative films held out"] == "3 / 9"
+        found["AUC on held-out films"] == found["train minus held out"] == "–"
+        and found["positive / negative held-out films"] == "3 / 9"
     )
     assert (
         show_trainings(pd.DataFrame([row | {"kind": "shuffled", "validation_auc": None}])).iloc[0][

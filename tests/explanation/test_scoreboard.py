@@ -60,7 +60,7 @@ def test_scores_on_paper():
     assert (
         overlap(HEAT, TOP) == 1
         and overlap(HEAT, LEFT) == pytest.approx(1 / 3)
-        and overlap(HEAT, LEFT, marked=0.3) == pytest.approx(2 / 3)
+        and overlap(HEAT, LEFT, threshold=0.3) == pytest.approx(2 / 3)
     )
     assert overlap(0 * HEAT, TOP) == 0 and overlap(0 * HEAT, ~ALL) == 0
     # LEFT's pixels come first and third: (1/1 + 2/3) / 2

@@ -281,14 +281,14 @@ def test_regions_are_in_every_report_that_has_them(results, hands):
     labels = np.zeros((48, 48), int)
     labels[10:20, 10:20], labels[30:40, 25:35] = 1, 2
     shap = RegionShap(
-        ["rest", "MCP2", "PIP3"],
-        np.array([0.0, 0.5, -0.25]),
-        -1.0,
-        -0.75,
-        1e-7,
-        np.array([0.0, 0.01, 0.02]),
-        np.array([0.0, 0.4, -0.15]),
-        64,
+        names=["rest", "MCP2", "PIP3"],
+        values=np.array([0.0, 0.5, -0.25]),
+        base_value=-1.0,
+        logit=-0.75,
+        additivity_error=1e-7,
+        standard_error=np.array([0.0, 0.01, 0.02]),
+        owen=np.array([0.0, 0.4, -0.15]),
+        evaluations=64,
     )
     shown = dataclasses.replace(result, regions=Regions(shap.names, labels), shap=shap)
     colour = exports.regions_on_film(shown).astype(int)
