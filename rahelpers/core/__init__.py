@@ -1,4 +1,4 @@
-"""How a run is kept: typed configuration, folders of steps, atomic writes."""
+"""How a run is configured and stored: typed configuration, step folders, atomic writes."""
 
 import lazy_loader as lazy
 

@@ -1,21 +1,25 @@
-"""The typed configuration of a run: a profile's sizes, the source, and whatever the user overrides."""
+"""The typed configuration of a run: a profile's sizes, the source, and the user's own values."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
 import os
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
-PROFILES = ("smoke", "quick", "full")
-SOURCES = ("phantom", "folder", "ram-h1200", "ram-w600", "rsna-bone-age")
-# What a public source is asked where the user asks nothing: label column, rule, names of class 0
-# and 1. Never RA: no default label is one.
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+Profile = Literal["smoke", "quick", "full"]
+Source = Literal["phantom", "folder", "ram-h1200", "ram-w600", "rsna-bone-age"]
+PROFILES: tuple[str, ...] = get_args(Profile)
+SOURCES: tuple[str, ...] = get_args(Source)
+# The task of a public source where the user names none: label column, rule, and the names of
+# classes 0 and 1. It is never RA, because no public label is RA against non-RA.
 DEFAULT_TASKS = {
     "ram-h1200": ("erosive", "1", ("hand without erosions", "erosive hand")),
     "ram-w600": ("erosive", "1", ("wrist without erosions", "erosive wrist")),
@@ -26,256 +30,343 @@ DEFAULT_TASKS = {
     ),
 }
 PUBLIC_NAMES = {"ram-h1200": "RAM-H1200", "ram-w600": "RAM-W600", "rsna-bone-age": "RSNA Bone Age"}
-SPECTRA = ("healthy", "mixed", "early")
-ARCHITECTURES = ("vgg_small", "vgg16", "vgg19")
 
 
-def _value(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+def _refuse_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are not numbers")
+    return value
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """Every value that shapes a run. `rahelpers run -p KEY=VALUE` sets any of them.
+Whole = Annotated[int, BeforeValidator(_refuse_bool)]
+Number = Annotated[float, BeforeValidator(_refuse_bool)]
+Text = Annotated[str, BeforeValidator(str)]  # a label may be the number 1, a folder a Path
+EXPECTED: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+class RunConfig(BaseModel):
+    """Every value that shapes a run.
+
+    `rahelpers run -p KEY=VALUE` sets any of them. Text, as it comes from the command line, is
+    converted to the declared type.
 
     Raises
     ------
     ValueError
-        If a value has the wrong type or lies outside its range; the message names key, value and
-        what is expected.
+        If a key is unknown, or a value has the wrong type or is out of range. The message has one
+        sentence per fault: key, value received, and what is expected.
+
+    Examples
+    --------
+    >>> from rahelpers import RunConfig
+    >>> config = RunConfig(epochs="3", seed=1)
+    >>> config.epochs, config.seed, config.source
+    (3, 1, 'phantom')
+    >>> RunConfig(epochs=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: epochs=0 is out of range: expected 1 to 10000
     """
 
-    profile: str = _value("smoke", "which sizes: smoke, quick or full")
-    source: str = _value(
-        "phantom",
-        "where the radiographs come from: phantom, folder, ram-h1200, ram-w600 or rsna-bone-age",
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    profile: Profile = Field(default="smoke", description="sizes: smoke, quick or full")
+    source: Source = Field(
+        default="phantom",
+        description="where the radiographs come from: phantom, folder, ram-h1200, ram-w600 or"
+        " rsna-bone-age",
     )
-    seed: int = _value(7, "seed of every random draw")
-    run_dir: str = _value(
-        "runs/smoke", "folder of the run; a relative path starts at the project's root"
+    seed: Whole = Field(default=7, ge=0, le=2**32 - 1, description="seed of every random draw")
+    run_dir: Text = Field(
+        default="runs/smoke",
+        description="folder of the run; a relative path starts at the project's root",
     )
 
     # cohort
-    n_patients: int = _value(40, "phantom only: how many patients, two hands each")
-    spectrum: str = _value(
-        "mixed",
-        "phantom only: who is compared: healthy (established RA against healthy), mixed, or early"
-        " (the first years of RA)",
+    n_patients: Whole = Field(
+        default=40,
+        ge=12,
+        le=1_000_000,
+        description="phantom only: number of patients, two hands each",
     )
-    image_size: int = _value(96, "side of the square network input, pixels, 32 to 512")
-    task: str = _value(
-        "",
-        "name of the prediction task in every title; empty: RA (phantom), the default label (public"
-        " datasets) or the label rule",
+    spectrum: Literal["healthy", "mixed", "early"] = Field(
+        default="mixed",
+        description="phantom only: who is compared: healthy (established RA against healthy),"
+        " mixed, or early (the first years of RA)",
     )
-    test_fraction: float = _value(0.25, "share of the patients held out for the test split")
-    validation_fraction: float = _value(0.2, "share of the patients in the validation split")
+    image_size: Whole = Field(
+        default=96, ge=32, le=512, description="side of the square network input, pixels, 32 to 512"
+    )
+    task: Text = Field(
+        default="",
+        description="name of the prediction task, used in every title; empty: RA (phantom), the"
+        " default label (public datasets) or the label rule",
+    )
+    test_fraction: Number = Field(
+        default=0.25,
+        ge=0.05,
+        le=0.6,
+        description="share of the patients held out for the test split",
+    )
+    validation_fraction: Number = Field(
+        default=0.2, ge=0.05, le=0.6, description="share of the patients in the validation split"
+    )
 
     # source = folder or a public dataset
-    images: str = _value(
-        "",
-        "the folder that holds the films; for a public dataset its root, empty: data/NAME, or"
-        " RAHELPERS_DATA/NAME",
+    images: Text = Field(
+        default="",
+        description="folder that holds the films; for a public dataset its root folder, empty:"
+        " data/NAME, or RAHELPERS_DATA/NAME",
     )
-    table: str = _value("", "folder only: CSV with one row a film")
-    id_column: str = _value("image_id", "folder only: column with a unique name of the film")
-    file_column: str = _value(
-        "", "folder only: column with the file's path under `images`; empty: found by id"
+    table: Text = Field(default="", description="folder only: CSV with one row per film")
+    id_column: Text = Field(
+        default="image_id", description="folder only: column with a unique name for each film"
     )
-    patient_column: str = _value(
-        "",
-        "folder only: column that names the patient; required, films of one patient stay in one"
-        " split",
+    file_column: Text = Field(
+        default="",
+        description="folder only: column with the film's path below `images`; empty: found by its"
+        " id",
     )
-    label_column: str = _value(
-        "",
-        "column that the label is made from; required for folder, public datasets have a default",
+    patient_column: Text = Field(
+        default="",
+        description="folder only: column that identifies the patient; required, because all films"
+        " of a patient go into the same split",
     )
-    positive: str = _value(
-        "",
-        'which values are positive: a value ("M") or a threshold (">=120"); required where'
-        " label_column is",
+    label_column: Text = Field(
+        default="",
+        description="column that the label is made from; required for folder, while public"
+        " datasets have a default",
     )
-    laterality_column: str = _value(
-        "",
-        "folder only: column with L or R (or left, links, …); empty: not known, nothing is"
-        " mirrored",
+    positive: Text = Field(
+        default="",
+        description='which values are positive: a value ("M") or a threshold (">=120"); required'
+        " together with label_column",
     )
-    age_column: str = _value(
-        "", "folder only: column with the age in years; empty: a column called age, if there is one"
+    laterality_column: Text = Field(
+        default="",
+        description="folder only: column with L or R (or left, links, …); empty: unknown, and"
+        " nothing is mirrored",
     )
-    sex_column: str = _value(
-        "", "folder only: column with F or M; empty: a column called sex, if there is one"
+    age_column: Text = Field(
+        default="",
+        description="folder only: column with the age in years; empty: the column named age, if"
+        " there is one",
     )
-    centre_column: str = _value("", "folder only: column that names the hospital; empty: not known")
-    external_centre: str = _value("", "hold this hospital out as the split `external`; empty: none")
-    stratify_centre: bool = _value(
-        False, "share every hospital evenly among the splits, not labels alone"
+    sex_column: Text = Field(
+        default="",
+        description="folder only: column with F or M; empty: the column named sex, if there is one",
     )
-    dask: str = _value(
-        "",
-        "address of a Dask scheduler that curates the films, such as tcp://10.0.0.5:8786; empty:"
-        " this machine's cores",
+    centre_column: Text = Field(
+        default="", description="folder only: column that identifies the hospital; empty: unknown"
     )
-    boxes: str = _value(
-        "", "folder only: CSV of joint boxes, `image_id, joint, x0, y0, x1, y1` as fractions"
+    external_centre: Text = Field(
+        default="", description="hospital to hold out as the split `external`; empty: none"
     )
-    max_films: int = _value(
-        0, "use at most so many films, drawn by seed; 0: all; not for the phantom"
+    stratify_centre: bool = Field(
+        default=False,
+        description="give each split the same share of every hospital, not only of every label",
+    )
+    dask: Text = Field(
+        default="",
+        description="address of a Dask scheduler that curates the films, such as"
+        " tcp://10.0.0.5:8786; empty: this machine's cores",
+    )
+    boxes: Text = Field(
+        default="",
+        description="folder only: CSV of joint boxes, `image_id, joint, x0, y0, x1, y1` as"
+        " fractions of the film",
+    )
+    max_films: Whole = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="use at most this many films, drawn at random by seed; 0: all; not for the"
+        " phantom",
     )
 
     # network and training
-    architecture: str = _value("vgg_small", "vgg_small, vgg16 or vgg19")
-    weights: str = _value(
-        "none",
-        "start of vgg16 and vgg19: imagenet (Keras's download), none, or a path to a .weights.h5"
-        " file",
+    architecture: Literal["vgg_small", "vgg16", "vgg19"] = Field(
+        default="vgg_small", description="vgg_small, vgg16 or vgg19"
     )
-    train_from: str = _value(
-        "block5", "first block of vgg16 and vgg19 that learns: block1 to block5, or head"
+    weights: Text = Field(
+        default="none",
+        description="initial weights of vgg16 and vgg19: imagenet (downloaded by Keras), none, or"
+        " the path of a .weights.h5 file",
     )
-    frozen_copies: int = _value(
-        4,
-        "pretrained only: the film and so many less one augmented copies, seen once by the layers"
-        " that never change",
+    train_from: Literal["block1", "block2", "block3", "block4", "block5", "head"] = Field(
+        default="block5",
+        description="first block of vgg16 and vgg19 that is trained: block1 to block5, or head",
     )
-    epochs: int = _value(4, "at most so many passes over the training split")
-    patience: int = _value(10, "epochs without a better validation AUC before training stops")
-    batch_size: int = _value(16, "films in a training step")
-    learning_rate: float = _value(
-        1e-3, "Adam's largest step size, reached after a tenth of the steps"
+    frozen_copies: Whole = Field(
+        default=4,
+        ge=1,
+        le=100,
+        description="pretrained only: versions of each film, the film itself and augmented copies,"
+        " that pass once through the frozen layers",
     )
-    augment: bool = _value(True, "small random rotation, shift, scale and exposure while training")
-    mirror: bool = _value(
-        False, "also mirror at random while training; only where laterality was normalised"
+    epochs: Whole = Field(
+        default=4, ge=1, le=10_000, description="at most this many passes over the training split"
     )
-    precision: str = _value(
-        "float32",
-        "what training computes in: float32, bfloat16, float16, or auto (what is fast on this"
-        " machine)",
+    patience: Whole = Field(
+        default=10,
+        ge=1,
+        le=10_000,
+        description="epochs without a better validation AUC before training stops",
     )
-    deterministic: bool = _value(
-        False, "bit-equal training on the same machine, at about half the speed"
+    batch_size: Whole = Field(
+        default=16, ge=1, le=4096, description="number of films in a training step"
+    )
+    learning_rate: Number = Field(
+        default=1e-3,
+        ge=1e-7,
+        le=1.0,
+        description="Adam's largest step size, reached after a tenth of the steps",
+    )
+    augment: bool = Field(
+        default=True,
+        description="small random rotations, shifts, scalings and exposure changes in training",
+    )
+    mirror: bool = Field(
+        default=False,
+        description="also mirror at random in training; only where laterality was normalised",
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="number format of the training: float32, bfloat16, float16, or auto (what is"
+        " fast on this machine)",
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="training that is bit-identical on the same machine, at about half the speed",
+    )
+    tensorboard: bool = Field(
+        default=False,
+        description="also write TensorBoard logs of the training into the run's folder; needs the"
+        " package tensorboard",
     )
 
-    tensorboard: bool = _value(
-        False,
-        "also write TensorBoard's logs of the training into the run's folder; needs the package"
-        " tensorboard",
+    # training again: was it luck?
+    folds: Whole = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="cross-validation by patient: every film is scored by a network that saw none"
+        " of the patients of its fold; 0: none",
     )
-
-    # training again: is it luck?
-    folds: int = _value(
-        0,
-        "cross-validation by patient: every film is scored by a network that saw nobody of its"
-        " fold; 0: none",
+    seeds: Whole = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="number of trainings with different seeds on the same patients",
     )
-    seeds: int = _value(1, "train so many times with other seeds on the same patients")
-    learning_curve: str = _value(
-        "",
-        "shares of the training patients, such as 0.25,0.5: how does the score grow with patients?",
+    learning_curve: Text = Field(
+        default="",
+        description="shares of the training patients, such as 0.25,0.5: how does the score grow"
+        " with more patients?",
     )
-    resolutions: str = _value(
-        "",
-        "sides of the network input, such as 64,128, those below image_size count: what does"
-        " resolution bring?",
+    resolutions: Text = Field(
+        default="",
+        description="sides of the network input, such as 64,128; those below image_size are used:"
+        " what does resolution bring?",
     )
-    shuffled_labels: bool = _value(
-        False,
-        "train once on labels dealt out anew among the patients: a score above chance, seed after"
-        " seed, would be a leak",
+    shuffled_labels: bool = Field(
+        default=False,
+        description="train once on labels that are shuffled among the patients: a score that is"
+        " above chance for seed after seed would reveal a leak",
     )
 
     # evaluation and explanation
-    n_bootstrap: int = _value(200, "patient-bootstrap resamples behind each interval")
-    operating_rule: str = _value(
-        "youden",
-        "how the operating point is chosen on validation data: youden, sensitivity or cost",
+    n_bootstrap: Whole = Field(
+        default=200,
+        ge=50,
+        le=1_000_000,
+        description="number of bootstrap resamples of the patients behind each interval",
     )
-    target_sensitivity: float = _value(
-        0.9, "the sensitivity that operating_rule=sensitivity asks for"
+    operating_rule: Literal["youden", "sensitivity", "cost"] = Field(
+        default="youden",
+        description="how the operating point is chosen on validation data: youden, sensitivity or"
+        " cost",
     )
-    cost_ratio: float = _value(
-        5.0, "operating_rule=cost: how many false alarms weigh as much as one missed positive"
+    target_sensitivity: Number = Field(
+        default=0.9,
+        ge=0.01,
+        le=1.0,
+        description="operating_rule=sensitivity: the sensitivity to reach",
     )
-    prevalence: float = _value(
-        0.1,
-        "share of positives among those for whom it would be used: for PPV, NPV, net benefit and"
-        " operating_rule=cost",
+    cost_ratio: Number = Field(
+        default=5.0,
+        ge=0.001,
+        le=1000.0,
+        description="operating_rule=cost: how many false alarms weigh as much as one missed"
+        " positive",
     )
-    n_explain: int = _value(6, "test films that are explained; step 04 takes so many of each class")
-    shap_evaluations: int = _value(128, "network evaluations a film for region SHAP")
-    shap_baseline: str = _value(
-        "blur", "what stands in for a hidden region: blur, mean, black or inpaint"
+    prevalence: Number = Field(
+        default=0.1,
+        ge=0.0001,
+        le=0.9999,
+        description="share of positives in the population of intended use: for PPV, NPV, net"
+        " benefit and operating_rule=cost",
+    )
+    n_explain: Whole = Field(
+        default=6,
+        ge=1,
+        le=100_000,
+        description="number of test films that are explained; step 04 takes this many of each"
+        " class",
+    )
+    shap_evaluations: Whole = Field(
+        default=128,
+        ge=16,
+        le=1_000_000,
+        description="network evaluations per film for region SHAP",
+    )
+    shap_baseline: Literal["blur", "mean", "black", "inpaint"] = Field(
+        default="blur", description="what replaces a hidden region: blur, mean, black or inpaint"
     )
 
-    def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, _as_type(f.name, getattr(self, f.name), f.type))
-        _one_of("profile", self.profile, PROFILES)
-        _one_of("source", self.source, SOURCES)
-        _one_of("spectrum", self.spectrum, SPECTRA)
-        _one_of("architecture", self.architecture, ARCHITECTURES)
-        _one_of("operating_rule", self.operating_rule, ("youden", "sensitivity", "cost"))
-        _one_of("shap_baseline", self.shap_baseline, ("blur", "mean", "black", "inpaint"))
-        _one_of("precision", self.precision, ("auto", "float32", "bfloat16", "float16"))
-        _one_of(
-            "train_from",
-            self.train_from,
-            ("block1", "block2", "block3", "block4", "block5", "head"),
-        )
-        for key, low, high in (
-            ("n_patients", 12, 1_000_000),
-            ("image_size", 32, 512),
-            ("frozen_copies", 1, 100),
-            ("epochs", 1, 10_000),
-            ("patience", 1, 10_000),
-            ("batch_size", 1, 4096),
-            ("learning_rate", 1e-7, 1.0),
-            ("n_bootstrap", 50, 1_000_000),
-            ("n_explain", 1, 100_000),
-            ("shap_evaluations", 16, 1_000_000),
-            ("test_fraction", 0.05, 0.6),
-            ("validation_fraction", 0.05, 0.6),
-            ("target_sensitivity", 0.01, 1.0),
-            ("cost_ratio", 0.001, 1000.0),
-            ("prevalence", 0.0001, 0.9999),
-            ("folds", 0, 100),
-            ("seeds", 1, 1000),
-            ("seed", 0, 2**32 - 1),
-            ("max_films", 0, 10_000_000),
-        ):
-            value = getattr(self, key)
-            if not low <= value <= high:
-                raise ValueError(f"{key}={value} is out of range: expected {low} to {high}")
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as faults:
+            raise ValueError("\n".join(_explain(one) for one in faults.errors())) from None
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        raise AttributeError(f"{key} cannot be set: make another config, config.replace({key}=...)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_the_default_task(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The label column and rule of a public source, where the user gave none or the same."""
+        column, rule, _ = DEFAULT_TASKS.get(str(values.get("source")), ("", "", None))
+        if values.get("label_column", "") in ("", column):
+            given = {k: values[k] for k in ("label_column", "positive") if values.get(k, "") != ""}
+            values = values | {"label_column": column, "positive": rule} | given
+        return values
+
+    @model_validator(mode="after")
+    def _check_what_belongs_together(self) -> RunConfig:
         self.number_list("learning_curve", float, 0.01, 1.0)
         self.number_list("resolutions", int, 32, 512)
         if self.folds == 1:
-            raise ValueError("folds=1 holds nobody out: expected 0 (none) or at least 2")
-        if self.test_fraction + self.validation_fraction > 0.8:
+            raise ValueError("folds=1 holds no patient out: expected 0 (none) or at least 2")
+        held_out = self.test_fraction + self.validation_fraction
+        if held_out > 0.8:
             raise ValueError(
-                "test_fraction + validation_fraction must leave at least 0.2 of the patients for"
-                " training"
+                f"test_fraction + validation_fraction = {held_out:g} is out of range: expected at"
+                " most 0.8, so that 0.2 of the patients are left for training"
             )
-        if self.source == "folder":
-            missing = [
-                k
-                for k in ("images", "table", "patient_column", "label_column", "positive")
-                if not getattr(self, k)
-            ]
-            if missing:
-                raise ValueError(
-                    f"source=folder needs {', '.join(missing)}; see 'Your own films' in README.md"
-                )
-        if self.source in DEFAULT_TASKS:
-            column, rule, _ = DEFAULT_TASKS[self.source]
-            if self.label_column not in ("", column) and not self.positive:
-                raise ValueError(
-                    f"label_column={self.label_column!r} needs positive: which values are positive,"
-                    " such as '1' or '>=10'"
-                )
-            object.__setattr__(self, "label_column", self.label_column or column)
-            object.__setattr__(self, "positive", self.positive or rule)
+        needed = ("images", "table", "patient_column", "label_column", "positive")
+        missing = [key for key in needed if not getattr(self, key)]
+        if self.source == "folder" and missing:
+            raise ValueError(
+                f"source=folder needs {', '.join(missing)}; see 'Your own films' in README.md"
+            )
+        if self.source in DEFAULT_TASKS and not self.positive:
+            raise ValueError(
+                f"label_column={self.label_column!r} needs positive: which values are positive,"
+                " such as '1' or '>=10'"
+            )
+        return self
 
     @property
     def _default_names(self) -> tuple[str, str] | None:
@@ -289,8 +380,15 @@ class RunConfig:
 
     @property
     def title(self) -> str:
-        """Task and source, for every title: no phantom figure may look clinical, no bone-age figure
-        may look like RA.
+        """Task and source, for every title.
+
+        No figure of the phantom may look clinical, and none of bone age may look like RA.
+
+        Examples
+        --------
+        >>> from rahelpers import make_config
+        >>> make_config().title, make_config(source="ram-w600").title
+        ('RA (phantom)', 'erosive wrist (RAM-W600)')
         """
         if self.source == "phantom":
             return f"{self.task or 'RA'} (phantom)"
@@ -308,10 +406,10 @@ class RunConfig:
         """Names of label 0 and label 1."""
         if self._default_names:
             return self._default_names
-        positive = self.task or (
-            "RA" if self.source == "phantom" else self.title.rsplit(" (", 1)[0]
-        )
-        return f"not {positive}" if self.source != "phantom" or self.task else "non-RA", positive
+        if self.source == "phantom" and not self.task:
+            return "non-RA", "RA"
+        positive = self.task or self.title.rsplit(" (", 1)[0]
+        return f"not {positive}", positive
 
     @property
     def path(self) -> Path:
@@ -324,14 +422,14 @@ class RunConfig:
         Raises
         ------
         ValueError
-            Where one is no number, or outside low to high.
+            If a part is not a number, or not between low and high.
         """
         text = getattr(self, key)
         try:
             numbers = tuple(sorted({kind(part) for part in text.split(",") if part.strip()}))
         except ValueError:
             raise ValueError(
-                f"{key}={text!r} is not valid: expected numbers with commas between them"
+                f"{key}={text!r} is not valid: expected numbers separated by commas"
             ) from None
         if not all(low <= number <= high for number in numbers):
             raise ValueError(f"{key}={text!r} is out of range: expected {low:g} to {high:g}")
@@ -341,88 +439,121 @@ class RunConfig:
         """The named values, as a plain dict."""
         return {k: getattr(self, k) for k in keys}
 
+    def replace(self, **changes: Any) -> RunConfig:
+        """A copy with other values, checked like any other (pydantic's `model_copy` checks none).
 
-def _as_type(key: str, value: Any, type_name: str) -> Any:
-    """Text from the command line or papermill as the declared type."""
-    try:
-        if type_name == "bool":
-            if isinstance(value, str):
-                return {
-                    "true": True,
-                    "1": True,
-                    "yes": True,
-                    "false": False,
-                    "0": False,
-                    "no": False,
-                }[value.lower()]
-            if isinstance(value, bool):
-                return value
-            raise ValueError
-        if type_name == "int":
-            if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
-                raise ValueError
-            return int(value)
-        if type_name == "float":
-            number = float(value)
-            if number != number or isinstance(value, bool):
-                raise ValueError
-            return number
-        return str(value)
-    except (ValueError, TypeError, KeyError):
-        raise ValueError(f"{key}={value!r} is not valid: expected {type_name}") from None
+        Examples
+        --------
+        >>> from rahelpers import make_config
+        >>> make_config(seed=1).replace(folds="4").subset("seed", "folds")
+        {'seed': 1, 'folds': 4}
+        """
+        return RunConfig(**self.model_dump() | changes)
 
 
-def near_match(word: str, known: tuple[str, ...] | list[str]) -> str:
-    """A hint `; did you mean 'x'?`, or the whole list where nothing is near."""
+CONFIG_KEYS = tuple(RunConfig.model_fields)
+
+
+def _explain(fault: ErrorDetails) -> str:
+    """One of pydantic's faults as a sentence: key, value received, and what is expected."""
+    if not fault["loc"]:  # depends on several fields: the sentence is one of ours
+        return str(fault["ctx"]["error"])
+    key, value = str(fault["loc"][0]), fault["input"]
+    if fault["type"] == "extra_forbidden":
+        return f"unknown parameter '{key}'{near_match(key, CONFIG_KEYS)}"
+    field = RunConfig.model_fields[key]
+    if fault["type"] == "literal_error":
+        return _not_known(key, value, get_args(field.annotation))
+    if fault["type"] in ("greater_than_equal", "less_than_equal"):
+        low = next(rule.ge for rule in field.metadata if hasattr(rule, "ge"))
+        high = next(rule.le for rule in field.metadata if hasattr(rule, "le"))
+        return f"{key}={value} is out of range: expected {low} to {high}"
+    return f"{key}={value!r} is not valid: expected {EXPECTED.get(field.annotation, 'text')}"
+
+
+def _not_known(key: str, value: Any, known: Sequence[str]) -> str:
+    return f"{key}={value!r} is not known{near_match(str(value), known)}"
+
+
+def near_match(word: str, known: Sequence[str]) -> str:
+    """The hint `; did you mean 'x'?`, or the whole list where nothing is similar.
+
+    Examples
+    --------
+    >>> from rahelpers.core.config import near_match
+    >>> near_match("quik", ("smoke", "quick", "full"))
+    "; did you mean 'quick'?"
+    """
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.55)
     return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
 
 
-def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{key}='{value}' is not known{near_match(value, known)}")
-
-
-CONFIG_KEYS = tuple(f.name for f in dataclasses.fields(RunConfig))
-
-
 def load_profile(name: str, pretrained: bool = False) -> dict[str, Any]:
-    """Sizes of a profile from `profiles.toml`; those for a network that starts from pretrained
-    weights where asked.
-    """
-    _one_of("profile", name, PROFILES)
-    sizes = tomllib.loads(resources.files("rahelpers.core").joinpath("profiles.toml").read_text())[
-        name
-    ]
-    fewer = sizes.pop("pretrained", {})
-    return sizes | fewer if pretrained else sizes
+    """Sizes of a profile, from `profiles.toml`.
 
-
-def make_config(**values: Any) -> RunConfig:
-    """Profile sizes, then the given values on top.
+    Parameters
+    ----------
+    name : str
+        'smoke', 'quick' or 'full'.
+    pretrained : bool
+        The sizes for a network that starts from pretrained weights.
 
     Raises
     ------
     ValueError
-        For a key that RunConfig does not have (with the near match) or a bad value.
+        If there is no such profile.
+
+    Examples
+    --------
+    >>> from rahelpers.core import load_profile
+    >>> load_profile("smoke")["n_patients"]
+    40
     """
-    for key in values:
-        if key not in CONFIG_KEYS:
-            raise ValueError(f"unknown parameter '{key}'{near_match(key, CONFIG_KEYS)}")
+    if name not in PROFILES:
+        raise ValueError(_not_known("profile", name, PROFILES))
+    text = resources.files("rahelpers.core").joinpath("profiles.toml").read_text(encoding="utf-8")
+    sizes = tomllib.loads(text)[name]
+    changed = sizes.pop("pretrained", {})
+    return sizes | changed if pretrained else sizes
+
+
+def make_config(**values: Any) -> RunConfig:
+    """The sizes of a profile, overridden by the given values.
+
+    Raises
+    ------
+    ValueError
+        For a key that RunConfig does not have (with the nearest match), or an invalid value.
+
+    Examples
+    --------
+    >>> from rahelpers import make_config
+    >>> make_config(profile="quick", epochs=2).subset("n_patients", "epochs")
+    {'n_patients': 320, 'epochs': 2}
+    >>> make_config(epoch=3)
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown parameter 'epoch'; did you mean 'epochs'?
+    """
     pretrained = values.get("weights", "none") != "none"
-    merged = load_profile(values.get("profile", "smoke"), pretrained) | values
-    if pretrained and "architecture" not in values:
-        merged["architecture"] = "vgg16"
-    return RunConfig(**merged)
+    sizes = load_profile(values.get("profile", "smoke"), pretrained)
+    if pretrained:
+        sizes["architecture"] = "vgg16"  # the small network has no pretrained weights
+    return RunConfig(**sizes | values)
 
 
 def config_from_notebook(namespace: dict[str, Any]) -> RunConfig:
-    """The config of a notebook: its upper-case literals, as the parameters cell or papermill set
-    them.
+    """The config of a notebook, from the upper-case values of its parameters cell.
 
     `config_from_notebook(globals())` reads `PROFILE`, `SOURCE`, `SEED`, `RUN_DIR` and any other
-    field of RunConfig in upper case. papermill only warns about a name that it does not know; here
-    such a name is a ValueError.
+    field of RunConfig in upper case, as the cell or papermill set them. papermill only warns about
+    a name that it does not know; here such a name is a ValueError.
+
+    Examples
+    --------
+    >>> from rahelpers import config_from_notebook
+    >>> config_from_notebook({"PROFILE": "smoke", "SEED": 9, "other": 1}).seed
+    9
     """
     literals = {
         k.lower(): v
@@ -433,12 +564,12 @@ def config_from_notebook(namespace: dict[str, Any]) -> RunConfig:
 
 
 def save_config(config: RunConfig) -> str:
-    """The config as JSON text; `make_config(**json.loads(text))` gives it back."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    """The config as JSON text; `make_config(**json.loads(text))` restores it."""
+    return json.dumps(config.model_dump(), indent=2) + "\n"
 
 
 def data_folder(name: str) -> Path:
-    """Where a public dataset's files lie: RAHELPERS_DATA/NAME where that variable is set, else
+    """Folder of a public dataset's files: RAHELPERS_DATA/NAME where that variable is set, else
     data/NAME in the project.
 
     A relative path starts at the project's root, because notebooks run in a folder of their own.
@@ -452,7 +583,7 @@ def dataset_folder(config: RunConfig) -> Path:
 
 
 def project_root() -> Path:
-    """The nearest folder at or above the working directory that holds `notebooks/`; else the
+    """The nearest folder at or above the working directory that holds the project; else the
     working directory.
     """
     here = Path.cwd()

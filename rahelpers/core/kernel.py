@@ -10,38 +10,37 @@ from pathlib import Path
 
 from rahelpers.core.store import write_json
 
-# How long a cell that has ended may take to show its output. nbclient waits for 4 s; then papermill
-# fails, and Voila goes on to a blank page. On a small machine where many kernels start at once, a
-# kernel that loads TensorFlow takes longer.
+# How long the output of a finished cell may take to arrive. nbclient waits for 4 s; after that,
+# papermill fails and Voila shows a blank page. On a small machine where many kernels start at once,
+# a kernel that loads TensorFlow takes longer.
 SHOW_SECONDS = 300
 
 
 @contextlib.contextmanager
 def this_python_kernel(folder: Path) -> Iterator[str]:
-    """A kernel spec in `folder` that starts this very interpreter, whether or not its environment
-    is activated.
+    """A kernel spec that starts this very interpreter, even if its environment is not activated.
 
-    Yields its name. Kernels started meanwhile by this process find it through JUPYTER_PATH;
-    `folder` must be named `kernels`.
+    Parameters
+    ----------
+    folder : Path
+        Where the spec is written; must be named `kernels`. This process's kernels find it through
+        JUPYTER_PATH.
+
+    Yields
+    ------
+    str
+        The kernel's name.
     """
     name = "rahelpers-run"
+    options = ["-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
     spec = {
-        "argv": [
-            sys.executable,
-            "-m",
-            "ipykernel_launcher",
-            "-f",
-            "{connection_file}",
-            "--log-level=ERROR",
-        ],
+        "argv": [sys.executable, *options],
         "display_name": "Python 3",
         "language": "python",
     }
     write_json(folder / name / "kernel.json", spec)
     before = os.environ.get("JUPYTER_PATH")
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(
-        [str(folder.parent), *([before] if before else [])]
-    )
+    os.environ["JUPYTER_PATH"] = os.pathsep.join([str(folder.parent), *filter(None, [before])])
     try:
         yield name
     finally:

@@ -1,4 +1,4 @@
-"""What native libraries print past Python's warnings, kept from stderr."""
+"""Keep from stderr what native libraries print there past Python's warnings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ _LOCK = threading.Lock()
 
 @contextlib.contextmanager
 def silence_native_stderr() -> Iterator[None]:
-    """File descriptor 2 points at the null device. Python's errors still surface: exceptions do not
-    travel through it.
+    """Point file descriptor 2 at the null device for a while.
+
+    Python's errors still surface, because exceptions do not pass through it.
     """
     with _LOCK:  # of two threads at once, the second would restore what the first had silenced
         try:
             kept = os.dup(2)
-        except OSError:  # there is no stderr to keep quiet
+        except OSError:  # there is no stderr to silence
             yield
             return
         null = os.open(os.devnull, os.O_WRONLY)

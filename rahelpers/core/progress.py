@@ -1,4 +1,4 @@
-"""A bar for loops that take long; short ones stay quiet."""
+"""A progress bar for long loops; short ones print nothing."""
 
 from __future__ import annotations
 
@@ -13,30 +13,28 @@ QUIET_SECONDS = 10  # a notebook whose loop is shorter than this stores no bar
 
 
 def show_progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """Pass `items` on, and print how far the loop is, at most every ten seconds.
+    """Yield the items and print how far the loop is, at most every ten seconds.
 
     Parameters
     ----------
     items : iterable
     what : str
-        What the loop does, as the bar says it.
+        What the loop does; shown in front of the bar.
     total : int, optional
-        Number of items, where `items` does not know it.
+        Number of items, where `items` has no length.
 
     Returns
     -------
     iterator
-        To stdout, not stderr: `rahelpers run` passes it on to the terminal, and nbval takes any
-        stderr for a fault.
+        Of the same items.
     """
-    return iter(
-        tqdm(
-            items,
-            desc=what,
-            total=total,
-            delay=QUIET_SECONDS,
-            mininterval=QUIET_SECONDS,
-            file=sys.stdout,
-            ascii=True,
-        )
+    bar = tqdm(
+        items,
+        desc=what,
+        total=total,
+        delay=QUIET_SECONDS,
+        mininterval=QUIET_SECONDS,
+        file=sys.stdout,  # not stderr, where nbval takes any line for a fault
+        ascii=True,
     )
+    return iter(bar)

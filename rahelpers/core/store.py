@@ -11,23 +11,31 @@ from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rahelpers import __version__
-from rahelpers.core.config import RunConfig, save_config
+from rahelpers.core.config import RunConfig, make_config, save_config
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Step name -> (folder, steps it reads, packages whose code makes it). One direction: a step reads
-# only earlier ones.
-STEPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    "curate": ("01_curate", (), ("phantom", "films", "data", "curation")),
-    "train": ("02_train", ("curate",), ("scores", "network", "training")),
-    "repeat": ("02_repeat", ("curate", "train"), ("scores", "network", "training")),
-    "evaluate": ("03_evaluate", ("curate", "train"), ("scores", "network", "evaluation")),
-    "gradcam": ("04_gradcam", ("curate", "train", "repeat"), ("scores", "network", "explanation")),
-    "shap": ("05_shap", ("curate", "train"), ("scores", "network", "explanation")),
+
+class StepPlan(NamedTuple):
+    """Where a step writes, the earlier steps it reads, and the packages whose code makes it."""
+
+    folder: str
+    needs: tuple[str, ...]
+    packages: tuple[str, ...]
+
+
+NETWORK = ("scores", "network")  # packages behind every step that trains or uses the network
+STEPS = {
+    "curate": StepPlan("01_curate", (), ("phantom", "films", "data", "curation")),
+    "train": StepPlan("02_train", ("curate",), (*NETWORK, "training")),
+    "repeat": StepPlan("02_repeat", ("curate", "train"), (*NETWORK, "training")),
+    "evaluate": StepPlan("03_evaluate", ("curate", "train"), (*NETWORK, "evaluation")),
+    "gradcam": StepPlan("04_gradcam", ("curate", "train", "repeat"), (*NETWORK, "explanation")),
+    "shap": StepPlan("05_shap", ("curate", "train"), (*NETWORK, "explanation")),
 }
 NOTEBOOK_OF = {
     "curate": "01_curate_data",
@@ -52,11 +60,11 @@ LIBRARIES = (
 
 
 class MissingArtefactError(FileNotFoundError):
-    """An earlier step has not been run; the message says which notebook makes it."""
+    """An earlier step has not been run; the message says which notebook to run."""
 
 
 class DamagedArtefactError(ValueError):
-    """A file of a finished step is missing or does not have its recorded SHA-256."""
+    """A file of a finished step is missing, or its SHA-256 is not the recorded one."""
 
 
 def sha256_of(path: Path) -> str:
@@ -66,10 +74,10 @@ def sha256_of(path: Path) -> str:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary_path)`, then move the result to `path`: a reader sees the old file or
-    the new, never half.
+    """Call `write(temporary_path)`, then move the result to `path`.
 
-    The temporary name keeps the suffix, because Keras and NumPy choose the format by it.
+    A reader sees the old file or the new one, never half of it. The temporary name keeps the
+    suffix, because Keras and NumPy choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
@@ -94,14 +102,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """A table that a step wrote. Names stay text: a film may be called 1377, a patient 007."""
+    """A table that a step wrote; names stay text: a film may be called 1377, a patient 007."""
     import pandas as pd
 
     return pd.read_csv(file, dtype=dict.fromkeys(("image_id", "patient_id", "centre"), str))
 
 
 def weights_fingerprint(config: RunConfig) -> dict[str, str]:
-    """SHA-256 of the weights file that training starts from; empty where it starts from no file."""
+    """SHA-256 of the weights file that training starts from; empty where there is no such file."""
     path = Path(config.weights)
     return {"weights": sha256_of(path)} if path.is_file() else {}
 
@@ -114,68 +122,54 @@ def library_versions() -> dict[str, str]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            continue  # tensorflow or tensorflow-cpu: one of the two is installed
+            continue  # only one of tensorflow and tensorflow-cpu is installed
     return found
 
 
 @cache
 def code_hash(places: tuple[str, ...]) -> str:
-    """SHA-256 over the source of the named packages and modules: a changed line makes the step
-    again.
+    """SHA-256 over the source of packages and modules: after a changed line, a step is rebuilt.
 
-    Figures do not count: how a result is drawn changes no result.
+    Figures do not count, because how a result is drawn does not change it.
 
     Parameters
     ----------
     places : tuple of str
-        Below `rahelpers/`: "films" is all of a package, "curation/film" one module.
+        Below `rahelpers/`: "films" is a whole package, "curation/film" a single module.
     """
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
     for place in places:
-        files = (
-            sorted((root / place).rglob("*")) if (root / place).is_dir() else [root / f"{place}.py"]
-        )
-        for file in files:
+        is_package = (root / place).is_dir()
+        for file in sorted((root / place).rglob("*")) if is_package else [root / f"{place}.py"]:
             if file.suffix in (".py", ".toml") and file.name != "figures.py":
-                digest.update(
-                    file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes()
-                )
+                name = file.relative_to(root).as_posix()
+                digest.update(name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
 class Step:
-    """One step's folder in a run, with its record `record.json`.
-
-    Usage
-    -----
-    >>> step = Run(config).step("evaluate", config.subset("n_bootstrap"))   # doctest: +SKIP
-    >>> if not step.is_done():                                              # doctest: +SKIP
-    ...     step.write("metrics.json", lambda p: p.write_text("{}"))
-    ...     step.finish()
-    """
+    """One step's folder in a run, with its record `record.json`; `Run.step` makes it."""
 
     def __init__(
         self, run: Run, name: str, settings: dict[str, Any], inputs: dict[str, str] | None = None
     ) -> None:
         self.run, self.name = run, name
-        folder, needs, modules = STEPS[name]
-        self.folder = run.folder / folder
+        plan = STEPS[name]
+        self.folder = run.folder / plan.folder
         self.made_from = {
             "step": name,
             "config": settings,
-            "inputs": {need: run.digest(need) for need in needs} | (inputs or {}),
-            "code": code_hash(modules),
+            "inputs": {need: run.digest(need) for need in plan.needs} | (inputs or {}),
+            "code": code_hash(plan.packages),
             "versions": library_versions(),
         }
         self.key = hashlib.sha256(json.dumps(self.made_from, sort_keys=True).encode()).hexdigest()
 
     def is_done(self) -> bool:
-        """True where the step was finished from the same inputs and every file is intact; prints
-        what it found.
+        """True if the step was finished from the same inputs and every file is intact.
 
-        A damaged file is named and the step is made again; other inputs make it again without a
-        word of damage.
+        It prints what it found: that the step is reused, which file is damaged, or what changed.
         """
         record_file = self.folder / "record.json"
         if not record_file.exists():
@@ -183,28 +177,27 @@ class Step:
         try:
             record = self.run.read_record(self.name, check_files=True)
         except DamagedArtefactError as error:
-            print(f"{error}. It will be made again.")
+            print(f"{error}. It will be rebuilt.")
             record_file.unlink(missing_ok=True)
             return False
         if record["key"] != self.key:
             changed = [k for k in self.made_from if record["made_from"].get(k) != self.made_from[k]]
-            print(
-                f"{self.folder.name}: made from other {', '.join(changed)}; it will be made again."
-            )
+            print(f"{self.folder.name}: {', '.join(changed)} changed; it will be rebuilt.")
             return False
         print(f"{self.folder.name}: reused, its inputs have not changed.")
         return True
 
     def partial(self) -> Path:
-        """A folder for work in progress of exactly this key; gone when the step finishes. A killed
-        run resumes from it.
+        """A folder for work in progress, of exactly this key: a killed run resumes from it.
+
+        It is removed when the step finishes.
         """
         folder = self.folder / f"partial-{self.key[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
-        """Write one file of the step atomically; `name` may hold folders."""
+        """Write one file of the step atomically; `name` may contain folders."""
         write_atomically(self.folder / name, write)
         return self.folder / name
 
@@ -214,13 +207,16 @@ class Step:
         return self.folder / name
 
     def finish(self) -> None:
-        """Record key, what it was made from and the SHA-256 of every file; drop the partial work."""
+        """Record the key, what it was made from and the SHA-256 of every file.
+
+        Work in progress is removed.
+        """
         import shutil
 
         for old in self.folder.glob("partial-*"):
             shutil.rmtree(old)
         files = {
-            str(p.relative_to(self.folder)): sha256_of(p)
+            p.relative_to(self.folder).as_posix(): sha256_of(p)
             for p in sorted(self.folder.rglob("*"))
             if p.is_file() and p.name != "record.json" and not p.name.startswith(".")
         }
@@ -236,6 +232,26 @@ class Run:
     Parameters
     ----------
     config : RunConfig
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from rahelpers import Run, make_config
+    >>> folder = TemporaryDirectory()
+    >>> fresh = Run(make_config(run_dir=folder.name))
+    >>> step = fresh.step("curate", {"seed": 7})
+    >>> step.is_done()
+    False
+    >>> file = step.write("films.txt", lambda path: path.write_text("one film"))
+    >>> step.finish()
+    >>> fresh.step("curate", {"seed": 7}).is_done()
+    01_curate: reused, its inputs have not changed.
+    True
+    >>> fresh.step("curate", {"seed": 8}).is_done()
+    01_curate: config changed; it will be rebuilt.
+    False
+    >>> fresh.file("curate", "films.txt").read_text()
+    'one film'
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -249,8 +265,21 @@ class Run:
     def step(
         self, name: str, settings: dict[str, Any], inputs: dict[str, str] | None = None
     ) -> Step:
-        """The step `name`, keyed by `settings`, what the steps that it reads wrote, and further
-        `inputs` (name -> hash).
+        """A step, keyed by its settings and by what it reads.
+
+        Parameters
+        ----------
+        name : str
+            One of `STEPS`.
+        settings : dict
+            The values of the config that shape its result.
+        inputs : dict, optional
+            Name -> hash of what it reads apart from earlier steps.
+
+        Raises
+        ------
+        MissingArtefactError
+            If an earlier step that it reads has not been run.
         """
         return Step(self, name, settings, inputs)
 
@@ -260,9 +289,11 @@ class Run:
         Raises
         ------
         MissingArtefactError
-            Where the step has not been run, naming the notebook that makes it.
+            If the step has not been run; the message names the notebook to run.
+        DamagedArtefactError
+            If the file is missing all the same.
         """
-        path = self.folder / STEPS[step][0] / name
+        path = self.folder / STEPS[step].folder / name
         self.read_record(step)
         if not path.exists():
             raise DamagedArtefactError(
@@ -271,22 +302,29 @@ class Run:
         return path
 
     def digest(self, step: str) -> str:
-        """SHA-256 over what a finished step was made from and the files that came out: what later
-        steps are keyed by.
+        """SHA-256 over what a finished step was made from and what it wrote; it keys later steps.
 
-        The files count too, because training again from the same inputs gives another network
+        The files count too, because training again from the same inputs gives a different network
         unless it is deterministic.
         """
         record = self.read_record(step)
-        return hashlib.sha256(
-            json.dumps([record["key"], record["files"]], sort_keys=True).encode()
-        ).hexdigest()
+        text = json.dumps([record["key"], record["files"]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def read_record(self, step: str, check_files: bool = False) -> dict[str, Any]:
-        """The record of a finished step; with `check_files`, every file is compared with its
-        SHA-256.
+        """The record of a finished step.
+
+        Parameters
+        ----------
+        step : str
+        check_files : bool
+            Compare every file with its recorded SHA-256.
+
+        Raises
+        ------
+        MissingArtefactError, DamagedArtefactError
         """
-        folder = self.folder / STEPS[step][0]
+        folder = self.folder / STEPS[step].folder
         record_file = folder / "record.json"
         if not record_file.exists():
             notebook = NOTEBOOK_OF[step]
@@ -313,20 +351,23 @@ class Run:
 
 
 def open_run(folder: Path) -> Run:
-    """The run that lies in `folder`, from its `config.json`.
+    """The run in a folder, from its `config.json`.
 
     Raises
     ------
     MissingArtefactError
         If the folder holds no run.
-    """
-    from rahelpers.core.config import make_config
 
+    Examples
+    --------
+    >>> from rahelpers import open_run
+    >>> open_run(run.folder).config.n_patients
+    40
+    """
     file = Path(folder) / "config.json"
     if not file.exists():
         raise MissingArtefactError(
             f"{folder} holds no run (config.json is missing); make one with: rahelpers run"
         )
-    return Run(
-        make_config(**json.loads(file.read_text()) | {"run_dir": str(Path(folder).resolve())})
-    )
+    values = json.loads(file.read_text(encoding="utf-8"))
+    return Run(make_config(**values | {"run_dir": str(Path(folder).resolve())}))

@@ -10,15 +10,16 @@ import joblib
 
 from rahelpers.core.store import code_hash
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
-# jobs in flight on a cluster: enough for its workers, few enough for this machine's memory
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# Jobs in flight on a cluster: enough for its workers, few enough for this machine's memory.
 WINDOW = 64
-RETRIES = 5  # workers that a job may lose before it counts as failed
-LEAST_ITEMS = 16  # fewer a process, and starting it takes longer than the work
+RETRIES = 5  # times a job may lose its worker before it counts as failed
+LEAST_ITEMS = 16  # per process; for fewer, starting it takes longer than the work
 
 
 def run_job(job: Callable[[], Result]) -> Result:
-    """Do a job: a function of the module level, which another process can find."""
+    """Call `job`; unlike a lambda, this module-level function can be found by another process."""
     return job()
 
 
@@ -28,26 +29,27 @@ def map_in_order(
     dask: str = "",
     modules: tuple[str, ...] = (),
 ) -> Iterator[Result]:
-    """`function` of each item, in the items' order, a few at a time: memory does not grow with
-    their number.
+    """Yield `function(item)` for each item, in order and in parallel.
+
+    Only a few items are in work at a time, so memory does not grow with their number.
 
     Parameters
     ----------
     function : callable
-        Of the module level, so that another process can find it. The result must not depend on
-        where it runs.
+        At module level, so that another process can find it. The result must not depend on where
+        it runs.
     items : sequence
     dask : str
         Address of a Dask scheduler, such as 'tcp://10.0.0.5:8786'; empty: the cores of this
-        machine. Workers must see the same files, and have this package in the same version. A
-        worker that is lost loses its jobs alone; they are done again.
+        machine. Workers must see the same files, and have the same version of this package. If a
+        worker is lost, only its own jobs are done again.
     modules : tuple of str
-        Modules of this package whose code the workers must share.
+        Packages and modules below `rahelpers/` whose code must be the same on every worker.
 
     Raises
     ------
     ValueError
-        If the scheduler cannot be reached, or a worker has other code.
+        If the scheduler cannot be reached, or a worker has different code.
     """
     if dask:
         yield from _on_cluster(function, items, dask, modules)
@@ -70,8 +72,8 @@ def _on_cluster(
         for worker, there in client.run(code_hash, modules).items():
             if there != here:
                 raise ValueError(
-                    f"dask={address}: worker {worker} has other code of rahelpers than this"
-                    " machine; install the same version on both"
+                    f"dask={address}: the code of rahelpers on worker {worker} differs from this"
+                    " machine's; install the same version on both"
                 )
         waiting: deque[Any] = deque()
         for item in items:
@@ -93,6 +95,6 @@ def _connect(address: str) -> Any:
         return Client(address, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ValueError(
-            f"dask={address}: no Dask scheduler answers there ({error}); start one with: dask"
-            " scheduler"
+            f"dask={address}: no Dask scheduler answers there ({error}); start one with:"
+            " dask scheduler"
         ) from None

@@ -1,5 +1,7 @@
-"""Training again: cross-validation, other seeds, fewer patients, smaller films, shuffled labels.
-Each is a job of its own, here or on a cluster.
+"""Step 02, second part: train again, to learn how much one training says.
+
+Cross-validation, other seeds, fewer patients, smaller films, shuffled labels: each training is a
+job of its own, on this machine or on a cluster.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from rahelpers.scores.metrics import FEW_FILMS, ScoredFilms, compute_auc
 from rahelpers.training.fitting import TRAINING_KEYS, fit_network
 from rahelpers.training.step import features_folder, load_outputs
 
-KEPT = ("seed", "shuffled")  # kinds whose networks the sanity tests of step 04 explain
+KEPT = ("seed", "shuffled")  # kinds of jobs whose networks the sanity tests of step 04 need
 REPEAT_KEYS = ("folds", "seeds", "learning_curve", "resolutions", "shuffled_labels")
 RERUN_KEYS = (
     "seed",
@@ -52,15 +54,14 @@ RERUN_KEYS = (
 
 @dataclass(frozen=True)
 class RepeatJob:
-    """One training.
+    """One of the trainings to repeat.
 
     Attributes
     ----------
-    kind : str
-        fold, seed, share, resolution or shuffled.
+    kind : {'fold', 'seed', 'share', 'resolution', 'shuffled'}
     value : float
         Number of the fold or seed, share of the training patients, or side of the input in pixels;
-        0 for shuffled.
+        0 for shuffled labels.
     """
 
     kind: str
@@ -68,12 +69,12 @@ class RepeatJob:
 
     @property
     def name(self) -> str:
-        """Kind and value, as files of the job are called."""
+        """Kind and value, as in the names of the job's files."""
         return f"{self.kind}-{self.value:g}"
 
 
 def list_jobs(config: RunConfig) -> list[RepeatJob]:
-    """The trainings that a configuration asks for, in the order in which they are done."""
+    """List the trainings that a configuration asks for, in the order in which they are done."""
     return [
         *(RepeatJob("fold", k) for k in range(1, config.folds + 1)),
         *(RepeatJob("seed", s) for s in range(2, config.seeds + 1)),
@@ -88,30 +89,37 @@ def list_jobs(config: RunConfig) -> list[RepeatJob]:
 
 
 def repeat(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Step 02, second part: train again as the configuration asks. A killed one goes on with the
-    job, and the epoch, where it stood.
+    """Run the second part of step 02: train again, as the configuration asks.
+
+    After a kill it resumes with the job and the epoch where it was. The networks of other seeds and
+    of shuffled labels are kept (`load_networks`).
 
     Returns
     -------
     scores : DataFrame
-        One training a row, the run's own first (kind 'run'): kind, value, patients (that trained),
+        One row per training, first the run's own (kind 'run'): kind, value, patients (of train),
         train_auc, validation_auc, test_auc with test_low and test_high (95 % patient bootstrap),
-        films_positive and films_negative (of test), gap with gap_low and gap_high. An AUC is
-        missing where a class has fewer films than `rahelpers.scores.metrics.FEW_FILMS`, the gap where
-        either is. Shuffled labels have no validation: their network is kept where it knows its own
-        films best.
+        gap (train minus test) with gap_low and gap_high, films_positive and films_negative (of
+        test). An AUC is missing if a class has fewer films than FEW_FILMS in
+        `rahelpers.scores.metrics`, the gap if either AUC is. Shuffled labels have no validation:
+        the epoch with the best AUC of their own training films is kept.
     held_out : DataFrame
-        Cross-validation, one film a row: image_id, patient_id, label, fold, logit, probability
+        Cross-validation, one row per film: image_id, patient_id, label, fold, logit, probability
         (calibrated within the fold). Empty without folds.
-
-    The networks of other seeds and of shuffled labels are kept: `load_networks`.
 
     Raises
     ------
     MissingArtefactError
         If steps 01 and 02 have not been run.
     ValueError
-        If a share leaves no patient of a class, or a fold would.
+        If a share or a fold would leave too few patients of a class.
+
+    Examples
+    --------
+    >>> from rahelpers.training import repeat
+    >>> scores, held_out = repeat(run)  # its configuration asks for no other training
+    >>> scores["kind"].tolist(), len(held_out)
+    (['run'], 0)
     """
     config = run.config
     step = run.step("repeat", config.subset(*RERUN_KEYS), weights_fingerprint(config))
@@ -129,7 +137,7 @@ def _repeat(run: Run, step: Step) -> None:
     config = run.config.replace(run_dir=str(run.folder.resolve()))
     function = partial(do_job, config=config, folder=folder.resolve())
     for job, found in zip(
-        waiting, map_in_order(function, waiting, config.dask, STEPS["repeat"][2]), strict=True
+        waiting, map_in_order(function, waiting, config.dask, STEPS["repeat"].packages), strict=True
     ):
         write_json(_file(folder, job), found)
     results = [(job, json.loads(_file(folder, job).read_text())) for job in jobs]

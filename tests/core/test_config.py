@@ -1,6 +1,7 @@
 """Config refuses what it does not know; artefacts are keyed, checked, and rebuilt when damaged."""
 
 import json
+import pickle
 
 import pytest
 
@@ -30,6 +31,11 @@ def test_unknown_key_names_the_near_match():
         {"image_size": 31},
         {"learning_rate": float("nan")},
         {"epochs": 2.5},
+        {"epochs": True},
+        {"cost_ratio": True},
+        {"learning_rate": "inf"},
+        {"folds": float("inf")},
+        {"test_fraction": 0.5, "validation_fraction": 0.5},
         {"source": "folder"},
     ],
 )
@@ -74,6 +80,52 @@ def test_pretrained_weights_choose_a_network_that_takes_them_and_fewer_passes():
 
 
 def test_every_value_is_documented():
-    import dataclasses
+    fields = RunConfig.model_fields
+    assert all(field.description for field in fields.values())
+    assert tuple(fields) == CONFIG_KEYS and len(fields) > 30
 
-    assert all(f.metadata["doc"] for f in dataclasses.fields(RunConfig)) and len(CONFIG_KEYS) > 30
+
+@pytest.mark.parametrize("key", CONFIG_KEYS)
+def test_numbers_have_two_limits_and_a_default_between_them(key):
+    field = RunConfig.model_fields[key]
+    if field.annotation in (int, float):
+        low = next(rule.ge for rule in field.metadata if hasattr(rule, "ge"))
+        high = next(rule.le for rule in field.metadata if hasattr(rule, "le"))
+        assert low <= field.default <= high
+        outside = high + 1
+        with pytest.raises(ValueError, match=f"{key}={outside} is out of range: expected {low} to"):
+            RunConfig(**{key: outside})
+
+
+def test_each_fault_is_one_sentence_with_key_value_and_what_is_expected():
+    with pytest.raises(ValueError) as caught:
+        RunConfig(source="phantm", epochs="0", seeds=True, augment="perhaps", folds="x", epoch=3)
+    assert str(caught.value).splitlines() == [
+        "source='phantm' is not known; did you mean 'phantom'?",
+        "epochs=0 is out of range: expected 1 to 10000",
+        "augment='perhaps' is not valid: expected true or false",
+        "folds='x' is not valid: expected a whole number",
+        "seeds=True is not valid: expected a whole number",
+        "unknown parameter 'epoch'; did you mean 'epochs'?",
+    ]
+    assert type(caught.value) is ValueError and caught.value.__cause__ is None
+
+
+def test_the_default_task_of_a_public_dataset_is_filled_in():
+    config = make_config(source="ram-w600")
+    assert (config.label_column, config.positive) == ("erosive", "1")
+    config = make_config(source="ram-w600", positive=0)
+    assert (config.label_column, config.positive) == ("erosive", "0")
+    with pytest.raises(ValueError, match="label_column='sex' needs positive"):
+        make_config(source="ram-w600", label_column="sex")
+
+
+def test_a_config_is_changed_only_by_a_checked_copy():
+    config = make_config(seed=3)
+    with pytest.raises(AttributeError, match=r"config.replace\(seed="):
+        config.seed = 4
+    assert config.replace(seed="4") == make_config(seed=4) and config.seed == 3
+    assert len({config, make_config(seed=3), config.replace(seed=4)}) == 2
+    with pytest.raises(ValueError, match="seed=-1 is out of range"):
+        config.replace(seed=-1)
+    assert pickle.loads(pickle.dumps(config)) == config

@@ -32,9 +32,9 @@ def test_a_steps_key_covers_every_package_that_makes_it():
     frame = {"core", "display"}
     # curation quotes one number of the scores, FEW_FILMS, in its warnings
     excused = {("curate", "scores")}
-    for step, (_, needs, packages) in STEPS.items():
-        covered = set(packages).union(*(STEPS[need][2] for need in needs)) | frame
-        for package in packages:
+    for step, plan in STEPS.items():
+        covered = set(plan.packages).union(*(STEPS[need].packages for need in plan.needs)) | frame
+        for package in plan.packages:
             files = [f for f in (root / package).rglob("*.py") if f.name != "figures.py"]
             imported = {
                 node.module.split(".")[1]
@@ -81,7 +81,7 @@ def test_step_is_reused_rebuilt_and_named_when_damaged(tmp_path, capsys):
     step.write("a.txt", lambda p: p.write_text("one"))
     step.finish()
     assert _step(run).is_done() and "reused" in capsys.readouterr().out
-    assert not _step(run, setting=2).is_done() and "other config" in capsys.readouterr().out
+    assert not _step(run, setting=2).is_done() and "config changed" in capsys.readouterr().out
     (tmp_path / "r" / "01_curate" / "a.txt").write_text("two")
     assert not _step(run).is_done()
     assert "01_curate/a.txt is damaged" in capsys.readouterr().out

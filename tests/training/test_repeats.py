@@ -229,7 +229,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_this_machine_gives(whole, clus
     function = partial(do_job, config=whole.config, folder=tmp_path / "there")
     with ThreadPoolExecutor(1) as background:
         results = background.submit(
-            lambda: list(map_in_order(function, jobs, address, STEPS["repeat"][2]))
+            lambda: list(map_in_order(function, jobs, address, STEPS["repeat"].packages))
         )
         while not list((tmp_path / "there").glob("*/history.csv")) and not results.done():
             time.sleep(0.05)
