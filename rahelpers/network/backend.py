@@ -1,4 +1,4 @@
-"""TensorFlow without its start-up noise. Every module that needs TensorFlow imports it from here."""
+"""TensorFlow without its messages at start-up. Every module that needs it imports it from here."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 from rahelpers.core.native_stderr import silence_native_stderr
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# the C++ lines of the first import obey no environment variable
+# no environment variable turns off what the C++ code prints during the first import
 with contextlib.nullcontext() if "tensorflow" in sys.modules else silence_native_stderr():
     import keras
     import tensorflow as tf
 
-    tf.zeros(1)  # the first operation prints its own lines
-# each network is traced once; a run with many networks is no mistake of a loop, which this advice
-# takes it for
+    tf.zeros(1)  # the first operation prints lines of its own
+# TensorFlow suspects a faulty loop where a function is traced often; here, each of many networks is
+# traced once
 tf.get_logger().addFilter(
     lambda record: "triggered tf.function retracing" not in record.getMessage()
 )

@@ -1,5 +1,6 @@
-"""The bundle, and predictions with it. The panel, the evaluation and the explanations all load the
-model here.
+"""The bundle, and predictions with it.
+
+The panel, the evaluation and the explanations all load the network from here.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ from rahelpers.network.vgg import change_precision
 from rahelpers.scores.calibration import calibrate
 
 
+FAMILIARITY_FILE = "familiarity.npz"  # the training films of a bundle, as its network sees them
+GREY_LEVELS_FROM = 16  # a float film with larger values was not scaled to [0, 1]
+
+
 def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-    )
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and bool(np.isfinite(value))
 
 
-FAMILIARITY_FILE = "familiarity.npz"  # of a bundle: its training films, as the network sees them
-GREY_LEVELS_FROM = 16  # a float film with larger values was not brought to [0, 1]
+def _is_probability(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
 
-# What every bundle.json holds, and what it must be.
+
+# What every bundle.json holds, and how it is checked.
 NEEDED: dict[str, Callable[[Any], bool]] = {
     "files": (
         lambda v: (
@@ -48,17 +53,13 @@ NEEDED: dict[str, Callable[[Any], bool]] = {
     "precision": lambda v: v in POLICIES,
     "gradcam_layer": lambda v: isinstance(v, str),
     "conformal": lambda v: isinstance(v, dict) and _is_number(v.get("alpha")),
-    "operating_point": (
-        lambda v: (
-            isinstance(v, dict) and _is_number(v.get("probability")) and 0 <= v["probability"] <= 1
-        )
-    ),
+    "operating_point": lambda v: isinstance(v, dict) and _is_probability(v.get("probability")),
 }
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What the panel loads: the network and everything needed to use it.
+    """The network, and everything needed to use it.
 
     Attributes
     ----------
@@ -67,6 +68,16 @@ class Bundle:
     info : dict
         The content of `bundle.json`.
     folder : Path
+
+    Examples
+    --------
+    >>> from rahelpers import load_bundle
+    >>> bundle = load_bundle(run.file("train", "bundle"))
+    >>> bundle.info["class_names"]
+    ['no RA', 'RA']
+    >>> low, high = bundle.probability([-5.0, 5.0])  # calibrated
+    >>> bool(low < high)
+    True
     """
 
     model: keras.Model
@@ -75,20 +86,17 @@ class Bundle:
 
     @cached_property
     def fast(self) -> keras.Model:
-        """The network for scoring many films: in the number format that it was trained in, where
-        this machine is fast in that one.
+        """The network for scoring many films.
 
-        On another machine, or by `model`, a logit may differ in its third digit.
+        It uses the number format that it was trained in, if that is the fastest on this machine. On
+        another machine, or with `model`, a logit may differ in its third digit.
         """
         trained_in = self.info["precision"]
-        return (
-            change_precision(self.model, trained_in)
-            if trained_in == choose_precision("auto")
-            else self.model
-        )
+        is_fastest = trained_in == choose_precision("auto")
+        return change_precision(self.model, trained_in) if is_fastest else self.model
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
-        """Calibrated probability of the positive class, float64 (n,), of logits, float (n,)."""
+        """Turn logits, float (n,), into calibrated probabilities of the positive class."""
         return calibrate(logits, self.info["temperature"], self.info["offset"])
 
 
@@ -101,6 +109,13 @@ def load_bundle(folder: Path) -> Bundle:
         If there is no bundle.
     DamagedArtefactError
         If a file is not the one that was written.
+
+    Examples
+    --------
+    >>> from rahelpers import load_bundle
+    >>> bundle = load_bundle(run.file("train", "bundle"))
+    >>> bundle.info["architecture"], bundle.model.input_shape
+    ('vgg_small', (None, 48, 48, 1))
     """
     folder = Path(folder)
     info = read_info(folder)
@@ -114,28 +129,27 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """The content of a bundle's `bundle.json`, after checking that what every use of the network
-    needs is there and can be.
+    """Read a bundle's `bundle.json`, and check what every use of the network needs.
 
     Raises
     ------
     MissingArtefactError
         If there is none.
     DamagedArtefactError
-        If it is no JSON, or lacks something.
+        If it is not JSON, or if something is missing or has an impossible value.
     """
     file = folder / "bundle.json"
     if not file.exists():
         raise MissingArtefactError(
-            f"{folder}: holds no bundle (bundle.json is missing); notebooks/02_train_vgg.ipynb"
-            " makes it"
+            f"{folder} holds no bundle (bundle.json is missing): notebooks/02_train_vgg.ipynb"
+            " makes one"
         )
     try:
         info = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         raise DamagedArtefactError(
-            f"{file} is damaged: it is no JSON text; take it from the run again, or make the run"
-            " again"
+            f"{file} is damaged: it is not JSON. Copy the bundle from its run again, or repeat the"
+            " run"
         ) from None
     wrong = [
         key
@@ -145,20 +159,20 @@ def read_info(folder: Path) -> dict[str, Any]:
     if wrong:
         raise DamagedArtefactError(
             f"{file} is damaged: {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} missing or"
-            " cannot be; take it from the run again"
+            " invalid. Copy the bundle from its run again"
         )
     return info
 
 
 def as_batch(images: np.ndarray, model: keras.Model | None = None) -> np.ndarray:
-    """Network inputs as the model takes them.
+    """Turn films into a batch that a network takes.
 
     Parameters
     ----------
     images : uint8 array (n, S, S), or float array (n, S, S) in [0, 1]
-        A little outside is let through, as noise may be.
+        Values a little outside are accepted, as noise may cause them.
     model : keras.Model, optional
-        The network that is to read them: its input must have their size.
+        The network that will read them: its input must have their size.
 
     Returns
     -------
@@ -167,35 +181,43 @@ def as_batch(images: np.ndarray, model: keras.Model | None = None) -> np.ndarray
     Raises
     ------
     ValueError
-        If the films have another shape, size or kind of number, hold values that are not finite, or
-        grey levels up to 255 as float.
+        If the films have another shape, size or dtype, or hold values that are not finite, or grey
+        levels up to 255 as float.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rahelpers.network import as_batch
+    >>> batch = as_batch(np.full((2, 48, 48), 255, np.uint8))
+    >>> batch.shape, batch.dtype, float(batch.max())
+    ((2, 48, 48, 1), dtype('float32'), 1.0)
     """
     images = np.asarray(images)
     if images.ndim != 3 or images.shape[1] != images.shape[2] or not images.size:
         raise ValueError(
-            f"images have shape {images.shape}: expected (n, S, S), square films with at least one"
-            " of them"
+            f"images have shape {images.shape}: expected (n, S, S), at least one film, all of them"
+            " square"
         )
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"images are {images.dtype}: expected uint8, or float in [0, 1]")
-    films = (
-        images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32)
-    )[..., None]
+    films = images.astype(np.float32)[..., None]
+    if images.dtype == np.uint8:
+        films /= np.float32(255.0)
     if model is not None and not _reads(model.input_shape[1:], films.shape[1:]):
         raise ValueError(
-            f"films of {films.shape[1:]} for {model.name}, which reads"
-            f" {tuple(model.input_shape[1:])}: expected films of the network's size"
+            f"films have shape {films.shape[1:]}: expected {tuple(model.input_shape[1:])}, the"
+            f" input of {model.name}"
         )
     if images.dtype != np.uint8:
-        if not np.isfinite(films).all():
+        finite = np.isfinite(films).all(axis=(1, 2, 3))
+        if not finite.all():
             raise ValueError(
-                f"film {int(np.argmin(np.isfinite(films).all(axis=(1, 2, 3))))} of {len(films)}"
-                " holds values that are not finite"
+                f"film {int(np.argmin(finite))} of {len(films)} holds values that are not finite"
             )
         if (largest := float(np.abs(films).max())) > GREY_LEVELS_FROM:
             raise ValueError(
-                f"float images hold {largest:g}: expected [0, 1]; divide grey levels by their"
-                " largest possible value, or pass uint8"
+                f"float images hold {largest:g}: expected values in [0, 1]; divide grey levels by"
+                " their largest possible value, or pass uint8"
             )
     return films
 
@@ -205,7 +227,7 @@ def _reads(needed: tuple, got: tuple[int, ...]) -> bool:
 
 
 def predict_logits(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
-    """Logits of the positive class.
+    """Compute logits of the positive class.
 
     Parameters
     ----------
@@ -216,8 +238,16 @@ def predict_logits(model: keras.Model, images: np.ndarray, batch_size: int = 32)
     Returns
     -------
     float64 array (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rahelpers import load_bundle, predict_logits
+    >>> bundle = load_bundle(run.file("train", "bundle"))
+    >>> predict_logits(bundle.model, np.zeros((3, 48, 48))).shape
+    (3,)
     """
     parts = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    # a network that lies on several devices gives the whole batch back once for each
+    # a network that is spread over several devices returns the whole batch once for each device
     batches = [model.predict_on_batch(as_batch(part, model))[: len(part)] for part in parts]
     return np.concatenate(batches).astype(np.float64).ravel() if batches else np.empty(0)

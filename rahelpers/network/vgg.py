@@ -1,7 +1,8 @@
-"""The networks: VGG16 and VGG19 bases, and vgg_small, sized for a laptop CPU."""
+"""The networks: VGG16, VGG19, and vgg_small, which is sized for a laptop CPU."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ import pandas as pd
 from rahelpers.network.backend import keras, tf
 from rahelpers.network.precision import choose_precision, computing_in
 
-# Mean of ImageNet's blue, green and red, subtracted by the original VGG (Simonyan & Zisserman 2015,
+# Mean blue, green and red of ImageNet, which the original VGG subtracts (Simonyan & Zisserman 2015,
 # arXiv 1409.1556, sec. 2.1).
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 SMALL_BLOCKS = ((16, 1), (32, 1), (64, 2), (128, 2), (128, 2))  # channels, convolutions
 APPLICATIONS = {"vgg16": keras.applications.VGG16, "vgg19": keras.applications.VGG19}
-BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 needs hundreds of steps; a small cohort has tens
+BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 needs hundreds of steps; a small cohort gives tens
 
 
 def build_network(
@@ -26,7 +27,7 @@ def build_network(
     seed: int = 0,
     one_pass: bool = False,
 ) -> keras.Model:
-    """A flat functional network that ends in one logit.
+    """Build a flat functional network that ends in one logit.
 
     Parameters
     ----------
@@ -34,16 +35,17 @@ def build_network(
     image_size : int
         Side S of the square input, pixels.
     weights : str
-        For vgg16 and vgg19: 'imagenet' (Keras's download), 'none', or the path of a weights file
-        without top.
+        For vgg16 and vgg19: 'imagenet' (downloaded by Keras), 'none', or the path of a weights file
+        without the top layers.
     train_from : str
-        First block that learns when the start is not 'none': 'block1' to 'block5', or 'head'.
+        First block that learns if the network starts from pretrained weights: 'block1' to 'block5',
+        or 'head'.
     seed : int
-        Of the weights that are drawn, and of dropout. Python's global generator plays no part:
-        other threads of a server draw from it too.
+        Of the initial weights and of dropout. Python's global generator is not used: other threads
+        of a server draw from it too.
     one_pass : bool
-        Batch norm by `OnePassNormalization`: faster, with the same weights, and not to be saved: a
-        file of it would need this package to be loaded.
+        Use `OnePassNormalization` for batch norm. It has the same weights and is faster, but such a
+        network is not to be saved: loading the file would need this package.
 
     Returns
     -------
@@ -54,7 +56,14 @@ def build_network(
     Raises
     ------
     ValueError
-        If the weights cannot be had, do not fit, or the architecture takes none.
+        If the weights cannot be loaded or do not fit, or the architecture takes none.
+
+    Examples
+    --------
+    >>> from rahelpers.network import build_network
+    >>> model = build_network("vgg_small", image_size=64)
+    >>> model.input_shape, model.output_shape
+    ((None, 64, 64, 1), (None, 1))
     """
     inputs = keras.Input((image_size, image_size, 1), name="film")
     if architecture == "vgg_small":
@@ -63,48 +72,43 @@ def build_network(
                 f"weights={weights}: vgg_small has no pretrained weights; use weights=none, or"
                 " architecture=vgg16 or vgg19"
             )
-        pooled = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(
-            _small_base(inputs, one_pass)
-        )
+        maps = _small_base(inputs, one_pass)
+        pooled = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(maps)
     elif architecture in APPLICATIONS:
         pooled = _pool_imagenet_base(_imagenet_base(inputs, architecture))
     else:
         raise ValueError(f"architecture={architecture!r}: expected vgg_small, vgg16 or vgg19")
     pooled = keras.layers.Dropout(0.3, seed=seed, name="dropout", dtype="float32")(pooled)
-    model = keras.Model(
-        inputs, keras.layers.Dense(1, name="logit", dtype="float32")(pooled), name=architecture
-    )
-    for number, layer in enumerate(layer for layer in model.layers if hasattr(layer, "kernel")):
-        layer.kernel.assign(
-            keras.initializers.GlorotUniform(seed=(1000 * seed + number) % 2**31)(
-                layer.kernel.shape
-            )
-        )
+    logit = keras.layers.Dense(1, name="logit", dtype="float32")(pooled)
+    model = keras.Model(inputs, logit, name=architecture)
+
+    # each layer draws from a seed of its own, so that a weight depends on `seed` and nothing else
+    with_kernels = (layer for layer in model.layers if hasattr(layer, "kernel"))
+    for number, layer in enumerate(with_kernels):
+        draw = keras.initializers.GlorotUniform(seed=(1000 * seed + number) % 2**31)
+        layer.kernel.assign(draw(layer.kernel.shape))
     if weights != "none":
-        _take_weights(model, weights)
+        _load_base_weights(model, weights)
         _freeze_below(model, train_from)
     return model
 
 
 def _pool_imagenet_base(base: keras.Model) -> keras.KerasTensor:
-    """Average and maximum of the last maps of blocks 4 and 5, each before its pooling, on one
-    scale.
+    """Average and maximum of the last maps of blocks 4 and 5, all on one scale.
 
-    An erosion or a growth plate is small: its maximum survives where an average over the hand
-    drowns it, and block 4 sees finer than block 5. On 900 real films, frozen at 320 px and
-    cross-validated: AUC 0.949 and 0.831 (bone age, sex) against 0.939 and 0.770 for the average of
-    block 5. The maps have no common scale, and a head on raw ones learns slowly: hence the batch
-    norm.
+    An erosion or a growth plate is small: its maximum survives, but an average over the hand drowns
+    it, and block 4 has a finer resolution than block 5. On 900 real films, with frozen blocks at
+    320 px, cross-validated: AUC 0.949 and 0.831 (bone age, sex), against 0.939 and 0.770 for the
+    average of block 5. The maps have different scales, and a head learns slowly from raw ones:
+    hence the batch norm.
     """
     fine, coarse = base.get_layer("block4_pool").input, base.get_layer("block5_pool").input
+    average, maximum = keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
     pools = [
-        pooling(name=name, dtype="float32")(maps)
-        for maps, names in ((fine, ("fine_pool", "fine_maximum")), (coarse, ("pool", "maximum")))
-        for name, pooling in zip(
-            names,
-            (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D),
-            strict=True,
-        )
+        average(name="fine_pool", dtype="float32")(fine),
+        maximum(name="fine_maximum", dtype="float32")(fine),
+        average(name="pool", dtype="float32")(coarse),
+        maximum(name="maximum", dtype="float32")(coarse),
     ]
     together = keras.layers.Concatenate(name="pools", dtype="float32")(pools)
     return keras.layers.BatchNormalization(
@@ -113,38 +117,35 @@ def _pool_imagenet_base(base: keras.Model) -> keras.KerasTensor:
 
 
 class OnePassNormalization(keras.layers.BatchNormalization):
-    """Keras's layer, in one pass of oneDNN over the maps.
+    """Keras's batch norm, computed in one pass of oneDNN over the maps.
 
-    Keras 3.15 normalises in three passes, and in a dozen while it learns (mean and variance, there
-    and back): at 128 px and in bfloat16 that is 40 % of vgg_small's training step.
+    Keras 3.15 needs three passes to normalise, and a dozen while it learns (mean and variance,
+    forward and backward): at 128 px and in bfloat16 that is 40 % of a training step of vgg_small.
     """
 
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Normalised maps, (n, h, w, c)."""
+        """Normalise maps, (n, h, w, c)."""
         learning = bool(training and self.trainable)
-        known = (
-            {"mean": [], "variance": []}
-            if learning
-            else {"mean": self.moving_mean, "variance": self.moving_variance}
-        )
+        # while learning, the operation finds mean and variance itself
+        mean, variance = ([], []) if learning else (self.moving_mean, self.moving_variance)
         found = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=self.gamma,
             offset=self.beta,
+            mean=mean,
+            variance=variance,
             epsilon=self.epsilon,
             is_training=learning,
-            **known,
         )
         if learning:
+            # the operation gives the unbiased variance of the sample, Keras keeps the biased one
             cells = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], tf.float32)
-            spread = (
-                found.batch_variance * (cells - 1) / cells
-            )  # it gives the sample's unbiased variance, Keras keeps the biased one
+            biased = found.batch_variance * (cells - 1) / cells
             for moving, new in (
                 (self.moving_mean, found.batch_mean),
-                (self.moving_variance, spread),
+                (self.moving_variance, biased),
             ):
                 moving.assign(moving * self.momentum + new * (1 - self.momentum))
         return found.y
@@ -172,35 +173,36 @@ def _imagenet_base(film: keras.KerasTensor, architecture: str) -> keras.Model:
     return APPLICATIONS[architecture](include_top=False, weights=None, input_tensor=scaled)
 
 
-def _take_weights(model: keras.Model, weights: str) -> None:
+def _load_base_weights(model: keras.Model, weights: str) -> None:
+    """Copy pretrained weights into the layers of the same name."""
     for layer in _load_plain_base(APPLICATIONS[model.name], weights).layers:
         if layer.weights:
             model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
-def _load_plain_base(application: object, weights: str) -> keras.Model:
-    """The base alone with its weights; there is no fallback to random ones."""
+def _load_plain_base(application: Callable[..., keras.Model], weights: str) -> keras.Model:
+    """The base of a network with its pretrained weights; never with random ones instead."""
     if weights == "imagenet":
         try:
             return application(include_top=False, weights="imagenet")
-        except Exception as error:  # keras raises a bare Exception when a download fails
+        except Exception as error:  # Keras raises a bare Exception when a download fails
             raise ValueError(
-                f"weights=imagenet: Keras could not download the weights ({error}). With no"
+                f"weights=imagenet: Keras could not download the weights ({error}). Without"
                 " internet, fetch the file elsewhere and pass its path: --weights PATH"
             ) from error
     path = Path(weights)
     if not path.is_file():
         raise ValueError(
-            f"weights={weights}: expected imagenet, none, or the path of a weights file; there is"
-            " no such file"
+            f"weights={weights}: there is no such file; expected imagenet, none, or the path of a"
+            " weights file"
         )
     plain = application(include_top=False, weights=None)
     try:
         plain.load_weights(path)
-    except Exception as error:
-        # keras and h5py raise many kinds; all mean that the file does not fit
+    except Exception as error:  # Keras and h5py raise many kinds; all mean that it does not fit
         raise ValueError(
-            f"weights={weights}: the file does not fit {plain.name} without top ({error})"
+            f"weights={weights}: the file does not fit {plain.name} without its top layers"
+            f" ({error})"
         ) from error
     if not all(np.isfinite(w).all() for w in plain.get_weights()):
         raise ValueError(f"weights={weights}: the file holds values that are not finite")
@@ -208,7 +210,7 @@ def _load_plain_base(application: object, weights: str) -> keras.Model:
 
 
 def _freeze_below(model: keras.Model, train_from: str) -> None:
-    """Only layers of block `train_from` and later learn."""
+    """Let only the block `train_from` and later ones learn."""
     first = 6 if train_from == "head" else int(train_from.removeprefix("block"))
     for layer in model.layers:
         if layer.name.startswith("block"):
@@ -216,8 +218,9 @@ def _freeze_below(model: keras.Model, train_from: str) -> None:
 
 
 def change_precision(model: keras.Model, precision: str) -> keras.Model:
-    """The same network, computing in another number format: faster where the machine has it, and a
-    little coarser.
+    """Copy a network into another number format.
+
+    It is faster if the machine has instructions for the format, and a little less precise.
 
     Parameters
     ----------
@@ -229,7 +232,7 @@ def change_precision(model: keras.Model, precision: str) -> keras.Model:
     Returns
     -------
     keras.Model
-        `model` itself for float32.
+        `model` itself if the format is float32.
     """
     chosen = choose_precision(precision)
     if chosen == "float32":
@@ -241,31 +244,41 @@ def change_precision(model: keras.Model, precision: str) -> keras.Model:
 
 
 def gradcam_layer(model: keras.Model) -> str:
-    """Name of the last layer with a map: what the pooling head reads."""
+    """Name the last layer that gives a map: the one that the pooling head reads.
+
+    Examples
+    --------
+    >>> from rahelpers.network import build_network, gradcam_layer
+    >>> gradcam_layer(build_network("vgg_small", image_size=64))
+    'block5_relu2'
+    """
     return model.get_layer("pool").input._keras_history.operation.name
 
 
 def describe_network(model: keras.Model) -> pd.DataFrame:
-    """Convolution blocks of a network: convolutions, channels, side of the map, weights.
+    """List the convolution blocks of a network.
 
     Returns
     -------
     DataFrame
-        One block a row.
+        One row per block: convolutions, channels, map side, weights.
+
+    Examples
+    --------
+    >>> from rahelpers.network import build_network, describe_network
+    >>> describe_network(build_network("vgg_small", image_size=64))[["channels", "map side"]].T
+              block1  block2  block3  block4  block5
+    channels      16      32      64     128     128
+    map side      64      32      16       8       4
     """
     rows: dict[str, dict[str, int]] = {}
     for layer in model.layers:
         if not layer.name.startswith("block"):
             continue
-        row = rows.setdefault(
-            layer.name.split("_")[0],
-            {"convolutions": 0, "channels": 0, "map side": 0, "weights": 0},
-        )
+        empty = {"convolutions": 0, "channels": 0, "map side": 0, "weights": 0}
+        row = rows.setdefault(layer.name.split("_")[0], empty)
         row["weights"] += layer.count_params()
         if isinstance(layer, keras.layers.Conv2D):
-            row |= {
-                "convolutions": row["convolutions"] + 1,
-                "channels": layer.filters,
-                "map side": layer.output.shape[1],
-            }
+            row["convolutions"] += 1
+            row["channels"], row["map side"] = layer.filters, layer.output.shape[1]
     return pd.DataFrame(rows).T

@@ -1,5 +1,4 @@
 from . import figures as figures
-from .fitting import fit_network as fit_network
 from .repeats import repeat as repeat
 from .repeats import score_folds as score_folds
 from .step import load_outputs as load_outputs

@@ -1,4 +1,4 @@
-"""Figures of the training."""
+"""Figures of step 02."""
 
 from __future__ import annotations
 
@@ -12,42 +12,32 @@ from rahelpers.display.figures import say_in_figure
 
 
 def plot_history(history: pd.DataFrame, title: str) -> Figure:
-    """Loss and AUC of train and validation, and the epoch whose weights were kept.
+    """Plot loss and AUC of train and validation, and mark the epoch whose weights were kept.
 
     Parameters
     ----------
     history : DataFrame
-        Columns epoch, train_loss, train_auc, validation_loss, validation_auc; with a column C (a
-        head that was fitted exactly), a row is a strength of regularisation instead of an epoch.
+        Columns epoch, train_loss, train_auc, validation_loss, validation_auc. If there is a column
+        C (only a head was fitted), rows are strengths of regularisation instead of epochs.
     title : str
     """
     figure = Figure(figsize=(8, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    step, across = (
-        ("step", "step, from strong to weak regularisation")
-        if "C" in history
-        else ("epoch", "epoch")
-    )
+    step = "step" if "C" in history else "epoch"
+    across = "step, from strong to weak regularisation" if "C" in history else "epoch"
     for split in ("train", "validation"):
         colour, dash = SPLIT_STYLE[split]
         for axis, name in ((left, "loss"), (right, "auc")):
-            axis.plot(
-                history["epoch"],
-                history[f"{split}_{name}"],
-                color=colour,
-                linestyle=dash,
-                label=split,
-            )
+            values = history[f"{split}_{name}"]
+            axis.plot(history["epoch"], values, color=colour, linestyle=dash, label=split)
+
     best = int(history.loc[history["validation_auc"].idxmax(), "epoch"])
     for axis, name in ((left, "loss"), (right, "AUC")):
         axis.axvline(best, color="black", linewidth=0.8)
         axis.set(xlabel=across, ylabel=name)
+    foot = (best, right.get_ylim()[0])
     right.annotate(
-        f"kept: {step} {best}",
-        (best, right.get_ylim()[0]),
-        xytext=(4, 4),
-        textcoords="offset points",
-        fontsize=8,
+        f"kept: {step} {best}", foot, xytext=(4, 4), textcoords="offset points", fontsize=8
     )
     left.legend(frameon=False)
     sns.despine(figure)
@@ -56,26 +46,21 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_repeats(scores: pd.DataFrame, kind: str, title: str) -> Figure:
-    """AUC of train, validation and test (with its interval) over the share of patients or the
-    resolution; the run's own network stands last.
+    """Plot the AUC of train, validation and test over the share of patients or the resolution.
+
+    The run's own network comes last.
 
     Parameters
     ----------
     scores : DataFrame
-        As `rahelpers.training.repeats.repeat` returns it.
+        From `rahelpers.training.repeats.repeat`.
     kind : {'share', 'resolution'}
     title : str
     """
     part = pd.concat([scores[scores["kind"] == kind], scores[scores["kind"] == "run"]])
     if len(part) < 2:
-        return say_in_figure(
-            (
-                "not asked for: set learning_curve"
-                if kind == "share"
-                else "not asked for: set resolutions"
-            ),
-            title,
-        )
+        key = "learning_curve" if kind == "share" else "resolutions"
+        return say_in_figure(f"not asked for: set {key}", title)
     if part["test_auc"].isna().all():
         return say_in_figure("too few test films for an AUC", title)
     figure = Figure(figsize=(5, 3.2), layout="constrained")
@@ -84,21 +69,17 @@ def plot_repeats(scores: pd.DataFrame, kind: str, title: str) -> Figure:
     for split in ("train", "validation"):
         colour, dash = SPLIT_STYLE[split]
         axis.plot(x, part[f"{split}_auc"], color=colour, linestyle=dash, marker=".", label=split)
+
+    # test with its interval
     error = [part["test_auc"] - part["test_low"], part["test_high"] - part["test_auc"]]
-    axis.errorbar(
-        x,
-        part["test_auc"],
-        error,
-        color=SPLIT_STYLE["test"][0],
-        marker="o",
-        capsize=3,
-        label="test, 95 % interval",
-    )
+    style = {"color": SPLIT_STYLE["test"][0], "marker": "o", "capsize": 3}
+    axis.errorbar(x, part["test_auc"], error, label="test, 95 % interval", **style)
+
     if kind == "resolution":
-        axis.set_xticks(
-            x, [*(f"{value:.0f} px" for value in part["value"].iloc[:-1]), "as the run"]
-        )
-    axis.set(xlabel="patients that train" if kind == "share" else "side of the input", ylabel="AUC")
+        sides = [f"{value:.0f} px" for value in part["value"].iloc[:-1]]
+        axis.set_xticks(x, [*sides, "as the run"])
+    across = "training patients" if kind == "share" else "side of the input"
+    axis.set(xlabel=across, ylabel="AUC")
     axis.legend(frameon=False, fontsize=8)
     counts = part.iloc[-1]
     axis.set_title(

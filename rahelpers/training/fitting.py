@@ -1,5 +1,7 @@
-"""Fit one network to some films of a cohort. The whole state is on disk after each epoch: a killed
-training goes on to the same weights.
+"""Fit one network to some films of a cohort.
+
+The complete state is on disk after each epoch, so that a training that was killed resumes and ends
+with the same weights.
 """
 
 from __future__ import annotations
@@ -7,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,16 +25,14 @@ from rahelpers.scores.metrics import compute_auc
 from rahelpers.training.frozen import KeptMaps, compute_frozen, find_cut
 from rahelpers.training.head import STRENGTHS, fit_head
 
-# of pretrained layers, per step and rate (Loshchilov & Hutter 2019, arXiv 1711.05101)
+# of pretrained layers, per step and unit of the learning rate (Loshchilov & Hutter 2019, arXiv
+# 1711.05101)
 WEIGHT_DECAY = 1e-2
 PREDICT_BATCH = 32
-NOT_KEPT = (
-    "block2",
-    "block3",
-    # with these learning, the frozen blocks' maps take more disk than the time that they save is
-    # worth
-)
-TRAINING_KEYS = (
+# values of train_from whose frozen blocks give large maps: keeping them costs more disk than the
+# time saved is worth
+NOT_KEPT = ("block2", "block3")
+TRAINING_KEYS: tuple[str, ...] = (
     "architecture",
     "weights",
     "train_from",
@@ -46,9 +47,8 @@ TRAINING_KEYS = (
     "deterministic",
 )
 
-Inputs = Sequence[
-    Sequence[np.ndarray | KeptMaps]
-]  # copies of the cohort, each with one array for each input of a network
+# copies of the cohort, each with one array for each input of a network
+Inputs = Sequence[Sequence[np.ndarray | KeptMaps]]
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Fit:
     Attributes
     ----------
     model : keras.Model
-        In float32, whatever it was trained in.
+        In float32, whatever number format it was trained in.
     history : DataFrame
-        One epoch a row: epoch, train_loss, train_auc, validation_loss, validation_auc. Epoch 0 is a
-        pretrained network whose head alone was fitted. With a column C, a row is a strength of
-        regularisation of such a head, and nothing else was trained.
+        One row per epoch: epoch, train_loss, train_auc, validation_loss, validation_auc. At epoch 0
+        of a pretrained network only its head has been fitted. If there is a column C, only a head
+        was fitted, and there is one row per strength of its regularisation instead.
     """
 
     model: keras.Model
@@ -70,16 +70,15 @@ class Fit:
 
 
 class OnePassAdam(keras.optimizers.Adam):
-    """Keras's Adam, each variable updated in one pass over it; Keras 3.15 takes a dozen. A step of
-    vgg_small at 128 px is a tenth faster.
+    """Keras's Adam, with one pass over each variable per update.
+
+    Keras 3.15 needs a dozen. A training step of vgg_small at 128 px becomes 10 % faster.
     """
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
-        """Kingma & Ba 2015, arXiv 1412.6980, algorithm 1, in the order of operations of its section
-        2.
-        """
+        """Update one variable (Kingma & Ba 2015, arXiv 1412.6980, end of section 2)."""
         step, number = tf.cast(self.iterations + 1, tf.float32), self._get_variable_index(variable)
         held = variable.value if isinstance(variable, keras.Variable) else variable
         tf.raw_ops.ResourceApplyAdam(
@@ -97,14 +96,10 @@ class OnePassAdam(keras.optimizers.Adam):
 
 
 def choose_strategy() -> tf.distribute.Strategy:
-    """One copy of the network on each GPU where there are several (each takes a part of every
-    batch), else the one device there is.
-    """
-    return (
-        tf.distribute.MirroredStrategy()
-        if len(tf.config.list_logical_devices("GPU")) > 1
-        else tf.distribute.get_strategy()
-    )
+    """Copy the network to each GPU if there are several; each then takes part of every batch."""
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
 
 
 def fit_network(
@@ -118,11 +113,11 @@ def fit_network(
     cache: Path,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Fit:
-    """Train on the films `train`; the best epoch by the AUC of the films `validation` is kept.
+    """Train on the films `train`, and keep the epoch with the best AUC of the films `validation`.
 
-    A network that starts from pretrained weights is trained in two phases: its head is fitted
-    exactly while the base rests; then the layers from `train_from` on learn together. What layers
-    before `train_from` see is computed once for all trainings on these films.
+    A network with pretrained weights is trained in two phases. First the base is frozen, and the
+    head is fitted exactly. Then the layers from `train_from` on learn together. The outputs of the
+    layers before `train_from` are computed once for all trainings on these films.
 
     Parameters
     ----------
@@ -132,27 +127,27 @@ def fit_network(
     train, validation : int array
         Rows of `images`.
     config : RunConfig
-        Its values named in TRAINING_KEYS count.
+        Only the values in TRAINING_KEYS matter.
     seed : int
     folder : Path
-        The state after each epoch; a training that finds one continues from it.
+        For the state after each epoch. A training that finds a state there resumes from it.
     cache : Path
-        Outputs of frozen layers; may be deleted whenever nothing trains.
+        For the outputs of frozen layers. May be deleted when no training is running.
     callbacks : sequence of keras.callbacks.Callback
-        Further ones, such as TensorBoard.
+        Additional ones, such as TensorBoard.
 
     Raises
     ------
     ValueError
-        If the weights cannot be had, or train or validation lacks a class.
+        If the weights cannot be loaded, or train or validation lacks a class.
     FloatingPointError
-        If an epoch leaves a network whose answers are not finite.
+        If the logits are not finite after an epoch.
     """
     for name, rows in (("train", train), ("validation", validation)):
-        if len(np.unique(labels[rows])) < 2:
+        if len(found := np.unique(labels[rows])) < 2:
             raise ValueError(
-                f"{name} holds {len(rows)} films of one class (label"
-                f" {', '.join(map(str, np.unique(labels[rows])))}): expected films of both"
+                f"{name} holds {len(rows)} films of one class (label {', '.join(map(str, found))}):"
+                " expected films of both classes"
             )
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -167,38 +162,63 @@ def fit_network(
                 seed,
                 one_pass=True,
             )
-        inputs, tail, history = [[images]], model, pd.DataFrame()
+        # what learns epoch by epoch, and what it reads: the whole network reads films
+        learning: keras.Model = model
+        inputs: Inputs = [[images]]
+        head = pd.DataFrame()
         if pretrained:
-            pools = model.get_layer("pools").output
-            cut = (
-                []
-                if config.train_from in NOT_KEPT
-                else [t for t in find_cut(model) if t is not pools]
-            )
-            copies = [
-                np.union1d(train, validation),
-                *[np.sort(train)] * (config.frozen_copies - 1 if config.augment else 0),
-            ]
-            frozen = compute_frozen(
-                model, [*cut, pools], images, copies, config.seed, config.mirror, cache
-            )
-            strengths = (
-                STRENGTHS if config.train_from == "head" else STRENGTHS[:1]
-            )  # a head that fits every film leaves nothing to learn from
-            features = np.full((len(copies), *frozen[0][-1].shape), np.nan, np.float32)
-            for own, copy, rows in zip(features, frozen, copies, strict=True):
-                own[rows] = copy[-1][rows]
-            history = fit_head(model, features, labels, train, validation, strengths)
-            model.get_layer("pool_bn").trainable = False
-            if cut:
-                inputs, tail = [copy[:-1] for copy in frozen], keras.Model(cut, model.output)
-        if not (pretrained and config.train_from == "head"):
+            head, maps, cut = _fit_head(model, images, labels, train, validation, config, cache)
+            if cut:  # the layers behind the frozen ones read the maps that were kept
+                learning, inputs = keras.Model(cut, model.output), maps
+        if pretrained and config.train_from == "head":
+            history = head
+        else:
             history = _fit_layers(
-                tail, inputs, labels, train, validation, config, seed, folder, history, callbacks
+                learning, inputs, labels, train, validation, config, seed, folder, head, callbacks
             )
     exact = build_network(config.architecture, images.shape[1])
     exact.set_weights(model.get_weights())
     return Fit(exact, history)
+
+
+def _fit_head(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    train: np.ndarray,
+    validation: np.ndarray,
+    config: RunConfig,
+    cache: Path,
+) -> tuple[pd.DataFrame, Inputs, list[keras.KerasTensor]]:
+    """First phase: fit the head of a pretrained network; the base is frozen.
+
+    Returns
+    -------
+    history : DataFrame
+        One row per strength of regularisation.
+    maps : copies of the cohort
+        Values of the tensors in `cut`.
+    cut : list of KerasTensor
+        Where the second phase starts; empty if it starts from the films.
+    """
+    pools = model.get_layer("pools").output
+    is_kept = config.train_from not in NOT_KEPT
+    cut = [t for t in find_cut(model) if t is not pools] if is_kept else []
+
+    # all films as they are; the training films also in augmented copies
+    n_augmented = config.frozen_copies - 1 if config.augment else 0
+    copies = [np.union1d(train, validation), *[np.sort(train)] * n_augmented]
+    frozen = compute_frozen(model, [*cut, pools], images, copies, config.seed, config.mirror, cache)
+    features = np.full((len(copies), *frozen[0][-1].shape), np.nan, np.float32)
+    for own, copy, rows in zip(features, frozen, copies, strict=True):
+        own[rows] = copy[-1][rows]
+
+    # if more layers learn later, only the strongest regularisation: a head that already fits every
+    # film would leave them nothing to learn
+    strengths = STRENGTHS if config.train_from == "head" else STRENGTHS[:1]
+    history = fit_head(model, features, labels, train, validation, strengths)
+    model.get_layer("pool_bn").trainable = False
+    return history, [copy[:-1] for copy in frozen], cut
 
 
 def _fit_layers(
@@ -213,7 +233,10 @@ def _fit_layers(
     head: pd.DataFrame,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> pd.DataFrame:
-    """All layers that learn, epoch by epoch; the best epoch's weights are left in the model."""
+    """Train all layers that learn, epoch by epoch, and leave the best epoch's weights in the model.
+
+    `head` is the history of the first phase, if there was one.
+    """
     steps = -(-len(train) // config.batch_size)
     model.compile(
         OnePassAdam(
@@ -223,11 +246,15 @@ def _fit_layers(
         keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[keras.metrics.AUC(from_logits=True, name="auc")],
     )
-    balance = len(train) / (2 * np.bincount(labels[train], minlength=2))
+
+    # resume a training that was killed; otherwise the fitted head is epoch 0
     watcher = ValidationWatcher(inputs[0], labels, validation, folder, config.patience)
     start = watcher.resume(model)
     if not watcher.history and len(head):
         watcher.take(model, {"epoch": 0} | head[["train_loss", "train_auc"]].iloc[0].to_dict())
+
+    # both classes weigh the same, however many films they have
+    balance = len(train) / (2 * np.bincount(labels[train], minlength=2))
     if start < config.epochs and not watcher.is_over():
         model.fit(
             make_stream(inputs, labels, train, config, seed, start),
@@ -244,8 +271,11 @@ def _fit_layers(
 
 
 def _schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Up to `rate` in the first tenth of the steps, then down along a cosine to a tenth of it
-    (Loshchilov & Hutter 2017, arXiv 1608.03983).
+    """Rise to `rate` in the first tenth of the steps, then fall along a cosine to a tenth of it.
+
+    References
+    ----------
+    Loshchilov & Hutter 2017, arXiv 1608.03983.
     """
     warm = max(steps // 10, 1)
     return keras.optimizers.schedules.CosineDecay(
@@ -256,29 +286,30 @@ def _schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRat
 def make_stream(
     inputs: Inputs, labels: np.ndarray, rows: np.ndarray, config: RunConfig, seed: int, start: int
 ) -> tf.data.Dataset:
-    """Batches of the epochs from `start` on, each epoch in an order of its own. What a batch holds
-    follows from seed and step alone.
+    """Stream the batches of the epochs from `start` on, each epoch in its own order.
+
+    The content of a batch depends only on the seed and the number of its step.
 
     Parameters
     ----------
     inputs : copies of the cohort
-        Films, uint8 (n, S, S), which are augmented here; or what frozen layers made of films: then
-        a copy is drawn for each film.
+        Films, uint8 (n, S, S), which are augmented here; or outputs of frozen layers, of which one
+        copy is drawn for each film.
     labels : int array (n,)
     rows : int array
         The films to train on.
     config : RunConfig
     seed : int
     start : int
-        Epochs that are done already.
+        Epochs that are already done.
 
     Returns
     -------
     tf.data.Dataset
-        Of (one tensor an input, float32 (b, 1)). Autotune is off: in TensorFlow 2.21 it stalls
-        epochs.
+        Of (one tensor per input, labels as float32 (b, 1)). Autotune is off: in TensorFlow 2.21 it
+        stalls epochs.
     """
-    steps, films = -(-len(rows) // config.batch_size), inputs[0][0].dtype == np.uint8
+    steps, has_films = -(-len(rows) // config.batch_size), inputs[0][0].dtype == np.uint8
     answers = tf.constant(labels.astype(np.float32)[:, None])
     wanted = tf.constant(rows.astype(np.int64))
 
@@ -295,12 +326,13 @@ def make_stream(
         ]
 
     def fetch(step: tf.Tensor, order: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+        # one key per step seeds the copies and the augmentation
         key = tf.stack([tf.constant(seed, tf.int64), step])
         copy = tf.random.stateless_uniform(tf.shape(order), key, 0, len(inputs), tf.int32)
         found = tf.numpy_function(gather, [copy, order], [tf.as_dtype(a.dtype) for a in inputs[0]])
         for tensor, array in zip(found, inputs[0], strict=True):
             tensor.set_shape((None, *array.shape[1:]))
-        if films:
+        if has_films:
             seen = tf.cast(found[0], tf.float32)[..., None] / 255.0
             found = [augment(seen, key, config.mirror) if config.augment else seen]
         return found[0] if len(found) == 1 else tuple(found), tf.gather(answers, order)
@@ -316,8 +348,9 @@ def make_stream(
 def predict_rows(
     model: keras.Model, arrays: Sequence[np.ndarray | KeptMaps], rows: np.ndarray
 ) -> np.ndarray:
-    """Logits, float64 (n,), of rows of a cohort: of films, uint8 (n, S, S), or of what frozen
-    layers made of them.
+    """Compute the logits, float64 (n,), of some rows of a cohort.
+
+    `arrays` are films, uint8 (n, S, S), or outputs of frozen layers.
     """
     if arrays[0].dtype == np.uint8:
         return predict_logits(model, arrays[0][rows])
@@ -327,22 +360,21 @@ def predict_rows(
 
 
 class ValidationWatcher(keras.callbacks.Callback):
-    """After each epoch: loss and AUC of train (its films as augmented, while learning) and of
-    validation.
+    """Scores each epoch, keeps the best weights, stops early, and saves a state to resume from.
 
-    Keeps the best weights, stops early, and saves a state to resume from.
+    Loss and AUC of train are those of its augmented films, taken while the network learns.
 
     Parameters
     ----------
     arrays : sequence of arrays
-        Inputs of the model for the whole cohort, not augmented.
+        Inputs of the model for all films of the cohort, not augmented.
     labels : int array (n,)
     rows : int array
         The validation films.
     folder : Path
-        Where the state and the best weights are kept.
+        For the state and the best weights.
     patience : int
-        Epochs without a better validation AUC before training stops.
+        Number of epochs without a better validation AUC after which training stops.
     """
 
     def __init__(
@@ -359,9 +391,7 @@ class ValidationWatcher(keras.callbacks.Callback):
         self.history: list[dict] = []
 
     def resume(self, model: keras.Model) -> int:
-        """Load the last finished epoch's state into the model, where there is one; the number of
-        epochs that it has.
-        """
+        """Load the state of the last finished epoch, if there is one, and return its number."""
         file, table = self.folder / "state.npz", self.folder / "history.csv"
         if not (file.exists() and table.exists()):
             return 0
@@ -373,56 +403,55 @@ class ValidationWatcher(keras.callbacks.Callback):
         self.history = [
             row for row in pd.read_csv(table).to_dict("records") if row["epoch"] <= finished
         ]
-        print(f"training continues after epoch {finished}, where it was stopped")
+        print(f"training resumes after epoch {finished}, where it was stopped")
         return finished
 
     def is_over(self) -> bool:
-        """True where `patience` epochs brought no better validation AUC."""
+        """Whether the last `patience` epochs brought no better validation AUC."""
         if not self.history:
             return False
         best = int(np.argmax([h["validation_auc"] for h in self.history]))
         return len(self.history) - 1 - best >= self.patience
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Score the validation split and save the state."""
-        self.take(
-            self.model,
-            {
-                "epoch": epoch + 1,
-                "train_loss": float(logs["loss"]),
-                "train_auc": float(logs["auc"]),
-            },
-        )
-        # Keras's own progress line prints what it finds here
-        logs |= {
-            "val_loss": self.history[-1]["validation_loss"],
-            "val_auc": self.history[-1]["validation_auc"],
-        }
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Score the validation films and save the state."""
+        train = {"train_loss": float(logs["loss"]), "train_auc": float(logs["auc"])}
+        self.take(self.model, {"epoch": epoch + 1} | train)
+        # Keras prints these in its own progress line
+        last = self.history[-1]
+        logs |= {"val_loss": last["validation_loss"], "val_auc": last["validation_auc"]}
         self.model.stop_training |= self.is_over()
 
     def take(self, model: keras.Model, row: dict) -> None:
-        """Add an epoch to the history, with the validation films' scores, and save the state."""
+        """Add an epoch to the history, with the scores of the validation films, and save the state.
+
+        Raises
+        ------
+        FloatingPointError
+            If a logit is not finite.
+        """
         logits = predict_rows(model, self.arrays, self.rows)
         if not np.isfinite(logits).all():
             raise FloatingPointError(
-                f"after epoch {row['epoch']} the network's answers are not finite: the training"
-                " went astray; lower learning_rate"
+                f"the logits of the validation films are not finite after epoch {row['epoch']}: the"
+                " training diverged; lower learning_rate"
             )
         loss = float(np.mean(np.logaddexp(0, np.where(self.labels == 1, -logits, logits))))
         row |= {"validation_loss": loss, "validation_auc": compute_auc(self.labels, logits)}
+        best = max((h["validation_auc"] for h in self.history), default=-1)
+        if row["validation_auc"] > best:
+            weights = {f"w{i}": w for i, w in enumerate(model.get_weights())}
+            write_atomically(self.folder / "best.npz", lambda p: np.savez(p, **weights))
+
+        # the state last: it says which epoch is finished, and `resume` drops later rows
         self.history.append(row)
-        if row["validation_auc"] > max(
-            (h["validation_auc"] for h in self.history[:-1]), default=-1
-        ):
-            best = {f"w{i}": w for i, w in enumerate(model.get_weights())}
-            write_atomically(self.folder / "best.npz", lambda p: np.savez(p, **best))
-        state = {name: np.asarray(variable) for name, variable in self._state(model)}
-        write_atomically(
-            self.folder / "history.csv", lambda p: pd.DataFrame(self.history).to_csv(p, index=False)
-        )
-        write_atomically(
-            self.folder / "state.npz", lambda p: np.savez(p, epoch=row["epoch"], **state)
-        )
+        table = pd.DataFrame(self.history)
+        write_atomically(self.folder / "history.csv", lambda p: table.to_csv(p, index=False))
+        state: dict[str, Any] = {
+            name: np.asarray(variable) for name, variable in self._state(model)
+        }
+        state["epoch"] = row["epoch"]
+        write_atomically(self.folder / "state.npz", lambda p: np.savez(p, **state))
 
     def restore_best(self, model: keras.Model) -> None:
         """Load the weights of the best epoch."""
@@ -431,15 +460,11 @@ class ValidationWatcher(keras.callbacks.Callback):
 
     @staticmethod
     def _state(model: keras.Model) -> list[tuple[str, keras.Variable]]:
-        """All that an epoch changes: weights, the state of dropout's generator, and the optimizer's
-        variables.
-        """
-        metrics = {id(v) for v in model.metrics_variables}
-        kept = [
-            v
-            for v in model.variables
-            if id(v) not in metrics and id(v) not in {id(o) for o in model.optimizer.variables}
-        ]
-        return [(f"w{i}", v) for i, v in enumerate(kept)] + [
-            (f"o{i}", v) for i, v in enumerate(model.optimizer.variables)
+        """What an epoch changes, by name: weights, dropout's generator, the optimizer."""
+        optimizer = model.optimizer.variables
+        elsewhere = {id(v) for v in (*model.metrics_variables, *optimizer)}
+        kept = [v for v in model.variables if id(v) not in elsewhere]
+        return [
+            *((f"w{i}", v) for i, v in enumerate(kept)),
+            *((f"o{i}", v) for i, v in enumerate(optimizer)),
         ]

@@ -1,5 +1,6 @@
-"""The frozen part of a network: what it makes of a film never changes, so it is computed once and
-kept on disk by the film's content.
+"""The frozen part of a network: its outputs never change, so they are computed once.
+
+They are kept on disk, by the content of each film.
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +20,23 @@ from rahelpers.network.backend import keras, tf
 from rahelpers.network.bundle import as_batch
 
 BATCH = 16  # films
-LARGEST = 65504.0  # of float16, in which maps are kept
+LARGEST = 65504.0  # float16's largest number; maps are kept in float16
 
 
 def find_cut(model: keras.Model) -> list[keras.KerasTensor]:
-    """The tensors that lead from the layers that never change into those that learn, or that stand
-    behind one that learns.
+    """Find the tensors at which the frozen part of a network ends.
+
+    Behind them, a layer learns, or comes after one that learns.
 
     Parameters
     ----------
     model : keras.Model
-        Flat and functional. A layer learns where it has weights and is trainable.
+        Flat and functional. A layer learns if it has weights and is trainable.
 
     Returns
     -------
     list of KerasTensor
-        Empty where no layer with weights is frozen.
+        Empty if no layer with weights is frozen.
     """
     learning: set[str] = set()
     cut: dict[int, keras.KerasTensor] = {}
@@ -42,19 +45,19 @@ def find_cut(model: keras.Model) -> list[keras.KerasTensor]:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         inputs = keras.tree.flatten(layer.input)
-        if layer.trainable_weights or any(
-            t._keras_history.operation.name in learning for t in inputs
-        ):
+        frozen = [t for t in inputs if t._keras_history.operation.name not in learning]
+        if layer.trainable_weights or len(frozen) < len(inputs):
             learning.add(layer.name)
-            cut |= {id(t): t for t in inputs if t._keras_history.operation.name not in learning}
+            cut |= {id(t): t for t in frozen}
         else:
             frozen_weights |= bool(layer.weights)
     return list(cut.values()) if frozen_weights else []
 
 
 class KeptMaps:
-    """What one tensor says of each film of a cohort, read from disk when it is asked for:
-    `kept[row]`, `kept[rows]`.
+    """The values of one tensor for each film of a cohort, read from disk when needed.
+
+    `kept[row]` gives those of one film, `kept[rows]` those of several.
 
     Attributes
     ----------
@@ -69,7 +72,7 @@ class KeptMaps:
         self.shape, self.dtype = (films, *first.shape), first.dtype
 
     def __getitem__(self, rows: int | np.ndarray) -> np.ndarray:
-        if np.ndim(rows):
+        if isinstance(rows, np.ndarray) and rows.ndim:
             return np.stack([self[int(row)] for row in rows])
         with np.load(self._files[int(rows)]) as kept:
             return kept[self._place]
@@ -84,58 +87,49 @@ def compute_frozen(
     mirror: bool,
     folder: Path,
 ) -> list[list[KeptMaps]]:
-    """What the network makes of films and of their augmented copies, at the given tensors. Each
-    film is kept by its own content.
+    """Compute some tensors for films and their augmented copies, or find them on disk.
 
     Parameters
     ----------
     model : keras.Model
     outputs : list of KerasTensor
-        Inside the model, after layers that never change.
+        In the frozen part of the model.
     images : uint8 array (n, S, S)
     wanted : sequence of int arrays
-        For each copy the rows of `images` that it is needed of. The first copy is the film as it
-        is, the others are augmented.
+        For each copy, the rows of `images` that need it. The first copy is the films as they are,
+        the others are augmented.
     seed : int
     mirror : bool
-        Whether copies may be mirrored.
+        Whether augmented copies may be mirrored.
     folder : Path
-        May be deleted whenever nothing trains; nothing is lost but time.
+        May be deleted when no training is running; only time is lost.
 
     Returns
     -------
-    list of copies, each a list of KeptMaps, one a tensor
+    list of copies, each a list with one KeptMaps per tensor
     """
     base = keras.Model(model.input, outputs)
     weights = hashlib.sha256()
     for array in base.get_weights():
-        weights.update(np.ascontiguousarray(array))
-    precision = model.get_layer("block1_conv1").compute_dtype
-    names = [t._keras_history.operation.name for t in outputs]
+        weights.update(array.tobytes())
+    # all that the values depend on, except the film itself
     made_from = [
         weights.hexdigest(),
         model.name,
         code_hash(("network/vgg", "network/augmentation", "training/frozen")),
-        precision,
-        names,
+        model.get_layer("block1_conv1").compute_dtype,
+        [t._keras_history.operation.name for t in outputs],
     ]
     needed = np.unique(np.concatenate(wanted))
-    films = {
-        int(row): hashlib.sha256(np.ascontiguousarray(images[row])).hexdigest() for row in needed
-    }
+    films = {int(row): hashlib.sha256(images[row].tobytes()).hexdigest() for row in needed}
     found = []
     for copy, rows in enumerate(wanted):
-        # the film as it is depends neither on the seed nor on mirroring
+        # a film as it is depends neither on the seed nor on mirroring
         drawn = [copy, seed, mirror] if copy else []
-        keys = {
-            int(row): (
-                hashlib.sha256(
-                    json.dumps([*made_from, films[int(row)], drawn]).encode()
-                ).hexdigest()
-            )
-            for row in rows
-        }
-        files = {row: folder / key[:2] / f"{key}.npz" for row, key in keys.items()}
+        files = {}
+        for row in map(int, rows):
+            key = hashlib.sha256(json.dumps([*made_from, films[row], drawn]).encode()).hexdigest()
+            files[row] = folder / key[:2] / f"{key}.npz"
         missing = {row: file for row, file in files.items() if not file.exists()}
         if missing:
             draws = {row: int(films[row][:7], 16) for row in missing}
@@ -153,8 +147,10 @@ def _fill(
     seed: int,
     mirror: bool,
 ) -> None:
-    """Write each film's file. A film's augmentation follows from seed, copy and its own content
-    (`draws`), whatever stands beside it in a batch.
+    """Write the file of each film.
+
+    A film's augmentation depends on seed, copy and its own content (`draws`), not on the other
+    films of its batch.
     """
 
     @tf.function(reduce_retracing=True)
@@ -165,29 +161,24 @@ def _fill(
                 (batch, keys),
                 fn_output_signature=tf.float32,
             )
-        found = base(batch, training=False)
         return [
-            (
-                tf.cast(tf.minimum(f, LARGEST), tf.float16)
-                if len(f.shape) == 4
-                else tf.cast(f, tf.float32)
-            )
-            for f in keras.tree.flatten(found)
+            tf.cast(tf.minimum(values, LARGEST), tf.float16)
+            if len(values.shape) == 4
+            else tf.cast(values, tf.float32)
+            for values in keras.tree.flatten(base(batch, training=False))
         ]
 
     rows = list(files)
     for i in show_progress(range(0, len(rows), BATCH), f"frozen layers, copy {copy + 1}"):
         part = rows[i : i + BATCH]
-        full = part + part[-1:] * (
-            BATCH - len(part)
-        )  # one shape for all batches: the last is filled up
-        found = [
-            f.numpy()
-            for f in look(
-                tf.constant(as_batch(images[full])),
-                tf.constant([[seed + copy, draws[row]] for row in full]),
-            )
-        ]
+        # the last batch is filled up, so that all batches have one shape and are traced once
+        full = part + part[-1:] * (BATCH - len(part))
+        keys = tf.constant([[seed + copy, draws[row]] for row in full])
+        found = [values.numpy() for values in look(tf.constant(as_batch(images[full])), keys)]
         for place, row in enumerate(part):
-            own = [f[place] for f in found]
-            write_atomically(files[row], lambda p, own=own: np.savez(p, *own))
+            own = [values[place] for values in found]
+            write_atomically(files[row], partial(_save, own))
+
+
+def _save(arrays: list[np.ndarray], path: Path) -> None:
+    np.savez(path, *arrays)

@@ -50,6 +50,12 @@ RERUN_KEYS = (
     *TRAINING_KEYS,
     *REPEAT_KEYS,
 )
+SCORE_COLUMNS = [
+    *("kind", "value", "patients", "train_auc", "validation_auc"),
+    *("test_auc", "test_low", "test_high", "gap", "gap_low", "gap_high"),
+    *("films_positive", "films_negative"),
+]
+HELD_OUT_COLUMNS = ["image_id", "patient_id", "label", "fold", "logit", "probability"]
 
 
 @dataclass(frozen=True)
@@ -131,23 +137,25 @@ def repeat(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _repeat(run: Run, step: Step) -> None:
     cohort, jobs = load_cohort(run), list_jobs(run.config)
     for job in jobs:
-        choose_rows(cohort, job, run.config)  # says at once what cannot be done
+        choose_rows(cohort, job, run.config)  # an impossible job is an error before any training
+
+    # each job's result is a file, so that a resumed run repeats no finished job
     folder = step.partial()
     waiting = [job for job in jobs if not _file(folder, job).exists()]
     config = run.config.replace(run_dir=str(run.folder.resolve()))
     function = partial(do_job, config=config, folder=folder.resolve())
-    for job, found in zip(
-        waiting, map_in_order(function, waiting, config.dask, STEPS["repeat"].packages), strict=True
-    ):
+    done = map_in_order(function, waiting, config.dask, STEPS["repeat"].packages)
+    for job, found in zip(waiting, done, strict=True):
         write_json(_file(folder, job), found)
     results = [(job, json.loads(_file(folder, job).read_text())) for job in jobs]
-    shutil.rmtree(step.folder / "networks", ignore_errors=True)  # those of an earlier configuration
+
+    # keep networks, but not those of an earlier configuration
+    shutil.rmtree(step.folder / "networks", ignore_errors=True)
     for job in jobs:
         if job.kind in KEPT:
-            step.write(
-                f"networks/{job.name}.keras",
-                lambda p, j=job: shutil.copyfile(_network_file(folder, j), p),
-            )
+            copy = partial(shutil.copyfile, _network_file(folder, job))
+            step.write(f"networks/{job.name}.keras", copy)
+
     scores, held_out = _score(run, cohort, results), _held_out(cohort, results)
     step.write("scores.csv", lambda p: scores.to_csv(p, index=False))
     step.write("held_out.csv", lambda p: held_out.to_csv(p, index=False))
@@ -163,67 +171,69 @@ def _network_file(folder: Path, job: RepeatJob) -> Path:
 
 
 def load_networks(run: Run) -> dict[RepeatJob, keras.Model]:
-    """The networks of step `repeat` that were trained with another seed, or on shuffled labels;
-    empty where none was asked for.
+    """Load the networks that were trained with other seeds, or on shuffled labels.
 
     Raises
     ------
     MissingArtefactError
-        If the step has not been run.
+        If `repeat` has not been run.
     """
-    wanted = [job for job in list_jobs(run.config) if job.kind in KEPT]
+    files = {
+        job: run.file("repeat", f"networks/{job.name}.keras")
+        for job in list_jobs(run.config)
+        if job.kind in KEPT
+    }
     return {
-        job: keras.models.load_model(
-            run.file("repeat", f"networks/{job.name}.keras"), compile=False, safe_mode=True
-        )
-        for job in wanted
+        job: keras.models.load_model(file, compile=False, safe_mode=True)
+        for job, file in files.items()
     }
 
 
 def do_job(job: RepeatJob, config: RunConfig, folder: Path) -> dict[str, Any]:
-    """Train and score one job. What comes out does not depend on where it runs, up to rounding;
-    with `deterministic`, to the bit.
+    """Train and score one job.
+
+    The result does not depend on where it runs, up to rounding; with `deterministic`, to the bit.
 
     Parameters
     ----------
     job : RepeatJob
     config : RunConfig
-        Of a run whose step 01 is done, on files that this process sees.
+        Of a run whose step 01 is done, in a folder that this process sees.
     folder : Path
         For the state after each epoch.
 
     Returns
     -------
     dict
-        rows (of the films scored), logits, probability, validation_auc, patients, all as plain
-        numbers and lists.
+        Plain numbers and lists: rows (of the training films, then of the films scored), and for
+        each row labels, logits and probability; trained (number of training films), patients (that
+        trained), validation_auc.
     """
     print(f"training again: {job.kind} {job.value:g}")
+
+    # what this job changes: films, labels, seed or size
     cohort = load_cohort(Run(config))
     train, validation, scored = choose_rows(cohort, job, config)
     seed = config.seed + 1000 * int(job.value - 1) if job.kind == "seed" else config.seed
     if job.kind == "shuffled":
         cohort = dataclasses.replace(cohort, manifest=shuffle_labels(cohort.manifest, config.seed))
-        # it is to learn its films by heart: seen each time as they are, and kept where it knows
-        # them best (Zhang et al. 2017, arXiv 1611.03530)
+        # The network shall memorise its films (Zhang et al. 2017, arXiv 1611.03530): it always sees
+        # them as they are, and the epoch that knows them best is kept.
         validation, config = train, config.replace(augment=False)
     if job.kind == "resolution":
         cohort = dataclasses.replace(cohort, images=_shrink(cohort.images, int(job.value)))
         config = config.replace(image_size=int(job.value), resolutions="")
+
     labels = cohort.manifest["label"].to_numpy()
+    cache = features_folder(Run(config))
     fit = fit_network(
-        cohort.images,
-        labels,
-        train,
-        validation,
-        config,
-        seed,
-        folder / job.name,
-        features_folder(Run(config)),
+        cohort.images, labels, train, validation, config, seed, folder / job.name, cache
     )
-    fast = change_precision(fit.model, config.precision)
     if job.kind in KEPT:
         write_atomically(_network_file(folder, job), fit.model.save)
+
+    # logits of the films that trained and of those to be scored, calibrated on the validation films
+    fast = change_precision(fit.model, config.precision)
     seen = np.concatenate([train, scored])
     found = predict_logits(fast, cohort.images[seen])
     temperature, offset = fit_calibration(
@@ -245,62 +255,60 @@ def do_job(job: RepeatJob, config: RunConfig, folder: Path) -> dict[str, Any]:
 def choose_rows(
     cohort: Cohort, job: RepeatJob, config: RunConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows that train, validate, and are scored. Patients never stand in two of them; the split
-    `external` takes no part.
+    """Choose the rows that train, validate, and are scored.
+
+    No patient is in two of them, and the split `external` is not used.
 
     Raises
     ------
     ValueError
-        If a share leaves no patient of a class, or a fold would.
+        If a share or a fold would leave too few patients of a class.
     """
-    train, validation, test = (
-        cohort.split("train"),
-        cohort.split("validation"),
-        cohort.split("test"),
-    )
+    train, validation, test = (cohort.split(name) for name in ("train", "validation", "test"))
     labels, patients = cohort.manifest["label"].to_numpy(), cohort.manifest["patient_id"].to_numpy()
     if job.kind == "share":
         return _take_share(train, labels, patients, job.value, config.seed), validation, test
     if job.kind != "fold":
         return train, validation, test
+
+    # a fold holds out its share of all patients
     everyone = np.sort(np.concatenate([train, validation, test]))
     rarest = min(len(set(patients[everyone][labels[everyone] == c])) for c in (0, 1))
     if rarest < 2 * config.folds:
         raise ValueError(
             f"folds={config.folds}: the rarer class has {rarest} patients; expected at least"
-            f" {2 * config.folds}, two a fold"
+            f" {2 * config.folds}, two per fold"
         )
     rest, held = _divide(everyone, labels, patients, config.folds, config.seed)[int(job.value) - 1]
+
+    # the others train and validate, in the proportions of the run's own split; with few patients a
+    # part may lack a class, and the next one is tried
     rarest = min(len(set(patients[rest][labels[rest] == c])) for c in (0, 1))
     inner = min(max(round((1 - config.test_fraction) / config.validation_fraction), 2), rarest)
     for learn, check in _divide(rest, labels, patients, inner, config.seed) if inner > 1 else []:
-        if (
-            len(set(labels[learn])) == len(set(labels[check])) == 2
-        ):  # with few patients a part may lack a class
+        if len(set(labels[learn])) == len(set(labels[check])) == 2:
             return learn, check, held
     raise ValueError(
-        f"fold {job.value:g} of {config.folds}: {rarest} patients of the rarer class are left to"
-        " train and validate on, too few; use fewer folds"
+        f"fold {job.value:g} of {config.folds}: {rarest} patients of the rarer class are left for"
+        " train and validation, which is too few; use fewer folds"
     )
 
 
 def _divide(
     rows: np.ndarray, labels: np.ndarray, patients: np.ndarray, parts: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each of so many parts with whole patients and both classes alike: the rows outside, and
-    inside.
-    """
-    divided = StratifiedGroupKFold(parts, shuffle=True, random_state=seed % 2**32).split(
-        rows, labels[rows], patients[rows]
-    )
+    """Divide films by patient, stratified by class: for each part, the rows outside and inside."""
+    folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed % 2**32)
+    divided = folds.split(rows, labels[rows], patients[rows])
     return [(rows[outside], rows[inside]) for outside, inside in divided]
 
 
 def _take_share(
     rows: np.ndarray, labels: np.ndarray, patients: np.ndarray, share: float, seed: int
 ) -> np.ndarray:
-    """The films of the first patients of each class in one random order: a smaller share lies
-    within a larger one.
+    """Take the films of the first patients of each class, in one random order.
+
+    So a smaller share is part of a larger one.
     """
     ill = pd.Series(labels[rows]).groupby(patients[rows]).max().sort_index()
     order = ill.sample(frac=1, random_state=seed % 2**32)
@@ -310,32 +318,26 @@ def _take_share(
         if not n:
             raise ValueError(
                 f"learning_curve: a share of {share:g} of {len(group)} patients with label {label}"
-                " is nobody; choose larger shares"
+                " leaves no patient; choose larger shares"
             )
         taken |= set(group.index[:n])
     return rows[np.isin(patients[rows], list(taken))]
 
 
 def shuffle_labels(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The manifest with labels dealt out anew among the patients; all films of a patient get the
-    same.
-    """
+    """Shuffle the labels of a manifest among its patients; films of a patient share a label."""
     ill = manifest.groupby("patient_id")["label"].max()
-    dealt = pd.Series(np.random.default_rng(seed).permutation(ill.to_numpy()), index=ill.index)
-    return manifest.assign(label=manifest["patient_id"].map(dealt).to_numpy())
+    shuffled = pd.Series(np.random.default_rng(seed).permutation(ill.to_numpy()), index=ill.index)
+    return manifest.assign(label=manifest["patient_id"].map(shuffled).to_numpy())
 
 
 def _shrink(images: np.ndarray, side: int) -> np.ndarray:
-    return np.stack(
-        [
-            cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_AREA)
-            for image in images
-        ]
-    )
+    size, area = (side, side), cv2.INTER_AREA
+    return np.stack([cv2.resize(np.asarray(i), size, interpolation=area) for i in images])
 
 
 def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataFrame:
-    """The table of scores; the run's own network stands first."""
+    """The table of scores, with the run's own network first."""
     config, manifest = run.config, cohort.manifest
     resampling = Resampling(config.n_bootstrap, config.seed)
     patients, labels = manifest["patient_id"].to_numpy(), manifest["label"].to_numpy()
@@ -351,13 +353,9 @@ def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> p
     }
     rows = []
     for job, found in [(RepeatJob("run", 0), first), *results]:
-        n, y, z, who = (
-            found["trained"],
-            np.array(found["labels"]),
-            np.array(found["logits"]),
-            patients[np.asarray(found["rows"], dtype=int)],
-        )
-        ours, theirs = (ScoredFilms(y[p], z[p], who[p]) for p in (slice(n), slice(n, None)))
+        films = ScoredFilms(found["labels"], found["logits"], patients[found["rows"]])
+        is_train = np.arange(len(films)) < found["trained"]
+        ours, theirs = films.take(is_train), films.take(~is_train)
         row: dict[str, Any] = {
             "kind": job.kind,
             "value": job.value,
@@ -377,26 +375,11 @@ def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> p
             gap = gap_interval(ours, theirs, resampling)
             row |= {"gap": gap["value"], "gap_low": gap["low"], "gap_high": gap["high"]}
         rows.append(row | {k: v for k, v in theirs.counts().items() if k.startswith("films")})
-    columns = [
-        "kind",
-        "value",
-        "patients",
-        "train_auc",
-        "validation_auc",
-        "test_auc",
-        "test_low",
-        "test_high",
-        "gap",
-        "gap_low",
-        "gap_high",
-        "films_positive",
-        "films_negative",
-    ]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    return pd.DataFrame(rows).reindex(columns=SCORE_COLUMNS)
 
 
 def _held_out(cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataFrame:
-    """Every film's answer from the network of the fold that it does not train."""
+    """Each film's logit and probability, from the fold's network that did not train on it."""
     tables = []
     for job, found in results:
         if job.kind == "fold":
@@ -409,27 +392,40 @@ def _held_out(cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataF
                     probability=found["probability"][found["trained"] :],
                 )
             )
-    columns = ["image_id", "patient_id", "label", "fold", "logit", "probability"]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    empty = pd.DataFrame(columns=HELD_OUT_COLUMNS)
+    return pd.concat(tables, ignore_index=True) if tables else empty
 
 
 def score_folds(held_out: pd.DataFrame, resampling: Resampling) -> dict[str, Any]:
-    """AUC of cross-validation: of all films together by calibrated probability, and of each fold.
+    """Compute the AUC of cross-validation, of all films together and of each fold.
+
+    Films of different folds are compared by calibrated probability. Their networks have different
+    scales, so the pooled AUC may be a little below the mean of the folds. Its interval says how the
+    AUC of these networks would differ on other patients. The spread of the folds shows what another
+    training would change (Bengio & Grandvalet 2004: its variance has no unbiased estimate).
 
     Parameters
     ----------
     held_out : DataFrame
-        As `repeat` returns it.
+        From `repeat`.
     resampling : Resampling
 
     Returns
     -------
     dict
-        auc (value, low, high), counts, folds (a list of AUCs). Networks of different folds have
-        different scales, so the pooled AUC may lie a little below the folds' mean. The interval is
-        of these networks on other patients; how much another training would change is what the
-        spread of the folds shows (Bengio & Grandvalet 2004: no unbiased estimate of its variance
-        exists).
+        auc (value, low, high), counts, folds (a list of AUCs).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from rahelpers.scores import Resampling
+    >>> from rahelpers.training import score_folds
+    >>> table = pd.DataFrame({"patient_id": list("abcdefgh"), "label": [0, 1] * 4})
+    >>> table["fold"], table["logit"] = [1, 1, 1, 1, 2, 2, 2, 2], [-2, 3, 1, 0, -1, 1, -1, 1]
+    >>> table["probability"] = 1 / (1 + 2.718 ** -table["logit"])
+    >>> found = score_folds(table, Resampling(50, seed=7))
+    >>> found["folds"], found["counts"]["films_positive"]
+    ([0.75, 1.0], 4)
     """
     films = ScoredFilms.from_table(held_out)
     return {

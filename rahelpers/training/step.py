@@ -1,86 +1,86 @@
-"""Training: from a curated cohort to a bundle. A killed training continues at its last epoch."""
+"""Step 02: train a network on a curated cohort, and write it as a bundle."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from rahelpers.core.store import (
-    Run,
-    Step,
-    library_versions,
-    sha256_of,
-    weights_fingerprint,
-    write_json,
-)
+from rahelpers.core.config import RunConfig
+from rahelpers.core.store import Run, Step, library_versions, sha256_of, weights_fingerprint
 from rahelpers.curation.cohort import Cohort, load_cohort
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import FAMILIARITY_FILE, Bundle, load_bundle
-from rahelpers.network.familiarity import extract_features, write_familiarity
+from rahelpers.network.familiarity import extract_features, fit_familiarity
 from rahelpers.network.precision import choose_precision
 from rahelpers.network.vgg import change_precision, gradcam_layer
 from rahelpers.scores.calibration import calibrate, choose_operating_point, fit_calibration
 from rahelpers.scores.conformal import fit_conformal
 from rahelpers.scores.metrics import ScoredFilms
-from rahelpers.training.fitting import TRAINING_KEYS, fit_network
+from rahelpers.training.fitting import TRAINING_KEYS, Fit, fit_network
 
 TRAIN_KEYS = ("seed", *TRAINING_KEYS, "operating_rule", "target_sensitivity")
+COST_KEYS = ("cost_ratio", "prevalence")  # change a bundle only with operating_rule=cost
 OUTPUTS = "outputs.npz"
-# shape a bundle only where operating_rule=cost: no network is trained again for another PPV
-COST_KEYS = (
-    "cost_ratio",
-    "prevalence",
-)
 
 
 def train(run: Run) -> Bundle:
-    """Step 02: train, choose the operating point and the calibration on films that did not train,
-    write the bundle.
+    """Run step 02: train a network, and write it as a bundle.
+
+    The validation films, on which the network did not train, choose its best epoch, the calibration
+    and the operating point. A training that was killed resumes after its last finished epoch.
 
     Raises
     ------
     MissingArtefactError
         If step 01 has not been run.
     ValueError
-        If mirroring is asked for where laterality is not known, or the weights cannot be had.
+        If mirroring is asked for but laterality is not known, or the weights cannot be loaded.
+
+    Examples
+    --------
+    >>> from rahelpers import train
+    >>> bundle = train(run)  # trains if `run` has no bundle yet, or another configuration
+    02_train: reused...
+    >>> bundle.info["training"]["patients"]
+    22
     """
     config = run.config
     keys = TRAIN_KEYS + (COST_KEYS if config.operating_rule == "cost" else ())
     step = run.step("train", config.subset(*keys), weights_fingerprint(config))
     if not step.is_done():
-        _train(run, step, load_cohort(run))
+        cohort = load_cohort(run)
+        fit = _fit(run, step, cohort)
+        step.write("history.csv", lambda p: fit.history.to_csv(p, index=False))
+        write_bundle(step, fit.model, cohort, config)
+        step.finish()
     return load_bundle(step.folder / "bundle")
 
 
-def _train(run: Run, step: Step, cohort: Cohort) -> None:
+def _fit(run: Run, step: Step, cohort: Cohort) -> Fit:
     config = run.config
     if config.mirror and not cohort.manifest["laterality"].isin(["L", "R"]).all():
         raise ValueError(
-            "mirror=True: expected every film's laterality to be known; set laterality_column, or"
-            " leave mirror off"
+            "mirror=True: expected the laterality of every film to be known; set"
+            " laterality_column, or leave mirror off"
         )
-    callbacks = [_tensorboard(run)] if config.tensorboard else []
-    labels = cohort.manifest["label"].to_numpy()
-    fit = fit_network(
+    return fit_network(
         cohort.images,
-        labels,
+        cohort.manifest["label"].to_numpy(),
         cohort.split("train"),
         cohort.split("validation"),
         config,
         config.seed,
         step.partial(),
         features_folder(run),
-        callbacks,
+        [_tensorboard(run)] if config.tensorboard else [],
     )
-    write_bundle(run, step, fit.model, cohort)
-    step.write("history.csv", lambda p: fit.history.to_csv(p, index=False))
-    step.finish()
 
 
 def features_folder(run: Run) -> Path:
-    """Where outputs of frozen layers are kept, for all runs beside this one."""
+    """Folder for the outputs of frozen layers, shared by all runs in the same place."""
     return run.folder.parent / ".cache" / "features"
 
 
@@ -93,59 +93,39 @@ def _tensorboard(run: Run) -> keras.callbacks.Callback:
     return keras.callbacks.TensorBoard(run.folder / "tensorboard")
 
 
-def load_outputs(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """What the run's network makes of every film of the cohort, in the manifest's order.
+def write_bundle(step: Step, model: keras.Model, cohort: Cohort, config: RunConfig) -> None:
+    """Write the bundle, and the network's outputs for every film of the cohort (`load_outputs`)."""
+    model_file = step.write("bundle/model.keras", model.save)
 
-    Returns
-    -------
-    logits : float64 array (n,)
-    features : float32 array (n, F)
-        What the last layer reads.
-
-    Raises
-    ------
-    MissingArtefactError
-        If step 02 has not been run.
-    """
-    with np.load(run.file("train", OUTPUTS)) as kept:
-        return kept["logits"], kept["features"]
-
-
-def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort) -> None:
-    """Write `bundle/model.keras` and `bundle/bundle.json`, and beside the bundle what its network
-    makes of every film (`load_outputs`).
-
-    The validation films choose the calibration and the operating point.
-    """
-    config, labels = run.config, cohort.manifest["label"].to_numpy()
-    train, validation = cohort.split("train"), cohort.split("validation")
-    file = step.write("bundle/model.keras", model.save)
+    # one pass over all films: logits for the calibration, features for the familiarity
     logits, features = extract_features(change_precision(model, config.precision), cohort.images)
     step.write(OUTPUTS, lambda p: np.savez(p, logits=logits, features=features))
-    temperature, offset = fit_calibration(logits[validation], labels[validation])
-    probability = calibrate(logits[validation], temperature, offset)
-    familiar = step.write(
-        f"bundle/{FAMILIARITY_FILE}",
-        lambda p: write_familiarity(
-            p,
-            features,
-            cohort.images,
-            cohort.manifest,
-            train,
-            validation,
-            config.source,
-            config.seed,
-        ),
+
+    known: dict[str, Any] = fit_familiarity(
+        features,
+        cohort.images,
+        cohort.manifest,
+        cohort.split("train"),
+        cohort.split("validation"),
+        config.source,
+        config.seed,
     )
-    point = choose_operating_point(
-        labels[validation],
-        probability,
-        config.operating_rule,
-        config.target_sensitivity,
-        config.cost_ratio,
-        config.prevalence,
+    familiarity_file = step.write(
+        f"bundle/{FAMILIARITY_FILE}", lambda p: np.savez_compressed(p, **known)
     )
-    info = {
+
+    info = _describe_network(model, cohort, config) | _use_validation(logits, cohort, config)
+    info |= {
+        "versions": library_versions(),
+        "files": {path.name: sha256_of(path) for path in (model_file, familiarity_file)},
+    }
+    step.write_json("bundle/bundle.json", info)
+
+
+def _describe_network(model: keras.Model, cohort: Cohort, config: RunConfig) -> dict[str, Any]:
+    """What the network reads and answers, and what it was trained on."""
+    train = cohort.manifest.iloc[cohort.split("train")]
+    return {
         "title": config.title,
         "task": config.class_names[1],
         "class_names": list(config.class_names),
@@ -159,21 +139,58 @@ def write_bundle(run: Run, step: Step, model: keras.Model, cohort: Cohort) -> No
             " (rahelpers.films.normalisation.to_network_input)"
         ),
         "gradcam_layer": gradcam_layer(model),
+        "training": {
+            "films": len(train),
+            "patients": int(train["patient_id"].nunique()),
+            "positive_films": int(train["label"].sum()),
+            "parameters": int(model.count_params()),
+        },
+    }
+
+
+def _use_validation(logits: np.ndarray, cohort: Cohort, config: RunConfig) -> dict[str, Any]:
+    """What the validation films choose: calibration, operating point and conformal sets."""
+    rows = cohort.split("validation")
+    films = cohort.manifest.iloc[rows]
+    labels = films["label"].to_numpy()
+    temperature, offset = fit_calibration(logits[rows], labels)
+    probability = calibrate(logits[rows], temperature, offset)
+    point = choose_operating_point(
+        labels,
+        probability,
+        config.operating_rule,
+        config.target_sensitivity,
+        config.cost_ratio,
+        config.prevalence,
+    )
+    return {
         "temperature": temperature,
         "offset": offset,
         "operating_point": point | {"chosen_on": "validation"},
-        "conformal": fit_conformal(
-            ScoredFilms(
-                labels[validation], probability, cohort.manifest["patient_id"].iloc[validation]
-            )
-        ),
-        "training": {
-            "films": len(train),
-            "patients": int(cohort.manifest["patient_id"].iloc[train].nunique()),
-            "positive_films": int(labels[train].sum()),
-            "parameters": int(model.count_params()),
-        },
-        "versions": library_versions(),
-        "files": {path.name: sha256_of(path) for path in (file, familiar)},
+        "conformal": fit_conformal(ScoredFilms(labels, probability, films["patient_id"])),
     }
-    write_json(step.folder / "bundle" / "bundle.json", info)
+
+
+def load_outputs(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Load what the run's network computed for every film of the cohort, in the manifest's order.
+
+    Returns
+    -------
+    logits : float64 array (n,)
+    features : float32 array (n, F)
+        The input of the last layer.
+
+    Raises
+    ------
+    MissingArtefactError
+        If step 02 has not been run.
+
+    Examples
+    --------
+    >>> from rahelpers.training import load_outputs
+    >>> logits, features = load_outputs(run)
+    >>> logits.shape, features.shape
+    ((80,), (80, 128))
+    """
+    with np.load(run.file("train", OUTPUTS)) as kept:
+        return kept["logits"], kept["features"]

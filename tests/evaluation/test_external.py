@@ -125,22 +125,22 @@ def test_command(tiny_run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda info: "{", "no JSON text"),
+        (lambda info: "{", "it is not JSON"),
         (lambda info: "[]", "files, title, image_size"),
         (
             lambda info: json.dumps({k: v for k, v in info.items() if k != "image_size"}),
-            "image_size is missing or cannot be",
+            "image_size is missing or invalid",
         ),
         (
             lambda info: json.dumps(info | {"image_size": "48"}),
-            "image_size is missing or cannot be",
+            "image_size is missing or invalid",
         ),
-        (lambda info: json.dumps(info | {"temperature": 0}), "temperature is missing or cannot be"),
+        (lambda info: json.dumps(info | {"temperature": 0}), "temperature is missing or invalid"),
         (
             lambda info: json.dumps(info | {"temperature": float("nan")}),
-            "temperature is missing or cannot be",
+            "temperature is missing or invalid",
         ),
-        (lambda info: json.dumps(info | {"files": {}}), "files is missing or cannot be"),
+        (lambda info: json.dumps(info | {"files": {}}), "files is missing or invalid"),
         (
             lambda info: json.dumps(info | {"files": info["files"] | {"model.keras": "0" * 64}}),
             "model.keras is missing or damaged",

@@ -1,4 +1,4 @@
-"""The networks: one logit, and pretrained weights that really arrive or are refused."""
+"""The networks: one logit, and pretrained weights that are really loaded, or refused."""
 
 import h5py
 import numpy as np
@@ -14,7 +14,7 @@ def test_small_network_ends_in_one_logit():
     assert model.get_layer("logit").activation.__name__ == "linear"
 
 
-def test_weights_file_arrives_in_the_network(vgg16_weights):
+def test_weights_of_a_file_are_in_the_network(vgg16_weights):
     model = build_network("vgg16", 64, str(vgg16_weights), "block5")
     with h5py.File(vgg16_weights) as file:
         expected = file["layers/conv2d/vars/0"][:]
@@ -28,7 +28,7 @@ def test_weights_file_arrives_in_the_network(vgg16_weights):
 
 
 @pytest.mark.parametrize("content", [None, b"not weights"])
-def test_weights_that_cannot_be_had_are_refused(tmp_path, content):
+def test_weights_that_cannot_be_loaded_are_refused(tmp_path, content):
     path = tmp_path / "w.weights.h5"
     if content:
         path.write_bytes(content)
@@ -46,38 +46,33 @@ def test_small_network_takes_no_pretrained_weights():
     [("vgg16", "block5_conv3", 4), ("vgg19", "block5_conv4", 4), ("vgg_small", "block5_relu2", 4)],
 )
 def test_gradcam_starts_from_the_last_convolution(architecture, layer, side):
-    """Selvaraju et al. 2017 explain the last convolution; after VGG16's last pooling a map has a
-    quarter of the cells.
+    """Selvaraju et al. 2017 explain the last convolution; maps after VGG16's last pooling have only
+    a quarter of the cells.
     """
     model = build_network(architecture, 64)
     assert gradcam_layer(model) == layer
     assert model.get_layer(layer).output.shape[1:3] == (side, side)
 
 
-def test_a_network_that_learns_in_one_pass_learns_the_same():
+def test_batch_norm_in_one_pass_learns_the_same():
     films = np.random.default_rng(0).random((6, 32, 32, 1), dtype=np.float32)
     answers = (np.arange(6) % 2).astype(np.float32)[:, None]
-    networks = [
-        build_network("vgg_small", 32, seed=3, one_pass=one_pass) for one_pass in (False, True)
-    ]
+    networks = [build_network("vgg_small", 32, seed=3, one_pass=one) for one in (False, True)]
     for network in networks:
-        network.compile(
-            keras.optimizers.SGD(1e-2), keras.losses.BinaryCrossentropy(from_logits=True)
-        )
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+        network.compile(keras.optimizers.SGD(1e-2), loss)
         for _ in range(3):
             network.train_on_batch(films, answers)
-    for plain, one_pass in zip(
-        *(network.get_weights() for network in networks), strict=True
-    ):  # moving means and variances too
+    weights = [network.get_weights() for network in networks]  # moving means and variances too
+    for plain, one_pass in zip(*weights, strict=True):
         np.testing.assert_allclose(one_pass, plain, atol=1e-5)
 
 
-def test_a_faster_twin_says_the_same():
+def test_a_faster_copy_gives_the_same_logits():
     model = build_network("vgg_small", 64, seed=3)
     rng = np.random.default_rng(0)
-    model.set_weights(
-        [w + rng.uniform(0, 0.2, w.shape) for w in model.get_weights()]
-    )  # moving means and variances that matter
+    # weights, moving means and variances that matter
+    model.set_weights([w + rng.uniform(0, 0.2, w.shape) for w in model.get_weights()])
     films = rng.random((4, 64, 64, 1), dtype=np.float32)
     twin = build_network("vgg_small", 64, one_pass=True)
     twin.set_weights(model.get_weights())

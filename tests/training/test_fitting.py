@@ -1,5 +1,5 @@
-"""Training: a killed one goes on to the same weights, frozen layers and several devices change
-nothing.
+"""Training: after a kill it resumes and ends with the same weights, and neither frozen layers nor
+several devices change the result.
 """
 
 import json
@@ -20,7 +20,7 @@ TRAIN, VALIDATION = np.arange(0, 30), np.arange(30, 40)
 
 
 class Kill(keras.callbacks.Callback):
-    """Ends the training in the middle of the second epoch, as SIGKILL would: nothing is tidied up."""
+    """Stops the training in the middle of the second epoch, without tidying up, like SIGKILL."""
 
     def on_train_batch_end(self, batch, logs=None):
         if len(self.model.history.epoch) == 1 and batch == 1:
@@ -28,27 +28,17 @@ class Kill(keras.callbacks.Callback):
 
 
 def fit(films, folder, callbacks=(), **values):
-    images, labels = films
     config = make_config(**{"image_size": 32, "epochs": 3, "batch_size": 8} | values)
-    return fit_network(
-        images,
-        labels,
-        TRAIN,
-        VALIDATION,
-        config,
-        7,
-        folder / "state",
-        folder / "cache",
-        callbacks=callbacks,
-    )
+    folders = folder / "state", folder / "cache"
+    return fit_network(*films, TRAIN, VALIDATION, config, 7, *folders, callbacks=callbacks)
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(spotted_films, tmp_path, capsys):
+def test_a_killed_training_resumes_and_ends_with_the_same_weights(spotted_films, tmp_path, capsys):
     whole = fit(spotted_films, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         fit(spotted_films, tmp_path / "killed", [Kill()])
     resumed = fit(spotted_films, tmp_path / "killed")
-    assert "continues after epoch 1" in capsys.readouterr().out
+    assert "resumes after epoch 1" in capsys.readouterr().out
     assert resumed.history["epoch"].tolist() == [1, 2, 3]
     for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -59,7 +49,7 @@ def test_a_training_that_cannot_be_judged_is_refused(spotted_films, tmp_path, mo
     with pytest.raises(ValueError, match="validation holds 10 films of one class .label 1."):
         fit((images, np.where(np.arange(40) < 30, labels, 1)), tmp_path)
     monkeypatch.setattr("rahelpers.training.fitting.predict_rows", lambda *_: np.full(10, np.nan))
-    with pytest.raises(FloatingPointError, match="after epoch 1 .* lower learning_rate"):
+    with pytest.raises(FloatingPointError, match="finite after epoch 1: .* lower learning_rate"):
         fit(spotted_films, tmp_path, epochs=1)
 
 
@@ -67,22 +57,17 @@ def test_a_training_that_cannot_be_judged_is_refused(spotted_films, tmp_path, mo
 def test_two_phases_learn_the_head_then_the_last_block(
     spotted_films, tmp_path, vgg16_weights, monkeypatch
 ):
-    # on these easy films the fitted head is the best network already; look at the last one
-    monkeypatch.setattr(
-        "rahelpers.training.fitting.ValidationWatcher.restore_best", lambda *_: None
-    )
+    # on these easy films the fitted head is already the best network; look at the last epoch
+    best = "rahelpers.training.fitting.ValidationWatcher.restore_best"
+    monkeypatch.setattr(best, lambda *_: None)
     found = fit(spotted_films, tmp_path, weights=str(vgg16_weights), epochs=2, learning_rate=1e-4)
     assert found.history["epoch"].tolist() == [0, 1, 2], "epoch 0 is the fitted head"
     start = keras.applications.VGG16(include_top=False, weights=None)
     start.load_weights(vgg16_weights)
     for name, moved in (("block4_conv3", False), ("block5_conv1", True), ("block5_conv3", True)):
-        assert (
-            np.array_equal(
-                found.model.get_layer(name).get_weights()[0], start.get_layer(name).get_weights()[0]
-            )
-            is not moved
-        )
-    assert not list((tmp_path / "cache").glob(".*")), "nothing half-written stays"
+        before, after = (m.get_layer(name).get_weights()[0] for m in (start, found.model))
+        assert np.array_equal(before, after) is not moved
+    assert not list((tmp_path / "cache").glob(".*")), "no half-written file is left"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -90,10 +75,10 @@ def test_the_network_that_comes_out_is_float32(spotted_films, tmp_path, precisio
     found = fit(spotted_films, tmp_path, epochs=1, precision=precision)
     assert {layer.compute_dtype for layer in found.model.layers} == {"float32"}
     assert np.isfinite(predict_logits(found.model, spotted_films[0])).all()
-    assert keras.config.dtype_policy().name == "float32", "the policy is put back"
+    assert keras.config.dtype_policy().name == "float32", "the policy is restored"
 
 
-def test_a_batch_follows_from_seed_and_step_alone(spotted_films):
+def test_a_batch_depends_only_on_seed_and_step(spotted_films):
     images, labels = spotted_films
     config = make_config(image_size=32, epochs=3, batch_size=8)
     whole = list(make_stream([[images]], labels, TRAIN, config, 7, 0))
@@ -107,9 +92,9 @@ def test_a_batch_follows_from_seed_and_step_alone(spotted_films):
     assert all(len(y) == 30 and y.sum() == labels[TRAIN].sum() for y in each_epoch)
 
 
-def test_augmentation_keeps_what_it_says():
-    """A spot in the middle moves by the shift alone, at most 5 %; a spot elsewhere turns about the
-    middle by at most 10 degrees.
+def test_augmentation_keeps_its_limits():
+    """A spot in the middle only shifts, at most 5 %; a spot elsewhere also rotates about the
+    middle, at most 10 degrees.
     """
     films = np.zeros((200, 101, 101, 1), np.float32)
     films[:, 48:53, 48:53] = 1.0
@@ -131,23 +116,25 @@ def test_augmentation_keeps_what_it_says():
 
 @pytest.mark.slow
 def test_two_devices_train_as_one(spotted_films, tmp_path):
-    """Two logical CPU devices stand for two GPUs: MirroredStrategy runs, and the losses are those
-    of one device.
+    """Two logical CPU devices in place of two GPUs: MirroredStrategy runs, with losses similar to
+    those of one device.
     """
     code = """
 import sys, json, numpy as np
+from pathlib import Path
 import tensorflow as tf
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+cpu, two = tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
 import rahelpers.training.fitting as fitting
 from rahelpers.core.config import make_config
-from pathlib import Path
-images, labels = (np.load(Path(sys.argv[1]) / f"{name}.npy") for name in ("images", "labels"))
-found = {}
+folder, found = Path(sys.argv[1]), {}
+images, labels = (np.load(folder / f"{name}.npy") for name in ("images", "labels"))
+train, validation = np.arange(32), np.arange(32, 40)
 for name in ("one", "two"):
     if name == "two":
         fitting.choose_strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     config = make_config(image_size=32, epochs=2, batch_size=8, augment=False)
-    fit = fitting.fit_network(images, labels, np.arange(32), np.arange(32, 40), config, 7, Path(sys.argv[1]) / name, Path(sys.argv[1]))
+    fit = fitting.fit_network(images, labels, train, validation, config, 7, folder / name, folder)
     found[name] = fit.history["train_loss"].tolist()
 print(json.dumps(found))
 """
@@ -158,11 +145,11 @@ print(json.dumps(found))
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    # batch norm sees half a batch on each device, so the losses are alike, not equal
+    # batch norm sees half a batch on each device, so the losses are similar, not equal
     assert np.isfinite(found["two"]).all() and abs(found["one"][0] - found["two"][0]) < 0.5
 
 
-def test_one_pass_adam_takes_kerass_steps():
+def test_adam_in_one_pass_takes_the_steps_of_keras():
     def network() -> keras.Sequential:
         layers = (
             keras.layers.Conv2D(4, 3, strides=4, use_bias=False),
@@ -185,7 +172,6 @@ def test_one_pass_adam_takes_kerass_steps():
             learner.train_on_batch(films, answers)
     for one, other in zip(*(n.get_weights() for n in networks), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-    for one, other in zip(
-        *(n.optimizer.variables for n in networks), strict=True
-    ):  # what a resumed training reads
+    # a resumed training reads these
+    for one, other in zip(*(n.optimizer.variables for n in networks), strict=True):
         np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)

@@ -1,5 +1,5 @@
-"""Frozen layers are computed once, what they give leads to the same answers, and a fitted head
-gives exactly what scikit-learn fitted.
+"""Frozen layers are computed once, their kept outputs lead to the same logits, and a fitted head
+gives exactly the logits that scikit-learn fitted.
 """
 
 import numpy as np
@@ -31,10 +31,9 @@ EVERY = np.arange(40)
 
 
 def see_frozen(network, images, wanted, seed, folder) -> list[np.ndarray]:
-    """Pooled features of each copy's wanted rows."""
-    found = compute_frozen(
-        network, [network.get_layer("pools").output], images, wanted, seed, False, folder
-    )
+    """Pooled features of the wanted rows of each copy."""
+    pools = [network.get_layer("pools").output]
+    found = compute_frozen(network, pools, images, wanted, seed, False, folder)
     return [copy[0][rows] for copy, rows in zip(found, wanted, strict=True)]
 
 
@@ -44,31 +43,26 @@ def test_each_film_is_computed_once_by_its_content(spotted_films, network, tmp_p
     assert first[0].shape == (40, 2048) and len(list(tmp_path.rglob("*.npz"))) == 65
     assert not np.allclose(first[0][:25], first[1]), "the second copy is augmented"
     monkeypatch.setattr("rahelpers.training.frozen.as_batch", lambda _: pytest.fail("seen again"))
-    np.testing.assert_array_equal(
-        see_frozen(network, images, [EVERY, EVERY[:25]], 7, tmp_path)[1], first[1]
-    )
-    np.testing.assert_array_equal(
-        see_frozen(network, images, [EVERY], 8, tmp_path)[0],
-        first[0],
-        "the film itself has no seed",
-    )
-    np.testing.assert_array_equal(
-        see_frozen(network, images[::-1], [EVERY], 7, tmp_path)[0],
-        first[0][::-1],
-        "another order, the same films",
-    )
+    again = see_frozen(network, images, [EVERY, EVERY[:25]], 7, tmp_path)[1]
+    np.testing.assert_array_equal(again, first[1])
+    other_seed = see_frozen(network, images, [EVERY], 8, tmp_path)[0]
+    np.testing.assert_array_equal(other_seed, first[0], "the film itself has no seed")
+    turned = see_frozen(network, images[::-1], [EVERY], 7, tmp_path)[0]
+    np.testing.assert_array_equal(turned, first[0][::-1], "another order, the same films")
     monkeypatch.undo()
     other = see_frozen(network, np.ascontiguousarray(images[:, ::-1]), [EVERY[:3]], 7, tmp_path)[0]
     assert not np.allclose(other, first[0][:3]) and len(list(tmp_path.rglob("*.npz"))) == 68
 
 
-def test_a_films_copy_does_not_hang_on_the_films_beside_it(spotted_films, network, tmp_path):
+def test_a_films_copy_does_not_depend_on_the_other_films_of_its_batch(
+    spotted_films, network, tmp_path
+):
     images, _ = spotted_films
-    together, alone = (
+    in_batch, alone = (
         see_frozen(network, images, [EVERY[:1], rows], 7, tmp_path / name)[1]
         for rows, name in ((EVERY, "a"), (EVERY[30:], "b"))
     )
-    np.testing.assert_array_equal(together[30:], alone)
+    np.testing.assert_array_equal(in_batch[30:], alone)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +74,7 @@ def test_a_films_copy_does_not_hang_on_the_films_beside_it(spotted_films, networ
         (1, set()),
     ],
 )
-def test_the_cut_lies_before_the_first_layer_that_learns(
+def test_the_cut_is_before_the_first_layer_that_learns(
     spotted_films, network, tmp_path, block, expected
 ):
     images, _ = spotted_films
@@ -96,16 +90,13 @@ def test_the_cut_lies_before_the_first_layer_that_learns(
         )
 
 
-def test_the_network_says_what_logistic_regression_says(spotted_films, network, tmp_path):
+def test_a_fitted_head_gives_the_logits_of_logistic_regression(spotted_films, network, tmp_path):
     images, labels = spotted_films
     train, validation = np.arange(0, 28), np.arange(28, 40)
     features = see_frozen(network, images, [EVERY], 7, tmp_path)[0][None]
     history = fit_head(network, features, labels, train, validation)
     x = features[0].astype(np.float64)
-    mean, sd = (
-        x[train].mean(0),
-        np.sqrt(np.maximum(x[train].var(0), 1e-3)),
-    )  # batch norm's epsilon is the least variance
+    mean, sd = x[train].mean(0), np.sqrt(np.maximum(x[train].var(0), 1e-3))  # batch norm's epsilon
     best = STRENGTHS[int(history["validation_auc"].argmax())]
     fitted = LogisticRegression(C=best, class_weight="balanced", max_iter=2000).fit(
         (x[train] - mean) / sd, labels[train]

@@ -1,4 +1,4 @@
-"""Step 02: what it writes beside the bundle."""
+"""Step 02: what it writes in addition to the bundle."""
 
 import pandas as pd
 import pytest
