@@ -1,4 +1,4 @@
-"""Temperature, bias and operating point, fitted to validation films."""
+"""Calibrated probabilities and the operating point, both fitted to validation films."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from rahelpers.scores.metrics import ScoredFilms, compute_brier
 
 
 def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Temperature T and offset b of the calibrated probability sigmoid(logit / T + b), by the least
-    log loss.
+    """Temperature T and offset b of the calibrated probability sigmoid(logit / T + b).
 
-    The temperature takes overconfidence out; the offset brings back how common the classes are,
-    which class weights take away.
+    They minimise the log loss. The temperature removes overconfidence; the offset restores how
+    common the classes are, which class weights remove.
 
     Parameters
     ----------
@@ -35,16 +34,28 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
     Returns
     -------
     temperature : float
-        Between 0.05 and 20: never negative, so that the ranking of films stays.
+        Between 0.05 and 20: never negative, so that the ranking of the films stays.
     offset : float
+        Between -10 and 10.
 
     References
     ----------
     Platt, Probabilistic outputs for support vector machines, 1999, with its smoothed targets; Guo
     et al. 2017, arXiv 1706.04599, sec. 4.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rahelpers.scores import fit_calibration
+    >>> logits, labels = np.repeat([-6.0, 6.0], 100), np.tile([0] * 4 + [1], 40)
+    >>> labels[100:] = 1 - labels[100:]  # says 99.8 %, but is right in 80 %: a logit of 1.4, not 6
+    >>> temperature, offset = fit_calibration(logits, labels)
+    >>> round(temperature, 1), abs(round(offset, 1))
+    (4.4, 0.0)
     """
     films = ScoredFilms(labels, logits)
     logits, positive = films.scores, films.labels == 1
+    # Platt's smoothing: targets a little off 0 and 1, so that separable films do not diverge
     targets = np.where(
         positive, (positive.sum() + 1) / (positive.sum() + 2), 1 / ((~positive).sum() + 2)
     )
@@ -53,9 +64,8 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
         scaled = logits / np.exp(parameters[0]) + parameters[1]
         return float(np.mean(np.logaddexp(0, scaled) - targets * scaled))
 
-    found = minimize(
-        log_loss, [0.0, 0.0], bounds=[(np.log(0.05), np.log(20)), (-10, 10)], method="L-BFGS-B"
-    )
+    bounds = [(np.log(0.05), np.log(20)), (-10, 10)]
+    found = minimize(log_loss, [0.0, 0.0], bounds=bounds, method="L-BFGS-B")
     return float(np.exp(found.x[0])), float(found.x[1])
 
 
@@ -67,20 +77,22 @@ def choose_operating_point(
     cost_ratio: float = 1.0,
     prevalence: float = 0.5,
 ) -> dict[str, Any]:
-    """The probability from which a film is called positive, by a stated rule. Give it validation
-    data, never test data.
+    """Choose the probability from which a film is classified as positive, by a stated rule.
+
+    Give it validation data, never test data.
 
     Parameters
     ----------
     labels : int array (n,)
     probability : float array (n,) in [0, 1]
     rule : {'youden', 'sensitivity', 'cost'}
-        Youden: the largest sensitivity + specificity - 1 (Youden 1950). Sensitivity: the largest
-        threshold that reaches `target_sensitivity`. Cost: the least cost_ratio x prevalence x (1 -
-        sensitivity) + (1 - prevalence) x (1 - specificity) (Metz, Semin Nucl Med 1978;8:283).
+        'youden' maximises sensitivity + specificity - 1 (Youden 1950). 'sensitivity' takes the
+        largest threshold that reaches `target_sensitivity`. 'cost' minimises cost_ratio x
+        prevalence x (1 - sensitivity) + (1 - prevalence) x (1 - specificity) (Metz, Semin Nucl Med
+        1978;8:283).
     target_sensitivity : float
     cost_ratio : float
-        Cost of a missed positive, in false alarms.
+        Cost of a missed positive, measured in false alarms.
     prevalence : float in (0, 1)
         Share of positives where the network would be used.
 
@@ -89,6 +101,19 @@ def choose_operating_point(
     dict
         probability, rule, and on the data given: sensitivity, specificity and the counts of both
         classes.
+
+    Raises
+    ------
+    ValueError
+        If a class is missing, the rule is unknown, or a setting is out of range.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import choose_operating_point
+    >>> labels, probability = [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.4, 0.7, 0.9]
+    >>> point = choose_operating_point(labels, probability, "sensitivity", target_sensitivity=1.0)
+    >>> round(point["probability"], 2), point["sensitivity"]
+    (0.3, 1.0)
     """
     films = ScoredFilms(labels, probability)
     films.require_probabilities()
@@ -104,9 +129,8 @@ def choose_operating_point(
         labels, probability, drop_intermediate=False
     )
     if rule == "youden":
-        best = int(
-            np.argmax(np.round(true_positive - false_positive, 9))
-        )  # rounded: of equals, the highest threshold
+        # rounded, so that the highest of several equally good thresholds is taken
+        best = int(np.argmax(np.round(true_positive - false_positive, 9)))
     elif rule == "sensitivity":
         best = int(np.argmax(true_positive >= target_sensitivity))
     elif rule == "cost":
@@ -114,20 +138,21 @@ def choose_operating_point(
         best = int(np.argmin(np.round(cost, 9)))
     else:
         raise ValueError(f"rule={rule!r}: expected youden, sensitivity or cost")
-    # Half way to the next lower score: the point itself would hang on the last digit of one film.
+    # half way to the next lower score: the point itself would depend on the last digit of one film
     below = thresholds[best + 1] if best + 1 < len(thresholds) else 0.0
     threshold = float(np.clip((min(thresholds[best], 1.0) + below) / 2, 0, 1))
     called = probability >= threshold
+    words = {
+        "youden": rule,
+        "sensitivity": f"sensitivity of at least {target_sensitivity}",
+        "cost": (
+            f"least cost, where a missed positive costs as much as {cost_ratio:g} false alarms, at"
+            f" prevalence {prevalence:g}"
+        ),
+    }
     return {
         "probability": threshold,
-        "rule": {
-            "youden": rule,
-            "sensitivity": f"sensitivity of at least {target_sensitivity}",
-            "cost": (
-                f"least cost, a missed positive weighing {cost_ratio:g} false alarms, prevalence"
-                f" {prevalence:g}"
-            ),
-        }[rule],
+        "rule": words[rule],
         "films_positive": int((labels == 1).sum()),
         "films_negative": int((labels == 0).sum()),
         "sensitivity": float(called[labels == 1].mean()),
@@ -136,28 +161,43 @@ def choose_operating_point(
 
 
 def calibrate(logits: np.ndarray, temperature: float, offset: float) -> np.ndarray:
-    """sigmoid(logit / temperature + offset), float64 (n,); see rahelpers.scores.calibration.fit_calibration."""
+    """Calibrated probabilities: sigmoid(logit / temperature + offset), float64 (n,).
+
+    Temperature and offset come from `fit_calibration`.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import calibrate
+    >>> calibrate([-2.0, 0.0, 2.0], temperature=2.0, offset=0.0).round(2)
+    array([0.27, 0.5 , 0.73])
+    """
     scaled = np.asarray(logits, dtype=np.float64) / temperature + offset
     return 1.0 / (1.0 + np.exp(-np.clip(scaled, -60, 60)))
 
 
 def adjust_prevalence(probability: np.ndarray, share: float, prevalence: float) -> np.ndarray:
-    """Probabilities for another place: calibrated where a share of people is positive, used where
-    the prevalence is another.
+    """Adjust probabilities to a place with another prevalence than that of the calibration films.
 
-    The odds change by the ratio of prior odds; the evidence in the film stays (Elkan, IJCAI 2001,
-    theorem 2).
+    The odds change by the ratio of the prior odds; the evidence in the film stays the same (Elkan,
+    IJCAI 2001, theorem 2).
 
     Parameters
     ----------
     probability : float array (n,) in [0, 1]
     share : float in (0, 1)
-        Share of positives among the films of the calibration.
+        Share of positives among the calibration films.
     prevalence : float in (0, 1)
 
     Returns
     -------
     float array (n,) in [0, 1]
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rahelpers.scores import adjust_prevalence
+    >>> adjust_prevalence(np.array([0.5, 0.9]), share=0.5, prevalence=0.1).round(2)
+    array([0.1, 0.5])
     """
     for name, value in (("share", share), ("prevalence", prevalence)):
         if not 0 < value < 1:
@@ -167,13 +207,29 @@ def adjust_prevalence(probability: np.ndarray, share: float, prevalence: float) 
 
 
 def compute_calibration(films: ScoredFilms, bins: int = 6) -> pd.DataFrame:
-    """Predicted against observed share of positives in bins of about equal count, with intervals.
+    """Predicted against observed share of positives, with intervals: a reliability diagram's data.
+
+    Parameters
+    ----------
+    films : ScoredFilms
+        Scores are probabilities.
+    bins : int
+        Each holds about the same number of films.
 
     Returns
     -------
     DataFrame
-        One bin a row: predicted, observed, low, high (Wilson, with patients as trials), films,
+        One row per bin: predicted, observed, low, high (Wilson, with patients as trials), films,
         patients.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import ScoredFilms, compute_calibration
+    >>> films = ScoredFilms([0, 0, 1, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    >>> compute_calibration(films, bins=2)[["predicted", "observed", "films"]].round(2)
+       predicted  observed  films
+    0        0.2      0.33      3
+    1        0.8      1.00      3
     """
     films.require_probabilities()
     edges = np.unique(np.quantile(films.scores, np.linspace(0, 1, bins + 1)))
@@ -196,14 +252,26 @@ def compute_calibration(films: ScoredFilms, bins: int = 6) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-RAW = "none (sigmoid of the logit)"  # calibrator that there is without one
+RAW = "none (sigmoid of the logit)"  # the name that stands for no calibrator
 
 
 def calibrate_each(test: pd.DataFrame, validation: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Probabilities of the test films from the raw logit, from the bundle's temperature and offset,
-    and from isotonic regression.
+    """Probabilities of the test films, uncalibrated and from two calibrators.
 
-    The last two are fitted on the same films: `validation`.
+    The calibrators are the temperature and offset of the bundle, and isotonic regression. Both are
+    fitted on the same validation films.
+
+    Parameters
+    ----------
+    test : DataFrame
+        logit and probability (from the bundle).
+    validation : DataFrame
+        logit and label.
+
+    Returns
+    -------
+    dict of float array
+        Name of the calibrator -> probabilities of the test films.
 
     References
     ----------
@@ -243,8 +311,8 @@ def compare_calibrators(
     Returns
     -------
     DataFrame
-        One calibrator a row: calibrator, fitted_films, brier, brier_low, brier_high, ece, ece_low,
-        ece_high, ece_if_calibrated, films.
+        One row per calibrator: calibrator, fitted_films, brier, brier_low, brier_high, ece,
+        ece_low, ece_high, ece_if_calibrated, films.
     """
     rows = []
     for name, probability in calibrated.items():

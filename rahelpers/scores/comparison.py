@@ -30,31 +30,17 @@ class DeLong:
         return float(max(self.auc[i] - half, 0.0)), float(min(self.auc[i] + half, 1.0))
 
     def compare(self, i: int = 0, j: int = 1) -> dict[str, float]:
-        """AUC i minus AUC j: value, low, high, z and two-sided p. Scores that rank alike differ by
-        0 with p = 1.
+        """AUC i minus AUC j: value, low, high, z and two-sided p.
+
+        Scores that rank the films in the same way differ by 0 with p = 1.
         """
-        difference = float(self.auc[i] - self.auc[j])
-        error = float(
-            np.sqrt(
-                max(self.covariance[i, i] + self.covariance[j, j] - 2 * self.covariance[i, j], 0.0)
-            )
-        )
+        value, cov = float(self.auc[i] - self.auc[j]), self.covariance
+        error = float(np.sqrt(max(cov[i, i] + cov[j, j] - 2 * cov[i, j], 0.0)))
         if error < 1e-12:
-            return {
-                "value": difference,
-                "low": difference,
-                "high": difference,
-                "z": 0.0,
-                "p": 1.0 if difference == 0 else 0.0,
-            }
-        half, z = float(norm.ppf((1 + LEVEL) / 2) * error), difference / error
-        return {
-            "value": difference,
-            "low": difference - half,
-            "high": difference + half,
-            "z": z,
-            "p": float(2 * norm.sf(abs(z))),
-        }
+            return {"value": value, "low": value, "high": value, "z": 0.0, "p": float(value == 0)}
+        half, z = float(norm.ppf((1 + LEVEL) / 2) * error), value / error
+        p = float(2 * norm.sf(abs(z)))
+        return {"value": value, "low": value - half, "high": value + half, "z": z, "p": p}
 
 
 def compute_delong(
@@ -66,32 +52,39 @@ def compute_delong(
     ----------
     labels : int array (n,)
     scores : float array (k, n) or (n,)
-        k networks' scores of the same films.
+        Scores of k networks on the same films.
     patients : array (n,), optional
-        Films of one patient count as one cluster; without it films are taken as independent, which
-        two hands of a person are not.
+        Films of one patient count as one cluster. Without it, films are taken as independent, which
+        the two hands of a person are not.
 
     Raises
     ------
     ValueError
-        If a class has fewer than two films (or patients), or the shapes do not fit.
+        If a class has fewer than two patients (or films), or the shapes do not fit.
 
     References
     ----------
     DeLong et al., Biometrics 1988;44:837; Sun & Xu, IEEE Signal Process Lett 2014;21:1389 (midranks
     instead of pairs: n log n); Obuchowski, Biometrics 1997;53:567 (clusters).
+
+    Examples
+    --------
+    >>> from rahelpers.scores import compute_delong
+    >>> labels, scores = [0, 0, 0, 1, 1, 1], [[1, 2, 4, 3, 5, 6], [1, 4, 5, 2, 3, 6]]
+    >>> found = compute_delong(labels, scores)
+    >>> found.auc.round(2).tolist()
+    [0.89, 0.56]
+    >>> round(found.compare()["value"], 2)
+    0.33
     """
     scores = np.atleast_2d(np.asarray(scores, dtype=float))
     if scores.shape[1] != len(labels):
         raise ValueError(
-            f"scores have shape {scores.shape}: expected (k, {len(labels)}), one score a film"
+            f"scores have shape {scores.shape}: expected (k, {len(labels)}), one score per film"
         )
-    for row in scores:
-        ScoredFilms(labels, row, patients)
-    positive = np.asarray(labels) == 1
-    names = (
-        np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
-    )
+    each = [ScoredFilms(labels, row, patients) for row in scores]  # checked as any other films
+    positive = each[0].labels == 1
+    names = np.unique(each[0].patients, return_inverse=True)[1]
     m, n = int(positive.sum()), int((~positive).sum())
     clusters = [len(np.unique(names[mask])) for mask in (positive, ~positive)]
     if min(clusters) < 2:
@@ -99,23 +92,20 @@ def compute_delong(
             f"{clusters[0]} positive and {clusters[1]} negative patients: expected at least 2 of"
             " each"
         )
-    of_all = rankdata(scores, axis=1)
-    # placements: of a positive film the share of negatives below it, of a negative film the share
+    # placements: for a positive film the share of negatives below it, for a negative film the share
     # of positives above it
-    above = (of_all[:, positive] - rankdata(scores[:, positive], axis=1)) / n
-    below = 1 - (of_all[:, ~positive] - rankdata(scores[:, ~positive], axis=1)) / m
+    ranks = rankdata(scores, axis=1)
+    above = (ranks[:, positive] - rankdata(scores[:, positive], axis=1)) / n
+    below = 1 - (ranks[:, ~positive] - rankdata(scores[:, ~positive], axis=1)) / m
     auc = above.mean(axis=1)
 
     def sums(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return np.stack(
-            [np.bincount(names[mask], v, minlength=names.max() + 1) for v in values - auc[:, None]]
-        )
+        centred = values - auc[:, None]
+        return np.stack([np.bincount(names[mask], v, minlength=names.max() + 1) for v in centred])
 
-    of_positive, of_negative, total = (
-        sums(above, positive),
-        sums(below, ~positive),
-        len(np.unique(names)),
-    )
+    # add up a patient's films first: patients are independent, their films are not
+    of_positive, of_negative = sums(above, positive), sums(below, ~positive)
+    total = len(np.unique(names))
     cross = of_positive @ of_negative.T * total / (total - 1)
     covariance = (
         of_positive @ of_positive.T * clusters[0] / (clusters[0] - 1) / m**2
@@ -140,14 +130,22 @@ def permutation_test(films: ScoredFilms, resampling: Resampling) -> float:
     Returns
     -------
     float
-        NaN where one class is missing.
+        NaN if one class is missing.
 
     References
     ----------
     Phipson & Smyth, Stat Appl Genet Mol Biol 2010;9:39 (why p counts the cohort itself).
+
+    Examples
+    --------
+    >>> from rahelpers.scores import Resampling, ScoredFilms, permutation_test
+    >>> parted = ScoredFilms([0, 0, 0, 0, 1, 1, 1, 1], [1, 2, 3, 4, 5, 6, 7, 8])
+    >>> permutation_test(parted, Resampling(999, seed=7)) < 0.05  # 1 of 70 arrangements
+    True
     """
     labels, scores = films.labels, films.scores
     rng, each = resampling.rng(), group_patients(films).films
+    # one block per number of films: rows of the patients with that number, (patients, films)
     sizes = sorted({len(rows) for rows in each})
     blocks = [np.stack([rows for rows in each if len(rows) == size]) for size in sizes]
     observed, reached = auc_of_arrays(labels, scores), 0

@@ -1,8 +1,8 @@
-"""Abstention: split-conformal sets by class, and accuracy against the share of films on which the
-network keeps silent.
+"""Abstention: split-conformal sets by class, and accuracy against the share of films left out.
 
-By hand, not with MAPIE: the method is ten lines, and MAPIE counts films where films of one patient
-must count as one. With one film a patient the sets are MAPIE's (tests/test_abstention.py).
+Written by hand, not with MAPIE: the method is ten lines, and MAPIE counts films although the films
+of one patient must count as one. With one film per patient the sets are those of MAPIE
+(tests/scores/test_conformal.py).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import pandas as pd
 from rahelpers.scores.intervals import share_interval
 from rahelpers.scores.metrics import ScoredFilms
 
-ALPHA = 0.1  # of each class, at most this share of patients' films may lie outside its set
+ALPHA = 0.1  # of each class, the set of at most this share of patients' films may lack it
 
 
 def fit_conformal(films: ScoredFilms, alpha: float = ALPHA) -> dict[str, Any]:
-    """For each class, how badly its films may fit before they are called strange. Give it
-    validation data, never test or training data.
+    """Fit, for each class, how badly a film may fit the class and still have it in its set.
 
-    A film's misfit with a class is 1 - the probability of that class. The threshold of a class is
-    the value that a share of (k + 1) (1 - alpha) / k of its k patients' films do not exceed, each
-    patient counting once however many films there are. With fewer than 1 / alpha - 1 patients no
-    value is large enough: the threshold is 1, and the class stands in every set.
+    Give it validation data, never test or training data. The misfit of a film with a class is 1 -
+    the probability of that class. The threshold of a class is the value that a share of (k + 1) (1
+    - alpha) / k of its k patients' films do not exceed; each patient counts once, however many
+    films there are. With fewer than 1 / alpha - 1 patients no value is large enough: the threshold
+    is 1, and the class is in every set.
 
     Parameters
     ----------
@@ -44,6 +44,15 @@ def fit_conformal(films: ScoredFilms, alpha: float = ALPHA) -> dict[str, Any]:
     ----------
     Vovk et al., Algorithmic Learning in a Random World, 2005, sec. 4.5 (by class); Dunn, Wasserman
     & Ramdas, J Am Stat Assoc 2023;118:2491 (films in groups: pooled distribution functions).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rahelpers.scores import ScoredFilms, fit_conformal
+    >>> probability = np.concatenate([np.arange(1, 20) / 100, 1 - np.arange(1, 20) / 100])
+    >>> found = fit_conformal(ScoredFilms(np.repeat([0, 1], 19), probability), alpha=0.1)
+    >>> round(found["threshold_positive"], 2)  # the 18th of 19 misfits, as 20 x 0.9 = 18
+    0.18
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha}: expected more than 0 and less than 1")
@@ -58,8 +67,9 @@ def fit_conformal(films: ScoredFilms, alpha: float = ALPHA) -> dict[str, Any]:
 
 
 def rank_threshold(misfit: np.ndarray, patients: np.ndarray, alpha: float) -> float:
-    """What a share alpha of new patients' films exceeds at most: a rank among held-out films, each
-    patient counting once.
+    """The misfit that at most a share alpha of the films of new patients exceeds.
+
+    It is a rank among held-out films, where each patient counts once.
 
     Parameters
     ----------
@@ -70,19 +80,20 @@ def rank_threshold(misfit: np.ndarray, patients: np.ndarray, alpha: float) -> fl
     Returns
     -------
     float
-        Infinite where there are fewer than 1 / alpha - 1 patients.
+        Infinite if there are fewer than 1 / alpha - 1 patients.
     """
     names, of_film, films = np.unique(patients, return_inverse=True, return_counts=True)
     k, order = len(names), np.argsort(misfit, kind="stable")
     wanted = np.ceil((k + 1) * (1 - alpha) - 1e-9)
     if wanted > k:
         return float("inf")
-    weight = np.cumsum(1 / films[of_film][order])  # patients whose films lie at or below each value
+    # patients up to each value, where each of a patient's k films counts 1 / k
+    weight = np.cumsum(1 / films[of_film][order])
     return float(misfit[order][np.searchsorted(weight, wanted - 1e-9)])
 
 
 def predict_sets(probability: np.ndarray, conformal: dict[str, Any]) -> np.ndarray:
-    """Which classes fit each film.
+    """The classes that fit each film.
 
     Parameters
     ----------
@@ -93,8 +104,17 @@ def predict_sets(probability: np.ndarray, conformal: dict[str, Any]) -> np.ndarr
     Returns
     -------
     bool array (n, 2)
-        Whether class 0 and class 1 stand in the film's set. Both: the network cannot tell. None:
-        the film is like neither class.
+        Whether class 0 and class 1 are in the film's set. Both: the network cannot tell. Neither:
+        the film resembles neither class.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import predict_sets
+    >>> conformal = {"threshold_negative": 0.3, "threshold_positive": 0.3}
+    >>> predict_sets([0.1, 0.5, 0.9], conformal)  # negative, neither, positive
+    array([[ True, False],
+           [False, False],
+           [False,  True]])
     """
     probability = np.asarray(probability, dtype=float)
     return np.stack(
@@ -107,15 +127,23 @@ def predict_sets(probability: np.ndarray, conformal: dict[str, Any]) -> np.ndarr
 
 
 def score_sets(films: ScoredFilms, conformal: dict[str, Any]) -> dict[str, Any]:
-    """Measured coverage by class, set sizes, and accuracy where the network speaks (exactly one
-    class in the set).
+    """Measured coverage by class, set sizes, and accuracy when the network answers.
+
+    It answers if exactly one class is in the set, and abstains otherwise.
+
+    Parameters
+    ----------
+    films : ScoredFilms
+        Scores are probabilities.
+    conformal : dict
+        As `fit_conformal` returns it.
 
     Returns
     -------
     dict
         coverage_negative, coverage_positive, abstained, accuracy_spoken as {value, low, high} (None
-        where there is no such film); counts of films by set: negative, positive, both, none; and
-        spoken, films.
+        if there is no such film); `sets`, the films by set: negative, positive, both, none; and
+        `spoken` (films with an answer), `films`.
     """
     films.require_probabilities()
     labels, sets = films.labels, predict_sets(films.scores, conformal)
@@ -147,8 +175,7 @@ def compute_abstention_curve(
     shares: np.ndarray | None = None,
     strangeness: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Accuracy on the films that are left when the least certain ones, or the strangest ones, go to
-    a person.
+    """Accuracy on the rest when the least certain films, or the strangest ones, go to a person.
 
     A film's certainty is the distance of its log odds from those of the operating point.
 
@@ -161,13 +188,13 @@ def compute_abstention_curve(
     shares : float array, optional
         Shares abstained, in [0, 1); 0 to 0.8 in steps of 0.1 by default.
     strangeness : float array (m,), optional
-        Distance from the training films: makes a second curve.
+        Distance from the training films; gives a second curve.
 
     Returns
     -------
     DataFrame
         by ('certainty' or 'distance'), abstained (measured share), accuracy, low, high, films
-        (left), patients (left).
+        (remaining), patients (remaining).
     """
     films.require_probabilities()
     shares = np.arange(0, 0.81, 0.1) if shares is None else np.asarray(shares, dtype=float)
@@ -185,7 +212,7 @@ def compute_abstention_curve(
     )
     right, rows = (films.scores >= threshold) == (films.labels == 1), []
     for by, reason in first.items():
-        order = np.argsort(reason, kind="stable")  # those with the greatest reason to go stand last
+        order = np.argsort(reason, kind="stable")  # the films with the best reason to go are last
         for share in shares:
             kept = order[: max(round(len(films) * (1 - share)), 1)]
             found = share_interval(right[kept], films.patients[kept])

@@ -36,8 +36,10 @@ class Resampling:
     Examples
     --------
     >>> from rahelpers.scores import Resampling
-    >>> Resampling(1000, seed=7).rng().integers(10) == Resampling(50, seed=7).rng().integers(10)
-    True
+    >>> Resampling(1000, seed=7)
+    Resampling(n=1000, seed=7)
+    >>> Resampling(1000, seed=7).rng().permutation(4).tolist()
+    [0, 2, 1, 3]
     """
 
     n: int

@@ -1,8 +1,4 @@
-"""Scores and their uncertainty: patient bootstrap, DeLong, permutation, calibration error, net
-benefit. Films of a patient go together.
-
-Nothing here reads files or starts TensorFlow.
-"""
+"""Films with their scores, and single numbers computed from them."""
 
 from __future__ import annotations
 
@@ -61,8 +57,8 @@ class ScoredFilms:
             )
         if not (known := (labels == 0) | (labels == 1)).all():
             raise ValueError(
-                f"labels hold {', '.join(map(str, pd.unique(labels[~known])[:3]))}: expected only"
-                " 0 (negative) and 1 (positive)"
+                f"labels hold {', '.join(map(str, pd.unique(labels[~known])[:3]))}: expected 0"
+                " (negative) or 1 (positive)"
             )
         if not np.issubdtype(scores.dtype, np.number) and scores.dtype != bool:
             raise ValueError(f"scores are {scores.dtype}: expected numbers")
@@ -118,11 +114,10 @@ class ScoredFilms:
 
 
 def compute_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Share of pairs of a positive and a negative film in which the positive scores higher; ties
-    count half (Mann & Whitney 1947).
+    """Share of pairs of a positive and a negative film in which the positive one scores higher.
 
-    The same number as scikit-learn's `roc_auc_score`, about twenty times faster on few films, which
-    a bootstrap needs.
+    Ties count half (Mann & Whitney 1947). The same number as scikit-learn's `roc_auc_score`, about
+    twenty times faster on few films, which a bootstrap needs.
 
     Parameters
     ----------
@@ -133,32 +128,43 @@ def compute_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     Returns
     -------
     float
-        NaN where one class is missing.
+        NaN if one class is missing.
 
     Raises
     ------
     ValueError
-        As every score here: if the lengths differ, a label is neither 0 nor 1, or a score is not
-        finite.
+        As for every score here: if the lengths differ, a label is neither 0 nor 1, or a score is
+        not finite.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import compute_auc
+    >>> compute_auc([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.9])  # 3 of 4 pairs in order
+    0.75
     """
     films = ScoredFilms(labels, scores)
     return auc_of_arrays(films.labels, films.scores)
 
 
 def auc_of_arrays(labels: np.ndarray, scores: np.ndarray) -> float:
-    """`compute_auc` of arrays that were looked at already: a bootstrap asks thousands of times."""
+    """`compute_auc` of arrays that are already checked: a bootstrap calls it thousands of times."""
     positive, negative = scores[labels == 1], np.sort(scores[labels == 0])
     if not (len(positive) and len(negative)):
         return float("nan")
-    below = np.searchsorted(negative, positive, "left") + np.searchsorted(
-        negative, positive, "right"
-    )
-    return float(below.mean() / (2 * len(negative)))
+    below, not_above = (np.searchsorted(negative, positive, side) for side in ("left", "right"))
+    return float((below + not_above).mean() / (2 * len(negative)))
 
 
 def compute_average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Average precision as scikit-learn computes it; NaN without a positive film. Its chance level
-    is the share of positives, not 0.5.
+    """Average precision as scikit-learn computes it; NaN without a positive film.
+
+    Its chance level is the share of positives, not 0.5.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import compute_average_precision
+    >>> compute_average_precision([0, 1, 0, 1], [0.1, 0.4, 0.6, 0.9])  # precisions 1/1 and 2/3
+    0.833...
     """
     films = ScoredFilms(labels, scores)
     if not films.labels.any():
@@ -167,8 +173,15 @@ def compute_average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def compute_brier(labels: np.ndarray, probability: np.ndarray) -> float:
-    """Mean squared difference between probability and label (Brier 1950): 0 is best, 0.25 is always
-    saying 50 %.
+    """Mean squared difference between probability and label (Brier 1950).
+
+    0 is best; always saying 50 % gives 0.25.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import compute_brier
+    >>> compute_brier([0, 1], [0.5, 0.5])
+    0.25
     """
     films = ScoredFilms(labels, probability)
     films.require_probabilities()
@@ -176,10 +189,10 @@ def compute_brier(labels: np.ndarray, probability: np.ndarray) -> float:
 
 
 def compute_ece(labels: np.ndarray, probability: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: the mean gap between predicted and observed share over bins of
-    equal width, weighted by films.
+    """Expected calibration error: the mean gap between predicted and observed share of positives.
 
-    It is biased upwards where films are few: see `ece_if_calibrated`.
+    The mean is over bins of equal width, weighted by films. It is biased upwards if there are few
+    films: see `ece_if_calibrated`.
 
     Parameters
     ----------
@@ -195,6 +208,12 @@ def compute_ece(labels: np.ndarray, probability: np.ndarray, bins: int = 10) -> 
     References
     ----------
     Naeini et al., AAAI 2015; Guo et al. 2017, arXiv 1706.04599, eq. 3.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import compute_ece
+    >>> round(compute_ece([0, 1], [0.95, 0.95]), 2)  # says 95 %, is right in half of the cases
+    0.45
     """
     films = ScoredFilms(labels, probability)
     films.require_probabilities()
@@ -208,11 +227,10 @@ def compute_ece(labels: np.ndarray, probability: np.ndarray, bins: int = 10) -> 
 def ece_if_calibrated(
     probability: np.ndarray, patients: np.ndarray, seed: int, draws: int = 200
 ) -> np.ndarray:
-    """Calibration errors that a perfectly calibrated network with these probabilities would show on
-    these films.
+    """Calibration errors that a perfectly calibrated network would show on these films.
 
-    Labels are drawn from the probabilities themselves; a patient's films are drawn together, as two
-    hands of a person mostly agree.
+    Labels are drawn from the probabilities themselves. The films of a patient share one draw, as
+    the two hands of a person mostly agree.
 
     Returns
     -------
@@ -234,42 +252,49 @@ def ece_if_calibrated(
 def predictive_values(
     sensitivity: float, specificity: float, prevalence: float
 ) -> tuple[float, float]:
-    """PPV and NPV by Bayes' rule at a stated prevalence: a cohort's own share of positives is how
-    it was put together, not how common RA is.
+    """PPV and NPV at a stated prevalence, by Bayes' rule.
+
+    The share of positives in a cohort shows how the cohort was put together, not how common RA is.
 
     Returns
     -------
     (ppv, npv)
-        NaN where nobody is called, or nobody is left alone.
+        NaN if no one is classified as positive, or no one as negative.
 
     Raises
     ------
     ValueError
         If one of the three is outside [0, 1].
+
+    Examples
+    --------
+    >>> from rahelpers.scores import predictive_values
+    >>> ppv, npv = predictive_values(sensitivity=0.9, specificity=0.8, prevalence=0.1)
+    >>> round(ppv, 2), round(npv, 2)
+    (0.33, 0.99)
     """
     for name, value in (
         ("sensitivity", sensitivity),
         ("specificity", specificity),
         ("prevalence", prevalence),
     ):
-        if (
-            value < 0 or value > 1
-        ):  # NaN passes: a class without films has no sensitivity, and then no PPV
+        # NaN passes: a class without films has no sensitivity, and then there is no PPV
+        if value < 0 or value > 1:
             raise ValueError(f"{name}={value:g}: expected 0 to 1")
-    called = sensitivity * prevalence + (1 - specificity) * (1 - prevalence)
-    left = (1 - sensitivity) * prevalence + specificity * (1 - prevalence)
-    ppv = sensitivity * prevalence / called if called > 0 else float("nan")
-    npv = specificity * (1 - prevalence) / left if left > 0 else float("nan")
-    return ppv, npv
+    true_positive, false_positive = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    true_negative, false_negative = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+    called, cleared = true_positive + false_positive, false_negative + true_negative
+    return (
+        true_positive / called if called > 0 else float("nan"),
+        true_negative / cleared if cleared > 0 else float("nan"),
+    )
 
 
-FEW_FILMS = 10  # of a class in a split: below it an AUC means nothing
+FEW_FILMS = 10  # of a class in a split: with fewer, an AUC means nothing
 
 
 def say_few(labels: np.ndarray) -> str:
-    """Which class has too few films for an AUC to mean anything, with its count; '' where neither
-    has.
-    """
+    """Which class has too few films for an AUC to mean anything, with its count; '' if neither."""
     counts = {"positive": int((labels == 1).sum()), "negative": int((labels == 0).sum())}
     return " and ".join(
         f"{count} {name} films" for name, count in counts.items() if count < FEW_FILMS

@@ -1,4 +1,4 @@
-"""Calibration curve and net benefit."""
+"""Net benefit: is it better to act on the network than to treat everyone, or no one?"""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def compute_net_benefit(
     prevalence: float | None = None,
     thresholds: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Decision curve: net benefit of acting on the network, of treating everybody and of treating
-    nobody.
+    """Decision curve: net benefit of acting on the network, of treating everyone and no one.
 
     Net benefit = sensitivity x prevalence - (1 - specificity) x (1 - prevalence) x t / (1 - t):
-    true positives a person, less false positives at the exchange rate that the threshold t states.
+    true positives per person, minus false positives at the exchange rate that the threshold t
+    implies.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def compute_net_benefit(
     resampling : Resampling
         Of the interval.
     prevalence : float, optional
-        Where it would be used; the films' own share of positives where not given.
+        Where the network would be used; by default the share of positives among the films.
     thresholds : float array (k,), optional
         Probabilities t in (0, 1); 0.01 to 0.99 by default.
 
@@ -40,6 +40,14 @@ def compute_net_benefit(
     References
     ----------
     Vickers & Elkin, Med Decis Making 2006;26:565.
+
+    Examples
+    --------
+    >>> from rahelpers.scores import Resampling, ScoredFilms, compute_net_benefit
+    >>> films = ScoredFilms([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.4, 0.7, 0.9])
+    >>> curve = compute_net_benefit(films, Resampling(50, seed=7), thresholds=[0.5])
+    >>> round(float(curve["network"][0]), 3)  # two true and one false positive: 2/6 - 1/6
+    0.167
     """
     films.require_probabilities()
     t = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, dtype=float)
