@@ -72,8 +72,8 @@ def plot_repeats(scores: pd.DataFrame, kind: str, title: str) -> Figure:
 
     # test with its interval
     error = [part["test_auc"] - part["test_low"], part["test_high"] - part["test_auc"]]
-    style = {"color": SPLIT_STYLE["test"][0], "marker": "o", "capsize": 3}
-    axis.errorbar(x, part["test_auc"], error, label="test, 95 % interval", **style)
+    label, colour = "test, 95 % interval", SPLIT_STYLE["test"][0]
+    axis.errorbar(x, part["test_auc"], error, color=colour, marker="o", capsize=3, label=label)
 
     if kind == "resolution":
         sides = [f"{value:.0f} px" for value in part["value"].iloc[:-1]]

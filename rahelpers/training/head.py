@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -62,9 +61,9 @@ def fit_head(
             {
                 "epoch": number,
                 "C": strength,
-                "train_loss": log_loss(y, expit(logits)),
+                "train_loss": log_loss(y, _sigmoid(logits)),
                 "train_auc": roc_auc_score(y, logits),
-                "validation_loss": log_loss(labels[validation], expit(unseen), labels=[0, 1]),
+                "validation_loss": log_loss(labels[validation], _sigmoid(unseen), labels=[0, 1]),
                 "validation_auc": roc_auc_score(labels[validation], unseen),
             }
         )
@@ -73,3 +72,7 @@ def fit_head(
     normalise.set_weights([np.ones_like(mean), np.zeros_like(mean), mean, variance])
     head.set_weights(heads[int(history["validation_auc"].argmax())])
     return history
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits))
