@@ -1,6 +1,4 @@
-"""`rahelpers data`: which datasets there are, what they can answer, how to get them, and whether
-they are whole.
-"""
+"""`rahelpers data`: list the datasets, say what they can answer, fetch and check them."""
 
 from __future__ import annotations
 
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from rahelpers.cli.common import fail
 from rahelpers.core.config import data_folder
 from rahelpers.data.records import DATASETS, DatasetRecord, find_record
 
@@ -18,24 +17,19 @@ MOST_LINES = 40  # of one kind, on a terminal
 
 @click.group()
 def data() -> None:
-    """Public datasets: list them, read their records, fetch and check them."""
-
-
-def _stop(message: object, code: int = 1) -> None:
-    click.echo(f"Error: {message}", err=True)
-    sys.exit(code)
+    """List, describe, fetch and check public datasets."""
 
 
 def _record(name: str) -> DatasetRecord:
     try:
         return find_record(name)
     except ValueError as error:
-        _stop(error, 2)
+        fail(error)
 
 
 @data.command("list")
 def list_datasets() -> None:
-    """One line a source, and whether its files are here."""
+    """Print one line per source, and whether its files are here."""
     for record in DATASETS.values():
         click.echo(f"{record.name:14} {_state(record):12} {record.title} ({record.size})")
 
@@ -58,36 +52,26 @@ def _state(record: DatasetRecord) -> str:
 @data.command()
 @click.argument("name")
 def info(name: str) -> None:
-    """Licence, citation, and what a dataset can and cannot answer."""
+    """Describe a dataset: licence, citation, what it can answer."""
     record = _record(name)
-    lines = [
-        ("address", record.address),
-        ("licence", record.licence),
-        ("cite", record.citation),
-        ("size", record.size),
-    ]
-    lines += [("can answer", words) for words in record.can] + [
-        ("cannot answer", words) for words in record.cannot
-    ]
-    if record.repo:
-        lines.append(
-            (
-                "version",
-                record.revision
-                or "none is recorded here: the first fetch pins the current commit in SOURCE.json",
-            )
-        )
-    lines += [("file", f"{one.url}  SHA-256 {one.sha256}") for one in record.files]
-    if record.is_remote:
-        lines.append(("folder", str(data_folder(name))))
-    if record.by_hand:
-        lines.append(("by hand", record.by_hand))
-    lines += [("layout", line) for line in record.layout.splitlines()]
+    unpinned = "none is recorded here; the first fetch pins the current commit in SOURCE.json"
+    sections = {
+        "address": [record.address],
+        "licence": [record.licence],
+        "cite": [record.citation],
+        "size": [record.size],
+        "can answer": record.can,
+        "cannot answer": record.cannot,
+        "version": [record.revision or unpinned] if record.repo else [],
+        "file": [f"{one.url}  SHA-256 {one.sha256}" for one in record.files],
+        "folder": [data_folder(name)] if record.is_remote else [],
+        "by hand": [record.by_hand] if record.by_hand else [],
+        "layout": record.layout.splitlines(),
+    }
     click.echo(record.title)
-    before = ""
-    for head, words in lines:
-        click.echo(f"  {head if head != before else '':14} {words}")
-        before = head
+    for head, lines in sections.items():
+        for i, line in enumerate(lines):
+            click.echo(f"  {'' if i else head:14} {line}")
 
 
 @data.command()
@@ -95,10 +79,10 @@ def info(name: str) -> None:
 @click.option(
     "--accept-licence",
     is_flag=True,
-    help="accept the dataset's licence without being asked: for scripts",
+    help="accept the dataset's licence without being asked; for scripts",
 )
 def fetch(name: str, accept_licence: bool) -> None:
-    """Download a dataset into its folder; a download that was stopped goes on."""
+    """Download a dataset; a download that was stopped resumes."""
     from rahelpers.data.download import FetchError
     from rahelpers.data.download import fetch as fetch_dataset
 
@@ -112,26 +96,28 @@ def fetch(name: str, accept_licence: bool) -> None:
     try:
         fetch_dataset(record, data_folder(name), accept, click.echo)
     except FetchError as error:
-        _stop(f"{error}{'; give --accept-licence' if 'not accepted' in str(error) else ''}")
+        fail(f"{error}{'; add --accept-licence' if 'not accepted' in str(error) else ''}", 1)
     except KeyboardInterrupt:
-        click.echo("\nstopped; the same command goes on from here", err=True)
+        click.echo("\nstopped; run the same command again to resume", err=True)
         sys.exit(130)
 
 
 @data.command()
 @click.argument("name", metavar="NAME_OR_MANIFEST")
 def check(name: str) -> None:
-    """Check a dataset's files, or a manifest (a path that ends in .csv). Exit code 1 where there
-    are faults.
+    """Check the files of a dataset, or a manifest.
+
+    A manifest is a path that ends in .csv. The exit code is 1 if there are faults.
     """
+    notes: list[str] = []
     if name not in DATASETS and (name.endswith(".csv") or Path(name).is_file()):
         from rahelpers.curation.manifest_check import explain_faults
 
-        faults, notes = explain_faults(name), []
+        faults = list(explain_faults(name))
     else:
         record = _record(name)
         if not record.is_remote:
-            _stop(f"{name} has no files of its own to check", 2)
+            fail(f"{name} has no files of its own to check")
         faults, notes = check_dataset(record, data_folder(name))
     for kind, lines in (("note", notes), ("fault", faults)):
         for line in lines[:MOST_LINES]:
@@ -145,7 +131,7 @@ def check(name: str) -> None:
 
 
 def check_dataset(record: DatasetRecord, folder: Path) -> tuple[list[str], list[str]]:
-    """Faults of a dataset's files, and notes on what the authors published as it is.
+    """Faults of a dataset's files, and notes on oddities of the publication itself.
 
     Parameters
     ----------
@@ -155,31 +141,30 @@ def check_dataset(record: DatasetRecord, folder: Path) -> tuple[list[str], list[
     Returns
     -------
     faults : list of str
-        What is missing, damaged or not as the layout says.
+        What is missing, damaged or not as the layout describes it.
     notes : list of str
-        Films without scores, patients in two official splits, label counts.
+        Films without scores, patients in two official splits, numbers of labels.
     """
     from rahelpers.data.download import FetchError, changed_files, read_source
 
     adapter = import_module(f"rahelpers.data.sources.{record.name.replace('-', '_')}")
-    faults, notes = [], []
+    faults: list[str] = []
+    notes: list[str] = []
+    # is everything there, and as the layout describes it?
     try:
         found = adapter.read_dataset(folder)
         faults, notes = found.faults, found.notes
     except ValueError as error:
         faults = [str(error)]
+    # is it what was fetched?
     try:
         source = read_source(folder)
-        if source is None and folder.is_dir():
-            notes.insert(
-                0,
-                "there is no SOURCE.json: the files were placed by hand, and their SHA-256 is not"
-                " compared with anything",
-            )
-        elif source:
-            faults += changed_files(folder, source) + (
-                [] if source.complete else ["SOURCE.json: the fetch has not finished"]
-            )
+        if source:
+            faults += changed_files(folder, source)
+            faults += [] if source.complete else ["SOURCE.json: the fetch has not finished"]
+        elif folder.is_dir():
+            by_hand = "there is no SOURCE.json: the files were placed by hand, and there is no"
+            notes.insert(0, f"{by_hand} SHA-256 to compare theirs with")
     except FetchError as error:
         faults.append(str(error))
     return faults, notes

@@ -1,4 +1,4 @@
-"""`rahelpers doctor`: what is wrong with this machine, and how to mend it."""
+"""`rahelpers doctor`: what is wrong with this machine, and how to fix it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from rahelpers.core.config import project_root
 
 @dataclass(frozen=True)
 class Check:
-    """One line: state is ok, warn or FAIL; `mend` is empty where nothing is wrong."""
+    """One line: state is ok, warn or FAIL; `fix` is empty where nothing is wrong."""
 
     state: str
     name: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def run_checks() -> list[Check]:
-    """All checks, in the order in which a person would mend them."""
+    """All checks, in the order in which a person would fix what they find."""
     return [
         check_python(),
         check_packages(),
@@ -41,7 +41,7 @@ def run_checks() -> list[Check]:
 
 
 def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
-    """Python 3.11 to 3.13."""
+    """Is it Python 3.11 to 3.13?"""
     found = f"{version[0]}.{version[1]}"
     good = (3, 11) <= version < (3, 14)
     return Check(
@@ -53,7 +53,7 @@ def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
 
 
 def check_packages(requirements: list[str] | None = None) -> Check:
-    """Every direct dependency is installed within its bounds."""
+    """Is every direct dependency installed, in a version within its bounds?"""
     from packaging.requirements import Requirement
 
     wrong = []
@@ -70,18 +70,14 @@ def check_packages(requirements: list[str] | None = None) -> Check:
             continue
         if not requirement.specifier.contains(installed, prereleases=True):
             wrong.append(f"{requirement.name} {installed} is not {requirement.specifier}")
-    mend = f"{Path(sys.executable).name} -m pip install --require-hashes -r requirements.lock"
-    return (
-        Check("FAIL", "packages", "; ".join(wrong), mend)
-        if wrong
-        else Check("ok", "packages", f"{len(needed)} direct dependencies in bounds")
-    )
+    if not wrong:
+        return Check("ok", "packages", f"{len(needed)} direct dependencies within their bounds")
+    fix = f"{Path(sys.executable).name} -m pip install --require-hashes -r requirements.lock"
+    return Check("FAIL", "packages", "; ".join(wrong), fix)
 
 
 def _installed(name: str) -> str:
-    """Version of a package; with a GPU, tensorflow stands in for tensorflow-cpu (README, "With a
-    GPU").
-    """
+    """Version of a package; with a GPU, tensorflow replaces tensorflow-cpu (see the README)."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -91,14 +87,12 @@ def _installed(name: str) -> str:
 
 
 def check_processor() -> Check:
-    """Cores, and the vector instructions that TensorFlow is built for."""
+    """How many cores, and which of the vector instructions that TensorFlow is built for?"""
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
     known = [f for f in ("avx2", "avx512f", "avx512_bf16") if f in flags]
-    found = (
-        f"{os.cpu_count()} cores, {platform.machine()},"
-        f" {', '.join(known) or 'vector instructions not known'}"
-    )
+    instructions = ", ".join(known) or "vector instructions unknown"
+    found = f"{os.cpu_count()} cores, {platform.machine()}, {instructions}"
     if flags and platform.machine() == "x86_64" and "avx2" not in flags:
         return Check(
             "warn", "processor", found, "TensorFlow is slow without AVX2; use the smoke profile"
@@ -107,14 +101,12 @@ def check_processor() -> Check:
 
 
 def check_gpu() -> Check:
-    """A GPU is not needed; it is said whether one would be used."""
+    """Would a GPU be used? None is needed."""
     tool = shutil.which("nvidia-smi")
     if not tool:
-        return Check("ok", "GPU", "none found; the course is sized for the CPU")
-    listed = subprocess.run(
-        [tool, "-L"], capture_output=True, text=True, timeout=20, check=False
-    ).stdout.strip()
-    found = listed or "driver found, no device"
+        return Check("ok", "GPU", "none found; the course is sized for a CPU")
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)
+    found = listed.stdout.strip() or "a driver, but no device"
     try:
         metadata.version("tensorflow-cpu")
     except metadata.PackageNotFoundError:
@@ -128,43 +120,35 @@ def check_gpu() -> Check:
 
 
 def check_disk(folder: Path | None = None) -> Check:
-    """Room for a run."""
+    """Is there room for a run?"""
     free = shutil.disk_usage(folder or project_root()).free / 1e9
     if free >= 3:
         return Check("ok", "disk", f"{free:.0f} GB free")
     return Check(
-        "FAIL", "disk", f"{free:.1f} GB free, expected 3", "remove old folders under runs/"
+        "FAIL", "disk", f"{free:.1f} GB free, expected at least 3", "remove old folders under runs/"
     )
 
 
 def check_memory() -> Check:
-    """Memory for the quick profile."""
+    """Is there enough memory for the quick profile?"""
     free = psutil.virtual_memory().available / 1e9
-    return (
-        Check("ok", "memory", f"{free:.0f} GB available")
-        if free >= 4
-        else Check(
-            "warn",
-            "memory",
-            f"{free:.1f} GB available, expected 4",
-            "close other programs, or use --profile smoke",
-        )
-    )
+    if free >= 4:
+        return Check("ok", "memory", f"{free:.0f} GB available")
+    found = f"{free:.1f} GB available, expected at least 4"
+    return Check("warn", "memory", found, "close other programs, or use --profile smoke")
 
 
 def check_kernel() -> Check:
-    """The Jupyter kernel python3 exists and is this interpreter."""
+    """Does the Jupyter kernel python3 exist, and is it this interpreter?"""
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
-    mend = f"{sys.executable} -m ipykernel install --sys-prefix --name python3"
+    fix = f"{sys.executable} -m ipykernel install --sys-prefix --name python3"
     try:
         argv = KernelSpecManager().get_kernel_spec("python3").argv
     except (NoSuchKernel, json.JSONDecodeError):
-        return Check("FAIL", "Jupyter kernel", "python3 is missing", mend)
+        return Check("FAIL", "Jupyter kernel", "python3 is missing", fix)
     program = shutil.which(argv[0]) or argv[0]
     same = argv[0] == "python" or os.path.realpath(program) == os.path.realpath(sys.executable)
-    return (
-        Check("ok", "Jupyter kernel", "python3 is this environment")
-        if same
-        else Check("warn", "Jupyter kernel", f"python3 is {argv[0]}", mend)
-    )
+    if same:
+        return Check("ok", "Jupyter kernel", "python3 is this environment")
+    return Check("warn", "Jupyter kernel", f"python3 is {argv[0]}", fix)

@@ -1,6 +1,4 @@
-"""Download a public dataset: pinned, resumed, checked by SHA-256. Nothing is taken for granted when
-the network is away.
-"""
+"""Download a public dataset: pinned to a version, resumed after a stop, checked by SHA-256."""
 
 from __future__ import annotations
 
@@ -10,9 +8,10 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -23,24 +22,25 @@ SOURCE_FILE = "SOURCE.json"
 LICENCE_FILE = "LICENCE_ACCEPTED.json"
 HUB = "https://huggingface.co"
 TIMEOUT = 20  # seconds without a byte
-BLOCK = 1 << 16  # bytes; at most so many are fetched twice after a stop
+BLOCK = 1 << 16  # bytes; at most this many are fetched twice after a stop
+MOST_NAMED = 5  # faulty files that a message names
 
 
 class FetchError(RuntimeError):
-    """The dataset is not here: says which address was tried, what happened, and how to go on."""
+    """The dataset could not be had; says which address was tried, what happened, and what to do."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Fetched:
-    """What lies in a dataset's folder, as SOURCE.json holds it.
+    """What a dataset's folder contains, as SOURCE.json records it.
 
     Attributes
     ----------
     name, address, licence, date : str
     commit : str
-        Pinned revision of the Hub; '' for files from plain addresses.
+        Pinned revision on the Hub; '' for files from plain addresses.
     complete : bool
-        False while a download is under way.
+        False while a download is in progress.
     files : dict
         Path under the folder -> SHA-256.
     """
@@ -54,8 +54,8 @@ class Fetched:
     files: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Into SOURCE.json."""
-        write_json(folder / SOURCE_FILE, self.__dict__)
+        """Write SOURCE.json."""
+        write_json(folder / SOURCE_FILE, asdict(self))
 
 
 def read_source(folder: Path) -> Fetched | None:
@@ -64,7 +64,7 @@ def read_source(folder: Path) -> Fetched | None:
     Raises
     ------
     FetchError
-        If it is damaged: the pin is not guessed anew.
+        If it is damaged: the pinned version is never guessed.
     """
     file = folder / SOURCE_FILE
     if not file.exists():
@@ -73,13 +73,14 @@ def read_source(folder: Path) -> Fetched | None:
         return Fetched(**json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise FetchError(
-            f"{file} is damaged ({error}); delete it to pin the current version anew"
+            f"{file} is damaged ({error}); delete it to pin the current version instead"
         ) from None
 
 
 def hub_endpoint() -> str:
-    """Address of the Hugging Face Hub: HF_ENDPOINT where it is set (a mirror), read now and not
-    when huggingface_hub was imported.
+    """Address of the Hugging Face Hub, or of the mirror that HF_ENDPOINT names.
+
+    The variable is read at each call; huggingface_hub itself reads it once, at import.
     """
     return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
 
@@ -90,28 +91,41 @@ def fetch(
     accept: Callable[[str], bool],
     say: Callable[[str], None] = print,
 ) -> Fetched:
-    """Get a dataset, or what is missing of it.
+    """Download a dataset, or the part of it that is missing.
 
     Parameters
     ----------
     record : DatasetRecord
     folder : Path
-        Where it goes; made where it is not there.
+        Where it goes; created if needed.
     accept : callable
-        Gets the licence's text; asked once a licence, its answer is remembered in the folder.
+        Receives the licence's text and returns True to accept it. It is called once per licence:
+        the folder remembers the answer.
     say : callable
         Prints a line.
 
     Raises
     ------
     FetchError
+        If the licence is refused, an address does not answer, or a file is not what its checksum
+        says.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from rahelpers.data import fetch, find_record
+    >>> fetch(find_record("ram-w600"), Path("data/ram-w600"), input)  # doctest: +SKIP
+    >>> fetch(find_record("phantom"), Path("data/phantom"), input)
+    Traceback (most recent call last):
+    ...
+    rahelpers.data.download.FetchError: phantom has nothing to download: ...
     """
     if not record.is_remote:
         raise FetchError(f"{record.name} has nothing to download: {record.title}, {record.address}")
     here = read_source(folder)
     if here and here.complete and not changed_files(folder, here):
         say(
-            f"{record.name}: {len(here.files)} files are here and unchanged, pinned to"
+            f"{record.name}: {len(here.files)} files are present and unchanged, pinned to"
             f" {here.commit or 'their SHA-256'}; nothing to fetch"
         )
         return here
@@ -121,23 +135,22 @@ def fetch(
         else _fetch_files(record, folder, accept, say)
     )
     say(
-        f"{record.name}: {len(done.files)} files in {folder}, SHA-256 of each in"
+        f"{record.name}: {len(done.files)} files in {folder}, the SHA-256 of each in"
         f" {SOURCE_FILE}\nLicence: {done.licence}\nCite: {record.citation}"
     )
     return done
 
 
 def changed_files(folder: Path, source: Fetched) -> list[str]:
-    """Files of SOURCE.json that are missing or are not what was fetched, one sentence each."""
+    """Files of SOURCE.json that are missing or have changed since, one sentence each."""
     faults = []
-    for name, expected in tqdm(
-        sorted(source.files.items()), desc="checking SHA-256", unit="file", delay=2
-    ):
+    recorded = sorted(source.files.items())
+    for name, expected in tqdm(recorded, desc="checking SHA-256", unit="file", delay=2):
         path = folder / name
         if not path.is_file():
             faults.append(f"{name}: is missing")
         elif sha256_of(path) != expected:
-            faults.append(f"{name}: is not the file that was fetched (its SHA-256 is another)")
+            faults.append(f"{name}: is not the file that was fetched (its SHA-256 differs)")
     return faults
 
 
@@ -148,18 +161,17 @@ def _now() -> str:
 def _ask_licence(
     record: DatasetRecord, licence: str, folder: Path, accept: Callable[[str], bool]
 ) -> None:
-    """Ask once; ask again only where the licence has become another."""
+    """Ask once, and again only if the licence has changed."""
     file = folder / LICENCE_FILE
     try:
         known = json.loads(file.read_text(encoding="utf-8")).get("licence")
     except (OSError, ValueError, AttributeError):
-        known = None  # not accepted yet, or not readable: then ask
+        known = None  # not accepted yet, or unreadable: then ask
     if known == licence:
         return
-    if not accept(
-        f"{record.title}\n  address  {record.address}\n  licence  {licence}\n  cite    "
-        f" {record.citation}"
-    ):
+    terms = {"address": record.address, "licence": licence, "cite": record.citation}
+    lines = [record.title, *(f"  {head:8} {words}" for head, words in terms.items())]
+    if not accept("\n".join(lines)):
         raise FetchError(f"{record.name}: the licence was not accepted; nothing was downloaded")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, {"licence": licence, "date": _now()})
@@ -168,9 +180,10 @@ def _ask_licence(
 def _failed(record: DatasetRecord, folder: Path, address: str, error: object) -> FetchError:
     layout = "\n".join(f"    {line}" for line in record.layout.splitlines())
     return FetchError(
-        f"{record.name}: could not be fetched from {address} ({error}).\n  The same command goes on"
-        f" from what is here. Without a network: {record.by_hand}.\n  Place the files in {folder}"
-        f" like this, then run `rahelpers data check {record.name}`:\n{layout}"
+        f"{record.name}: could not be fetched from {address} ({error}).\n"
+        f"  The same command resumes from what is here. Without a network: {record.by_hand}.\n"
+        f"  Place the files in {folder} like this, then run `rahelpers data check {record.name}`:\n"
+        f"{layout}"
     )
 
 
@@ -184,17 +197,18 @@ def _fetch_hub(
     accept: Callable[[str], bool],
     say: Callable[[str], None],
 ) -> Fetched:
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.hf_api import RepoFile
 
-    # what its HTTP library raises where nobody answers: httpx under version 1, httpx2 under version
-    # 2
-    no_answer = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+    # what its HTTP library raises where nobody answers: httpx under version 1, httpx2 under 2
+    no_answer: Any = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
     endpoint = hub_endpoint()
     address = f"{endpoint}/datasets/{record.repo}"
     api = HfApi(endpoint=endpoint, token=False)  # public datasets: nobody's token is read or sent
     pin = record.revision or (here.commit if here else "")
     try:
+        # which version, and under which licence
         info = api.dataset_info(record.repo, revision=pin or None, timeout=TIMEOUT)
         licence = _licence_of_card(info, record)
         _ask_licence(record, licence, folder, accept)
@@ -205,42 +219,26 @@ def _fetch_hub(
         else:
             say(
                 f"{record.name}: no version was pinned yet. This fetch pins the current commit"
-                f" {info.sha}"
+                f" {info.sha}\n  in {folder / SOURCE_FILE}; later fetches and checks keep to it"
             )
-            say(f"  in {folder / SOURCE_FILE}; later fetches and checks keep to it")
-        done = Fetched(
-            record.name,
-            address,
-            licence,
-            _now(),
-            info.sha,
-            files=here.files if here and here.commit == info.sha else {},
-        )
+        # the pin is written before the first byte: a stopped download resumes with this version
         folder.mkdir(parents=True, exist_ok=True)
-        done.write(
-            folder
-            # the pin stands before the first byte, so that a stopped download goes on with the same
-            # version
+        done = Fetched(
+            name=record.name, address=address, licence=licence, date=_now(), commit=info.sha or ""
         )
-        # snapshot_download would take a folder that is not empty for the dataset when the network
-        # goes away: so the list is made here
-        tree = [
-            f
-            for f in api.list_repo_tree(
-                record.repo, recursive=True, revision=info.sha, repo_type="dataset"
-            )
-            if hasattr(f, "size")
-        ]
+        if here and here.commit == info.sha:
+            done.files = here.files
+        done.write(folder)
+        # download; the list of files is fetched first, because without a network snapshot_download
+        # takes any folder that is not empty for the whole dataset
+        version: dict[str, Any] = {"repo_type": "dataset", "revision": info.sha}
+        entries = api.list_repo_tree(record.repo, recursive=True, **version)
+        tree = [entry for entry in entries if isinstance(entry, RepoFile)]
         _say_space(tree, folder, say)
-        snapshot_download(
-            record.repo,
-            repo_type="dataset",
-            revision=info.sha,
-            local_dir=folder,
-            endpoint=endpoint,
-            token=False,
-            max_workers=4,
-        )
+        api.snapshot_download(record.repo, local_dir=folder, max_workers=4, **version)
+        # compare every file with the checksum that the Hub lists
+        say("  checking every file")
+        checked = api.verify_repo_checksums(record.repo, local_dir=folder, **version)
     except (
         no_answer,
         HfHubHTTPError,
@@ -248,27 +246,32 @@ def _fetch_hub(
         OfflineModeIsEnabled,
         OSError,
     ) as error:
-        raise _failed(
-            record,
-            folder,
-            address,
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no answer'}",
-        ) from None
-    done.files = _verify_hub(record, folder, address, tree)
+        words = str(error).splitlines()[0] if str(error) else "no answer"
+        raise _failed(record, folder, address, f"{type(error).__name__}: {words}") from None
+    wrong = [f"{name} is missing" for name in checked.missing_paths]
+    for fault in checked.mismatches:
+        (folder / fault["path"]).unlink()  # else the next fetch would take it for a finished file
+        wrong.append(f"{fault['path']} is not what the Hub lists (checksum), and was deleted")
+    if wrong:
+        more = [f"and {len(wrong) - MOST_NAMED} more"] if len(wrong) > MOST_NAMED else []
+        raise _failed(record, folder, address, "; ".join(wrong[:MOST_NAMED] + more))
+    # the Hub lists the SHA-256 of large files, and only git's own hash of small ones
+    done.files = {
+        entry.path: entry.lfs.sha256 if entry.lfs else sha256_of(folder / entry.path)
+        for entry in tree
+    }
     done.complete = True
     done.write(folder)
     return done
 
 
 def _licence_of_card(info: object, record: DatasetRecord) -> str:
-    """What the dataset's card says now; the record's own words where it says nothing."""
+    """The licence by the dataset's card today; by our record where the card names none."""
     card = getattr(info, "card_data", None)
     words = getattr(card, "license", None) or getattr(card, "license_name", None)
-    return (
-        f"{', '.join(words) if isinstance(words, list) else words} (as the dataset's card says)"
-        if words
-        else f"{record.licence} (the card names none)"
-    )
+    if not words:
+        return f"{record.licence} (the card names none)"
+    return f"{', '.join(words) if isinstance(words, list) else words} (as the dataset's card says)"
 
 
 def _say_space(tree: list, folder: Path, say: Callable[[str], None]) -> None:
@@ -277,38 +280,6 @@ def _say_space(tree: list, folder: Path, say: Callable[[str], None]) -> None:
     say(f"  {len(tree)} files, {missing / 1e9:.2f} GB to fetch, {free / 1e9:.0f} GB free")
     if missing > free:
         raise OSError(f"{folder} has {free / 1e9:.1f} GB free, {missing / 1e9:.1f} GB are needed")
-
-
-def _verify_hub(record: DatasetRecord, folder: Path, address: str, tree: list) -> dict[str, str]:
-    """SHA-256 of every file, each compared with what the Hub lists: the SHA-256 of large files,
-    git's hash of small ones.
-    """
-    files, wrong = {}, []
-    for one in tqdm(tree, desc="checking SHA-256", unit="file", delay=2):
-        path = folder / one.path
-        if not path.is_file():
-            wrong.append(f"{one.path} is missing")
-            continue
-        files[one.path] = sha256_of(path)
-        same = (
-            _git_hash(path) == one.blob_id if one.lfs is None else files[one.path] == one.lfs.sha256
-        )
-        if not same:
-            path.unlink()  # else the next fetch would take it for the finished file
-            wrong.append(f"{one.path} has another SHA-256 than the Hub lists, and was deleted")
-    if wrong:
-        raise _failed(
-            record,
-            folder,
-            address,
-            "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""),
-        )
-    return files
-
-
-def _git_hash(path: Path) -> str:
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 # ------------------------------------------------------------------ plain addresses
@@ -322,7 +293,7 @@ def _fetch_files(
 
     _ask_licence(record, record.licence, folder, accept)
     folder.mkdir(parents=True, exist_ok=True)
-    done = Fetched(record.name, record.address, record.licence, _now())
+    done = Fetched(name=record.name, address=record.address, licence=record.licence, date=_now())
     pooch.get_logger().setLevel("WARNING")
     for one in record.files:
         say(f"{record.name}: {one.name}")
@@ -341,32 +312,33 @@ def _fetch_files(
             ValueError,
             zipfile.BadZipFile,
         ) as error:
-            raise _failed(
-                record, folder, one.url, f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            ) from None
+            words = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            raise _failed(record, folder, one.url, words) from None
+    # what was unpacked, without the archives and our own notes
+    notes = (SOURCE_FILE, LICENCE_FILE)
     kept = [
         p
         for p in folder.rglob("*")
         if p.is_file()
         and p.suffix.lower() != ".zip"
-        and p.name[0] != "."
-        and p.name not in (SOURCE_FILE, LICENCE_FILE)
+        and p.name not in notes
+        and not p.name.startswith(".")
     ]
     done.files = {
         p.relative_to(folder).as_posix(): sha256_of(p)
-        for p in tqdm(sorted(kept), desc="taking SHA-256", unit="file", delay=2)
+        for p in tqdm(sorted(kept), desc="computing SHA-256", unit="file", delay=2)
     }
     done.complete = True
     done.write(folder)
     say(
-        "  the zip files are not needed any more; where they stay, a damaged film is mended without"
+        "  the zip files are no longer needed; if you keep them, a damaged film is restored without"
         " a download"
     )
     return done
 
 
 def _resume(url: str, output_file: str, _pooch: object) -> None:
-    """A downloader for pooch that goes on where it stopped: pooch's own begins 10 GB again."""
+    """A downloader for pooch that resumes where it stopped; pooch's own starts 10 GB again."""
     import requests
 
     target = Path(output_file)
@@ -375,21 +347,15 @@ def _resume(url: str, output_file: str, _pooch: object) -> None:
     with requests.get(
         url, stream=True, timeout=TIMEOUT, headers={"Range": f"bytes={have}-"} if have else {}
     ) as answer:
-        if (
-            answer.status_code == 416
-        ):  # all of it is here already: the checksum says whether it is right
+        if answer.status_code == 416:  # nothing is left to fetch; pooch checks the SHA-256
             shutil.move(part, target)
             return
         answer.raise_for_status()
         if answer.status_code != 206:
             have = 0  # the server sends the whole file again
         total = have + int(answer.headers.get("Content-Length", 0))
-        with (
-            open(part, "ab" if have else "wb") as file,
-            tqdm(
-                total=total or None, initial=have, unit="B", unit_scale=True, desc="  fetching"
-            ) as bar,
-        ):
+        bar = tqdm(total=total or None, initial=have, unit="B", unit_scale=True, desc="  fetching")
+        with open(part, "ab" if have else "wb") as file, bar:
             for block in answer.iter_content(BLOCK):
                 file.write(block)
                 bar.update(len(block))
@@ -401,8 +367,9 @@ def _resume(url: str, output_file: str, _pooch: object) -> None:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Unpack a zip file, and zip files inside it, beside what is there; zipfile itself keeps names
-    with `..` inside the folder.
+    """Unpack a zip file into a folder, and the zip files inside it where they are.
+
+    zipfile itself keeps names with `..` inside the folder.
     """
     with zipfile.ZipFile(path) as archive:
         names = [i for i in archive.infolist() if not i.is_dir()]

@@ -1,9 +1,4 @@
-"""One record a source: where it comes from, under which terms, what it can and what it cannot
-answer, and how its files lie.
-
-The records shape no result, so they stand outside `sources/`: a mended citation does not make a run
-again.
-"""
+"""One record per source: its origin, its terms, what it can and cannot answer, and its files."""
 
 from __future__ import annotations
 
@@ -22,7 +17,7 @@ class RemoteFile:
     sha256 : str
         Hexadecimal.
     name : str
-        Of the file on disk.
+        Name of the file on disk.
     """
 
     url: str
@@ -30,28 +25,28 @@ class RemoteFile:
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetRecord:
-    """What a person must know of a source before using it.
+    """What a person must know about a source before using it.
 
     Attributes
     ----------
     name : str
-        As `--source` takes it.
+        The value of `--source`.
     title, address, licence, citation, size : str
     can, cannot : tuple of str
-        Questions that it answers, and questions that it does not.
+        Questions that it can answer, and questions that it cannot.
     layout : str
-        Files under the dataset's folder.
+        Files below the dataset's folder.
     by_hand : str
         How to place the files without `rahelpers data fetch`.
     repo : str
-        Dataset on the Hugging Face Hub; '' where it does not come from there.
+        Dataset on the Hugging Face Hub; '' if it is not from there.
     revision : str
-        Pinned commit of `repo`; '' where none is recorded here: then the first fetch pins one in
+        Pinned commit of `repo`; '' if none is recorded here, and the first fetch pins one in
         SOURCE.json.
     files : tuple of RemoteFile
-        What is fetched from plain addresses.
+        Files to fetch from plain addresses.
     """
 
     name: str
@@ -70,7 +65,7 @@ class DatasetRecord:
 
     @property
     def is_remote(self) -> bool:
-        """True where the films have to be downloaded."""
+        """True if the films have to be downloaded."""
         return bool(self.repo or self.files)
 
 
@@ -79,13 +74,13 @@ PHANTOM = DatasetRecord(
     title="The embedded phantom cohort",
     address="rahelpers/phantom/ in this project",
     licence="Apache-2.0, as the project",
-    citation="This project; each figure with its source in docs/phantom.md",
-    size="nothing is stored: films are drawn when a run starts",
+    citation="This project; docs/phantom.md gives the source of each number",
+    size="nothing is stored; the films are drawn when a run starts",
     can=(
         "whether a network, a heat map or a region score finds lesions that are known exactly",
         "what shortcuts, spectrum and sample size do to a score",
     ),
-    cannot=("how a network does on patients: no person was imaged",),
+    cannot=("how well a network works on patients: no person was imaged",),
 )
 
 FOLDER = DatasetRecord(
@@ -96,12 +91,7 @@ FOLDER = DatasetRecord(
     citation="yours",
     size="yours",
     can=("what your label column says, on your patients",),
-    cannot=(
-        (
-            "anything about other hospitals, unless films of another hospital are held out"
-            " (external_centre)"
-        ),
-    ),
+    cannot=("anything about other hospitals, unless one is held out (external_centre)",),
     layout="a folder of PNG, JPEG, TIFF, BMP or DICOM files, and a CSV with one row a film",
     by_hand="see 'Your own films' in README.md",
 )
@@ -110,28 +100,24 @@ RAM_H1200 = DatasetRecord(
     name="ram-h1200",
     title="RAM-H1200: whole hands with SvdH scores",
     address="https://huggingface.co/datasets/TokyoTechMagicYang/RAM-H1200-v1",
-    # One copy of the card says CC BY 4.0, another BY-NC-SA: the card at download time counts, and
-    # fetch prints it.
+    # One copy of the card says CC BY 4.0, another BY-NC-SA: what counts is the card at the time of
+    # the download, and fetch prints it.
     licence=(
         "CC BY 4.0 by its card (another copy says CC BY-NC-SA 4.0); `data fetch` prints what the"
-        " card says on that day"
+        " card says at that time"
     ),
     citation="RAM-H1200, arXiv 2605.05616 (2026); code: github.com/YSongxiao/RAM-H1200",
     size="1,200 films of six centres, over 12 GB",
     can=(
-        (
-            "erosive hand (any SvdH erosion score above 0) against hand without erosions; damage"
-            " (sum of erosion and narrowing scores)"
-        ),
-        "whether a heat map lies on the erosions: pixel masks",
-        "whether a model holds in a hospital that it has not seen (external_centre)",
+        "erosive hand (any SvdH erosion score above 0) against hand without erosions; damage (sum"
+        " of erosion and narrowing scores)",
+        "whether a heat map covers the erosions: it has pixel masks",
+        "whether a model still works in a hospital that it has not seen (external_centre)",
     ),
     cannot=(
-        "RA against non-RA: 1,120 films against 80, two of them in the official test split",
-        (
-            "anything on the official split: 17 patients stand in more than one part of it; this"
-            " project makes its own, by patient"
-        ),
+        "RA against non-RA: 1,120 films against 80, only two of them in the official test split",
+        "anything on the official split: 17 patients are in more than one part of it; this project"
+        " makes its own split, by patient",
     ),
     layout="""Metadata.xlsx
 Segmentation/{train,val,test}/*.bmp
@@ -150,7 +136,7 @@ RAM_W600 = DatasetRecord(
     name="ram-w600",
     title="RAM-W600: wrists with SvdH erosion scores",
     address="https://huggingface.co/datasets/TokyoTechMagicYang/RAM-W600",
-    licence="CC BY 4.0 by its card; `data fetch` prints what the card says on that day",
+    licence="CC BY 4.0 by its card; `data fetch` prints what the card says at that time",
     citation=(
         "RAM-W600: A Multi-Task Wrist Dataset and Benchmark for Rheumatoid Arthritis, NeurIPS 2025,"
         " arXiv 2507.05193"
@@ -158,11 +144,9 @@ RAM_W600 = DatasetRecord(
     size="1,048 wrists of 388 patients; 618 with bone masks, 800 scored (82 % erosive)",
     can=("erosive wrist (any of six SvdH erosion scores above 0) against wrist without erosions",),
     cannot=(
-        "anything about fingers: the films are wrists",
-        (
-            "how a model does without shortcuts: in a public sample of 50, whether a file is grey"
-            " or colour predicts the label at AUC 0.79"
-        ),
+        "anything about fingers: the films show wrists",
+        "how well a model works without shortcuts: in a public sample of 50, whether a file is"
+        " stored in grey or in colour predicts the label with an AUC of 0.79",
     ),
     layout="""Metadata.xlsx
 BoneSegmentation/images/**/*.bmp
@@ -178,9 +162,9 @@ SvdHBEScoreClassification/{train,val,test}/<id>_<L|R>/{Metacarpal1st,Trapzium,Sc
     repo="TokyoTechMagicYang/RAM-W600",
 )
 
-# Addresses and checksums as public code on GitHub verifies them at download (a torchdata loader of
-# this dataset).
-# We could not download the files ourselves: a wrong checksum would stop the fetch, never pass.
+# Addresses and checksums are those that public code on GitHub verifies at download (a torchdata
+# loader of this dataset). We could not download the files ourselves; if a checksum were wrong, the
+# fetch would stop.
 _RSNA = "https://s3.amazonaws.com/east1.public.rsna.org/AI/2017/"
 RSNA_BONE_AGE = DatasetRecord(
     name="rsna-bone-age",
@@ -192,24 +176,22 @@ RSNA_BONE_AGE = DatasetRecord(
         " 2019;290(2):498-503"
     ),
     size=(
-        "14,236 left hands of people of 0 to 19 years; 12,611 and 1,425 of them with bone age;"
+        "14,236 left hands of people aged 0 to 19 years; 12,611 and 1,425 of them with bone age;"
         " about 10 GB"
     ),
     can=("whether reading, curation, training and explanations work on real films: bone age, sex",),
     cannot=(
-        "anything about RA: nobody was read for it",
+        "anything about RA: no film was read for it",
         "normal controls for an adult RA class: they are children, so the class would be age",
-        (
-            "whether two films show one child: no patient column is published, so every film counts"
-            " as a patient of its own"
-        ),
+        "whether two films show the same child: no patient column is published, so every film"
+        " counts as a patient of its own",
     ),
     layout="""boneage-training-dataset/<id>.png
 train.csv or boneage-training-dataset.csv (id, boneage, male)
 Bone Age Validation Set/boneage-validation-dataset-{1,2}/<id>.png
 Bone Age Validation Set/Validation Dataset.csv (Image ID, male, Bone Age (months))""",
     by_hand=(
-        "download training set, annotations and validation set from the address above; unpack them,"
+        "download training set, annotations and validation set from the address above; unpack them"
         " and the two zip files inside the validation set"
     ),
     files=(
@@ -240,7 +222,14 @@ def find_record(name: str) -> DatasetRecord:
     Raises
     ------
     ValueError
-        For a name that is not known, with the near match.
+        For an unknown name, with the nearest match.
+
+    Examples
+    --------
+    >>> from rahelpers.data import find_record
+    >>> record = find_record("ram-w600")
+    >>> record.is_remote, record.repo
+    (True, 'TokyoTechMagicYang/RAM-W600')
     """
     if name not in DATASETS:
         raise ValueError(f"there is no source '{name}'{near_match(name, SOURCES)}")

@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from rahelpers import __version__
+from rahelpers.cli.common import find_folder, find_run
 from rahelpers.cli.main import main
+from rahelpers.core.store import MissingArtefactError
 
-SETUP = (
-    "from rahelpers.core.store import Run\nfrom rahelpers.core.config import config_from_notebook\nrun ="
-    " Run(config_from_notebook(globals()))"
-)
+SETUP = """from rahelpers import Run, config_from_notebook
+run = Run(config_from_notebook(globals()))"""
 
 
 def notebook(*sources: str) -> nbformat.NotebookNode:
@@ -34,10 +34,10 @@ def notebook(*sources: str) -> nbformat.NotebookNode:
     )
 
 
-STEP = (
-    "step = run.step('curate', {'a': 1})\nif not step.is_done():\n    step.write('a.txt', lambda p:"
-    " p.write_text('x'))\n    step.finish()"
-)
+STEP = """step = run.step('curate', {'a': 1})
+if not step.is_done():
+    step.write('a.txt', lambda p: p.write_text('x'))
+    step.finish()"""
 
 
 @pytest.fixture
@@ -77,14 +77,14 @@ def test_refused_before_anything_runs(project, arguments, message):
     assert not list(project.glob("runs/*/notebooks/*.ipynb"))
 
 
-def test_runs_then_reuses_then_mends_damage(project):
+def test_runs_then_reuses_then_repairs_damage(project):
     first = call("run", "--profile", "smoke")
     assert first.exit_code == 0 and "Education and research only" in first.output, first.output
     again = call("run", "--profile", "smoke")
     assert again.output.count("reused") == 2
     (project / "runs/smoke-phantom/01_curate/a.txt").write_text("damaged")
-    mended = call("run", "--profile", "smoke")
-    assert "01_curate/a.txt is damaged" in mended.output and mended.output.count("reused") == 1
+    repaired = call("run", "--profile", "smoke")
+    assert "01_curate/a.txt is damaged" in repaired.output and repaired.output.count("reused") == 1
     assert (project / "runs/smoke-phantom/01_curate/a.txt").read_text() == "x"
     record = json.loads((project / "runs/smoke-phantom/01_curate/record.json").read_text())
     assert (
@@ -155,36 +155,25 @@ session.send = send_late"""
 
 @pytest.mark.slow
 def test_a_kernel_that_shows_late_is_waited_for(project):
-    """nbclient gives up after 4 s, which a small machine that starts many kernels needs to load
-    TensorFlow.
-    """
+    """nbclient gives up after 4 s; on a small machine, loading TensorFlow takes longer."""
     nbformat.write(notebook(LATE), project / "notebooks" / "00_start_here.ipynb")
     result = call("run", "--name", "late")
     assert result.exit_code == 0, result.output
 
 
 @pytest.mark.slow
-def test_killed_run_goes_on(project):
-    nbformat.write(
-        notebook(
-            "import time",
-            "marker = run.folder / 'marker'\nif not marker.exists():\n    marker.write_text('1')\n "
-            "   time.sleep(60)",
-            STEP,
-        ),
-        project / "notebooks" / "01_curate_data.ipynb",
-    )
-    command = [
-        sys.executable,
-        "-c",
-        (
-            "import rahelpers.course.report as r; r.write_report = lambda run: 'report'; from"
-            " rahelpers.cli.main import main; main()"
-        ),
-        "run",
-        "--profile",
-        "smoke",
-    ]
+def test_killed_run_resumes(project):
+    hang_once = """import time
+marker = run.folder / 'marker'
+if not marker.exists():
+    marker.write_text('1')
+    time.sleep(60)"""
+    nbformat.write(notebook(hang_once, STEP), project / "notebooks" / "01_curate_data.ipynb")
+    program = """import rahelpers.course.report as report
+report.write_report = lambda run: 'report'
+from rahelpers.cli.main import main
+main()"""
+    command = [sys.executable, "-c", program, "run", "--profile", "smoke"]
     process = subprocess.Popen(
         command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -201,15 +190,18 @@ def test_killed_run_goes_on(project):
     )
 
 
-def test_help_is_quick_and_version_is_told():
-    code = (
-        "import sys; from rahelpers.cli.main import main; main(['--help'], standalone_mode=False);"
-        " assert 'tensorflow' not in sys.modules"
-    )
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
-        == 0
-    )
+def test_help_starts_no_tensorflow_and_version_is_told():
+    code = """
+import sys
+from click.testing import CliRunner
+from rahelpers.cli.main import main
+for command in ([], *([name] for name in main.commands)):
+    told = CliRunner().invoke(main, [*command, "--help"])
+    assert told.exit_code == 0 and "Usage: " in told.output, told.output
+assert "tensorflow" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
     told = subprocess.run(
         [sys.executable, "-m", "rahelpers", "--version"], capture_output=True, text=True, check=True
     )
@@ -217,10 +209,27 @@ def test_help_is_quick_and_version_is_told():
 
 
 def test_unknown_run_is_refused_with_the_near_match(project):
+    assert "no run 'mime'; make one with: rahelpers run" in call("report", "mime").output
     (project / "runs" / "mine").mkdir(parents=True)
     (project / "runs" / "mine" / "config.json").write_text("{}")
     assert "did you mean 'mine'" in call("report", "mime").output
     assert call("panel", "mime", "--no-browser").exit_code == 1
+
+
+def test_a_run_is_found_by_name_by_folder_or_as_the_newest_one(project):
+    folders = [project / "runs" / "old", project / "runs" / "new", project / "elsewhere"]
+    for when, folder in enumerate(folders, start=1):
+        (folder / "02_train").mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        os.utime(folder, (when, when))
+    with pytest.raises(MissingArtefactError, match="holds no finished run; make one"):
+        find_run("")
+    for folder in folders:
+        (folder / "02_train" / "record.json").write_text("{}")
+    assert find_run("").folder == folders[1], "only those under runs/ count as the newest"
+    assert find_run("old").folder == find_run(str(folders[0])).folder == folders[0]
+    assert find_run("elsewhere").folder == find_folder("elsewhere") == folders[2]
+    assert find_folder("nowhere") == project / "nowhere"
 
 
 def test_doctor_names_what_is_wrong():
@@ -240,13 +249,11 @@ def test_doctor_names_what_is_wrong():
 
 
 def test_progress_reaches_the_terminal_and_nothing_else(project):
-    """Keras's epochs and bars pass; a lesson's own prints, quiz answers and shown errors stay in
-    the notebook.
-    """
-    lines = (
-        "print('Epoch 1/2')\nprint('3/3 - 1s - loss: 0.5')\nprint('explaining films:  50%|#####    "
-        " | 1/2', end='\\r')\nprint('\\nValueError: a lesson')"
-    )
+    """Epochs of Keras and bars are passed on; prints and shown errors of a lesson are not."""
+    lines = r"""print('Epoch 1/2')
+print('3/3 - 1s - loss: 0.5')
+print('explaining films:  50%|#####     | 1/2', end='\r')
+print('\nValueError: a lesson')"""
     nbformat.write(notebook(lines), project / "notebooks" / "00_start_here.ipynb")
     result = call("run", "--profile", "smoke", "--name", "x")
     assert result.exit_code == 0, result.output

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from rahelpers.cli.main import find_run
+from rahelpers.cli.common import find_run
 from rahelpers.core.store import MissingArtefactError
 from tests.benchmarks.speed.suite import SIZES, run_bench, write_table
 
