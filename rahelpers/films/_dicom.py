@@ -1,4 +1,4 @@
-"""DICOM."""
+"""DICOM files: what is read of them, how it is decoded, and how it is shown."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from pydicom.dataset import FileDataset
 from rahelpers.films._picture import (
+    EXPECTED,
     OTHER_SIGNATURES,
     OWN_SIGNATURES,
     check_jpeg_length,
     reduce_colour,
 )
 from rahelpers.films.radiograph import (
-    EXPECTED,
     LEAST_SIDE,
     MAX_BYTES,
     Provenance,
     Radiograph,
     RadiographError,
-    check_size,
+    check_pixel_count,
     one_line,
 )
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
 
 SPACING_RANGE_MM = (0.001, 10.0)  # of a pixel; a detector has 0.1 to 0.2, a thumbnail up to 2
 # rows and columns may differ by one per cent: a hand of 200 mm is then right within 1 mm
 MOST_ANISOTROPY = 0.01
 DECODE_SECONDS = 60  # for one frame in gdcm; 15 million pixels take 2
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# at the detector; at the patient; of a film scanner
+SPACING_KEYWORDS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")
 # All that is ever read of a DICOM file: names, numbers, dates and identifiers of persons and
-# institutions stay where they are.
+# institutions are not.
 DICOM_TAGS = [
     "Rows",
     "Columns",
@@ -47,9 +51,7 @@ DICOM_TAGS = [
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
-    "PixelData",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
+    *PIXEL_KEYWORDS,
     "RescaleSlope",
     "RescaleIntercept",
     "ModalityLUTSequence",
@@ -57,25 +59,19 @@ DICOM_TAGS = [
     "WindowCenter",
     "WindowWidth",
     "VOILUTFunction",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
-    "ImagerPixelSpacing",
-    "PixelSpacing",
-    "NominalScannedPixelSpacing",
+    *(
+        f"{segmented}{colour}PaletteColorLookupTable{part}"
+        for colour in ("Red", "Green", "Blue")
+        for segmented, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
+    ),
+    *SPACING_KEYWORDS,
     "ImageLaterality",
     "Laterality",
     "Modality",
 ]
-# What DICOM calls a device whose pictures are no plain radiographs (PS3.3, C.7.3.1.1.1). Any other
-# code is read: CR, DX, RG and RF are plain radiographs, OT and SC are scans of films, and a code
-# that nobody knows says nothing.
+# What DICOM calls a device whose pictures are not plain radiographs (PS3.3, C.7.3.1.1.1). Any other
+# code is read: CR, DX, RG and RF are plain radiographs, OT and SC are scans of films, and an
+# unknown code says nothing.
 OTHER_MODALITIES = {
     "CT": "computed tomography",
     "MR": "magnetic resonance",
@@ -103,25 +99,19 @@ OTHER_MODALITIES = {
     "RTDOSE": "radiotherapy",
     "SEG": "segmentation",
 }
-# at the detector; at the patient; of a film scanner
-SPACING_KEYWORDS = (
-    "ImagerPixelSpacing",
-    "PixelSpacing",
-    "NominalScannedPixelSpacing",
-)
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 DEFLATED = "1.2.840.10008.1.2.1.99"
 # gdcm (JPEG lossless, JPEG-LS) ends the process on some damaged files: 3 of 4,500 mutated ones
-# called std::terminate. So it has its own process.
+# called std::terminate. So it has a process of its own.
 GDCM_PROGRAM = """
 import io, os, sys
 import numpy, pydicom
 answer = os.fdopen(os.dup(1), "wb")
-os.dup2(2, 1)  # whatever a library prints does not get into the answer
+os.dup2(2, 1)  # whatever a library prints stays out of the answer
 try:
     import resource
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no memory dump with a patient's picture in it
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no memory dump with a patient's picture
 except ImportError:
     pass  # not on Windows
 dataset = pydicom.dcmread(io.BytesIO(sys.stdin.buffer.read()), force=True)
@@ -134,8 +124,9 @@ answer.close()
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether the file says so, or starts as a dataset without the preamble does: with a low even
-    group that is no other format's start.
+    """Whether a file says that it is DICOM, or starts as a dataset without the preamble does.
+
+    Such a dataset starts with a low even group that is not the start of another format.
     """
     if data[128:132] == b"DICM" or data[:4] == b"DICM":
         return True
@@ -146,50 +137,47 @@ def is_dicom(data: bytes) -> bool:
 
 
 def read_dicom(data: bytes) -> Radiograph:
-    """A DICOM file; grey values after rescaling, window and polarity."""
+    """Read a DICOM file; grey values after rescaling, window and polarity."""
     marked = data[128:132] == b"DICM"
     if data[:4] == b"DICM":
         data = b"\0" * 128 + data
     notes = [] if marked else ["the DICOM preamble is missing"]
+    # the pixels; pydicom's decoders raise errors of many kinds, which all mean a damaged file
     try:
         dataset, syntax = _parse_dicom(data, marked)
         _check_dicom(dataset, marked)
-        grey, colour, coloured, windowed = _show_dicom(
-            _decode_dicom(dataset, syntax, data), dataset, notes
-        )
+        pixels = _decode_dicom(dataset, syntax, data)
+        grey, colour, coloured, windowed = _show_dicom(pixels, dataset, notes)
     except RadiographError:
         raise
     except Exception as error:
-        # pydicom's decoders raise many kinds; all mean a damaged file, and it is said
         raise RadiographError(f"the DICOM file cannot be read ({one_line(error)})") from None
     photometric = _photometric(dataset)
     inverted = photometric == "MONOCHROME1"
     if inverted:  # after the window, which is stated for the values as stored
         grey = grey.max() - grey
+    # what else is known
     spacing_mm = _spacing_of(dataset, notes)
-    bits, width, height = (_whole_number(dataset, k) for k in ("BitsStored", "Columns", "Rows"))
-    other = OTHER_MODALITIES.get(str(_value(dataset, "Modality") or "").strip().upper(), "")
+    modality = str(_value(dataset, "Modality") or "").strip().upper()
     stored = Provenance(
-        "DICOM",
-        _syntax_name(syntax),
-        bits,
-        photometric,
-        width,
-        height,
-        inverted,
-        windowed,
-        1,
-        colour,
-        coloured,
-        False,
-        other,
-        tuple(notes),
+        format="DICOM",
+        transfer_syntax=_syntax_name(syntax),
+        bits_stored=_whole_number(dataset, "BitsStored"),
+        mode=photometric,
+        width=_whole_number(dataset, "Columns"),
+        height=_whole_number(dataset, "Rows"),
+        inverted=inverted,
+        windowed=windowed,
+        colour=colour,
+        coloured=coloured,
+        other_modality=OTHER_MODALITIES.get(modality, ""),
+        notes=tuple(notes),
     )
     return Radiograph(grey, spacing_mm, _laterality_of(dataset), stored)
 
 
 def _parse_dicom(data: bytes, marked: bool) -> tuple[FileDataset, str]:
-    """The few elements that are needed, and the transfer syntax: as stated, else as found."""
+    """Read the few elements that are needed, and the transfer syntax: as stated, or as found."""
     import pydicom
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -199,27 +187,24 @@ def _parse_dicom(data: bytes, marked: bool) -> tuple[FileDataset, str]:
         stated = str(dataset.file_meta.get("TransferSyntaxUID") or "")
     except RadiographError:
         raise
-    except Exception as error:  # of many kinds; the words are left out, for they may quote the file
-        words = f"the DICOM file is damaged or cut short ({type(error).__name__}); export it again"
-        raise RadiographError(
-            words if marked else f"not a picture that can be read; {EXPECTED}"
-        ) from None
+    except Exception as error:  # of many kinds; its words are left out, as they may quote the file
+        words = f"not a picture that can be read; {EXPECTED}"
+        if marked:
+            kind = type(error).__name__
+            words = f"the DICOM file is damaged or cut short ({kind}); export it again"
+        raise RadiographError(words) from None
     if not stated:
         implicit, little = dataset.original_encoding
-        stated = (
-            ImplicitVRLittleEndian
-            if implicit
-            else ExplicitVRLittleEndian
-            if little
-            else ExplicitVRBigEndian
-        )
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        stated = ImplicitVRLittleEndian if implicit else explicit
         dataset.file_meta.TransferSyntaxUID = stated
     return dataset, str(stated)
 
 
 def _check_deflated(data: bytes) -> None:
-    """Refuse a deflated file that would unpack to more than MAX_BYTES; pydicom unpacks it whole,
-    whatever its size.
+    """Refuse a deflated file that would unpack to more than MAX_BYTES.
+
+    pydicom unpacks all of it, whatever its size.
     """
     from pydicom.filereader import read_dataset
 
@@ -240,8 +225,9 @@ def _check_deflated(data: bytes) -> None:
 
 
 def _syntax_name(syntax: str) -> str:
-    """DICOM's name of a transfer syntax; for one that is not in the standard no number, for that
-    may be anybody's.
+    """DICOM's name of a transfer syntax.
+
+    For one that is not in the standard its number is not given: it could identify somebody.
     """
     from pydicom.uid import UID
 
@@ -252,7 +238,7 @@ def _syntax_name(syntax: str) -> str:
 def _value(dataset: FileDataset, keyword: str) -> Any:
     try:
         return dataset.get(keyword)
-    except Exception:  # pydicom converts a value when it is asked for, and raises many kinds
+    except Exception:  # pydicom converts a value when asked, and raises errors of many kinds
         raise RadiographError(
             f"the DICOM value of {keyword} cannot be read; export the film again"
         ) from None
@@ -264,7 +250,7 @@ def _whole_number(dataset: FileDataset, keyword: str, default: int = 0) -> int:
         return default if value in (None, "") else int(value)
     except (ValueError, TypeError, OverflowError):
         raise RadiographError(
-            f"the DICOM value of {keyword} is no whole number; export the film again"
+            f"the DICOM value of {keyword} is not a whole number; export the film again"
         ) from None
 
 
@@ -275,71 +261,65 @@ def _check_number(dataset: FileDataset, keyword: str) -> None:
     except (ValueError, TypeError):
         pass  # text, or several: refused below
     raise RadiographError(
-        f"the DICOM value of {keyword} is no finite number; export the film again"
+        f"the DICOM value of {keyword} is not a finite number; export the film again"
     )
 
 
 def _photometric(dataset: FileDataset) -> str:
     value = str(_value(dataset, "PhotometricInterpretation") or "")
     if value not in (*MONOCHROME, *COLOUR):
+        problem = "not one that is read" if value else "missing"
         raise RadiographError(
-            "the DICOM PhotometricInterpretation is"
-            f" {'not one that is read' if value else 'missing'}; expected MONOCHROME1 or"
-            " MONOCHROME2"
+            f"the DICOM PhotometricInterpretation is {problem}; expected MONOCHROME1 or MONOCHROME2"
         )
     return value
 
 
 def _check_dicom(dataset: FileDataset, marked: bool) -> None:
-    """One film, of a size and kind that can be decoded."""
-    if all(
-        _value(dataset, k) in (None, b"", "")
-        for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-    ):
+    """Refuse what is not one film, of a size and kind that can be decoded."""
+    # pixels there are
+    if all(_value(dataset, keyword) in (None, b"", "") for keyword in PIXEL_KEYWORDS):
         if not marked:
             raise RadiographError(f"not a picture that can be read; {EXPECTED}")
         raise RadiographError(
             "the DICOM file holds no pixels: it is cut short, or a report, an index or another"
             " object without a picture"
         )
+    # a size that can be
     width, height = _whole_number(dataset, "Columns"), _whole_number(dataset, "Rows")
     if width < 1 or height < 1:
         raise RadiographError(
             f"the DICOM file says {width} x {height} pixels; expected at least {LEAST_SIDE} x"
             f" {LEAST_SIDE}"
         )
-    check_size(width, height)
+    check_pixel_count(width, height)
+    # numbers that make sense together
     for keyword in ("RescaleSlope", "RescaleIntercept"):
         _check_number(dataset, keyword)
-    frames, samples = (
-        _whole_number(dataset, "NumberOfFrames", 1),
-        _whole_number(dataset, "SamplesPerPixel", 1),
-    )
+    frames = _whole_number(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise RadiographError(f"holds {frames} frames; expected one film")
-    if samples != (
-        3 if _photometric(dataset) in COLOUR and _photometric(dataset) != "PALETTE COLOR" else 1
-    ):
+    samples, photometric = _whole_number(dataset, "SamplesPerPixel", 1), _photometric(dataset)
+    if samples != (3 if photometric in COLOUR and photometric != "PALETTE COLOR" else 1):
         raise RadiographError(
-            f"the DICOM file says {samples} samples per pixel, which its {_photometric(dataset)}"
-            " does not have; export it again"
+            f"the DICOM file says {samples} samples per pixel, which its {photometric} does not"
+            " have; export it again"
         )
 
 
 def _decode_dicom(dataset: FileDataset, syntax: str, data: bytes) -> np.ndarray:
-    """Pixels as stored: (H, W), or (H, W, 3) as RGB."""
+    """Decode the pixels as stored: (H, W), or (H, W, 3) as RGB."""
     if "PixelData" in dataset:
         decoder = _choose_decoder(dataset, syntax)
         if decoder == "gdcm":
-            return _decode_apart(
-                data, (_whole_number(dataset, "Rows"), _whole_number(dataset, "Columns"))
-            )
+            shape = (_whole_number(dataset, "Rows"), _whole_number(dataset, "Columns"))
+            return _decode_apart(data, shape)
         dataset.pixel_array_options(decoding_plugin=decoder)
     return dataset.pixel_array
 
 
 def _decode_apart(data: bytes, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels from gdcm in a process of its own, which takes 0.3 s to start."""
+    """Decode the pixels with gdcm in a process of its own, which takes 0.3 s to start."""
     command = [sys.executable, "-P", "-W", "ignore", "-c", GDCM_PROGRAM]
     try:
         done = subprocess.run(
@@ -366,8 +346,13 @@ def _decode_apart(data: bytes, shape: tuple[int, int]) -> np.ndarray:
 def _show_dicom(
     pixels: np.ndarray, dataset: FileDataset, notes: list[str]
 ) -> tuple[np.ndarray, str, float, bool]:
-    """Grey values float32 (H, W) before polarity, how colour was treated, how much there was, and
-    whether a window was used.
+    """Show the pixels as the file says, before polarity.
+
+    Returns
+    -------
+    grey : float32 array (H, W)
+    colour, coloured, windowed
+        As in `Provenance`.
     """
     from pydicom.pixels import apply_color_lut, apply_modality_lut
 
@@ -382,15 +367,11 @@ def _show_dicom(
 def _apply_window(
     pixels: np.ndarray, dataset: FileDataset, notes: list[str]
 ) -> tuple[np.ndarray, bool]:
-    """The picture as the file's VOI LUT or window shows it; unchanged, with a note, where that is
-    senseless or shows nothing.
-    """
+    """Apply the file's VOI LUT or window; where it makes no sense or shows nothing, note that."""
     from pydicom.pixels import apply_voi_lut
 
-    if not dataset.get("VOILUTSequence") and None in (
-        dataset.get("WindowCenter"),
-        dataset.get("WindowWidth"),
-    ):
+    window = (dataset.get("WindowCenter"), dataset.get("WindowWidth"))
+    if not dataset.get("VOILUTSequence") and None in window:
         return pixels, False
     try:
         shown = apply_voi_lut(pixels, dataset)
@@ -408,10 +389,10 @@ def _apply_window(
 
 
 def _choose_decoder(dataset: FileDataset, syntax: str) -> str:
-    """pydicom's plugin for the pixels, after a look at them.
+    """Choose pydicom's plugin for the pixels, after a look at them.
 
     The decoders are C++ and trust what they are told, so sizes that do not agree are refused before
-    they see them. Pillow is preferred where it can: its decoders are the most tried.
+    they see them. Pillow is preferred where it can decode: its decoders are the best tested.
     """
     from pydicom.pixels import get_decoder
     from pydicom.uid import (
@@ -422,6 +403,7 @@ def _choose_decoder(dataset: FileDataset, syntax: str) -> str:
         RLELossless,
     )
 
+    # a syntax that is read; pydicom itself decodes what is not compressed
     uid = UID(syntax)
     if not uid.is_transfer_syntax or not _has_decoder(get_decoder, uid):
         raise RadiographError(
@@ -430,6 +412,7 @@ def _choose_decoder(dataset: FileDataset, syntax: str) -> str:
         )
     if not uid.is_compressed or uid == DEFLATED:
         return ""
+    # one frame that is as large as the header says, and complete
     frame = _first_frame(dataset)
     width, height = _whole_number(dataset, "Columns"), _whole_number(dataset, "Rows")
     if uid == RLELossless:
@@ -439,7 +422,7 @@ def _choose_decoder(dataset: FileDataset, syntax: str) -> str:
     if found != (width, height):
         inside = f"{found[0]} x {found[1]} pixels" if found else "no picture"
         raise RadiographError(
-            f"the DICOM header says {width} x {height} pixels, the compressed pixels in it"
+            f"the DICOM header says {width} x {height} pixels, but the compressed data holds"
             f" {inside}; the file is damaged"
         )
     if b"\xff\xd9" not in frame[-16:]:
@@ -468,7 +451,7 @@ def _first_frame(dataset: FileDataset) -> bytes:
     try:
         return get_frame(dataset.PixelData, 0, number_of_frames=1)
     except Exception as error:
-        # struct.error, ValueError, EOFError …: the fragments do not follow one another
+        # struct.error, ValueError, EOFError …: the fragments do not follow each other
         raise RadiographError(
             f"the compressed pixels are damaged or cut short ({type(error).__name__}); export the"
             " film again"
@@ -476,22 +459,20 @@ def _first_frame(dataset: FileDataset) -> bytes:
 
 
 def _codestream_size(frame: bytes) -> tuple[int, int] | None:
-    """Width and height that a JPEG, JPEG-LS or JPEG 2000 stream states of itself."""
-    if frame.startswith(
-        b"\0\0\0\x0cjP"
-    ):  # JPEG 2000 in its file format, which the standard forbids and some write
+    """Width and height that a JPEG, JPEG-LS or JPEG 2000 stream states about itself."""
+    # JPEG 2000 in its file format, which the standard forbids and some write
+    if frame.startswith(b"\0\0\0\x0cjP"):
         frame = frame[max(frame.find(b"\xff\x4f\xff\x51", 0, 4096), 0) :]
     if frame.startswith(b"\xff\x4f\xff\x51") and len(frame) >= 24:  # JPEG 2000: SIZ follows at once
         right, bottom, left, top = struct.unpack(">4L", frame[8:24])
         return right - left, bottom - top
+    # JPEG and JPEG-LS: from segment to segment, up to the start of the frame
     place = 2 if frame.startswith(b"\xff\xd8") else len(frame)
     while place + 9 <= len(frame) and frame[place] == 0xFF:
         marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
         if marker == 0xFF:  # fill
             place += 1
-        elif marker == 0xF7 or (
-            0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-        ):  # start of frame
+        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             height, width = struct.unpack(">2H", frame[place + 5 : place + 9])
             return width, height
         else:
@@ -500,8 +481,9 @@ def _codestream_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def _check_rle(frame: bytes, plane: int) -> None:
-    """Refuse segments that unpack to more than a plane of pixels: two bytes may stand for 128, and
-    pydicom unpacks them all.
+    """Refuse segments that unpack to more than a plane of pixels.
+
+    Two bytes may stand for 128, and pydicom unpacks them all.
     """
     count, *offsets = struct.unpack("<16L", frame[:64].ljust(64, b"\0"))
     starts = [*offsets[: min(count, 15)], len(frame)]
@@ -518,9 +500,7 @@ def _check_rle(frame: bytes, plane: int) -> None:
 
 
 def _spacing_of(dataset: FileDataset, notes: list[str]) -> float | None:
-    """Size of a pixel in mm from the first element that has a usable one; what was passed over is
-    noted.
-    """
+    """Size of a pixel in mm from the first element with a usable one; the others are noted."""
     for keyword in SPACING_KEYWORDS:
         try:
             value = dataset.get(keyword)
@@ -528,17 +508,15 @@ def _spacing_of(dataset: FileDataset, notes: list[str]) -> float | None:
                 continue
             row, column = (float(v) for v in value)
         except Exception:
-            # text, one number, three: pydicom converts when asked, and raises many kinds
+            # text, one number, three: pydicom converts when asked, and raises errors of many kinds
             notes.append(f"{keyword} is not two numbers and was left out")
             continue
         least, most = SPACING_RANGE_MM
         if not (least <= row <= most and least <= column <= most):  # NaN fails too
             notes.append(f"{keyword} is not between {least} and {most:g} mm and was left out")
         elif abs(row - column) > MOST_ANISOTROPY * min(row, column):
-            notes.append(
-                f"{keyword}: pixels are not square ({row:g} x {column:g} mm), so no single spacing"
-                " holds"
-            )
+            size = f"{row:g} x {column:g} mm"
+            notes.append(f"{keyword}: pixels are not square ({size}), so no single spacing holds")
             return None
         else:
             return (row + column) / 2

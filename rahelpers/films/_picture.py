@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rahelpers.core.native_stderr import silence_native_stderr
-
-if TYPE_CHECKING:
-    from PIL import Image
 from rahelpers.films.radiograph import (
-    EXPECTED,
     MAX_PIXELS,
     Provenance,
     Radiograph,
     RadiographError,
-    check_size,
+    check_pixel_count,
     one_line,
 )
 
-COLOUR_SPREAD = (
-    12 / 255
-    # between the channels of one pixel: JPEG's rounding gives at most 3 of 255, a coloured arrow
-    # hundreds
-)
+if TYPE_CHECKING:
+    from PIL import Image
+
+# between the channels of one pixel: JPEG's rounding gives at most 3 of 255, a coloured arrow
+# hundreds
+COLOUR_SPREAD = 12 / 255
 # of the grey range: a pixel that is farther from the film's tint has a colour of its own
 TINT_SPREAD = 0.1
-TINT_SIDE = 256  # pixels: colours are counted on a picture thinned out to so many
+TINT_SIDE = 256  # pixels: colours are counted on a picture thinned out to this size
 MOST_PAGES = 16  # of a TIFF file, when looking for a second film among its thumbnails
 PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-# What a file of another kind starts with, so that the message can say what it is.
+COLOUR_MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+EXPECTED = "expected PNG, JPEG, TIFF, BMP or DICOM"
+# What a file starts with, so that the message can say what it is.
 OWN_SIGNATURES = {
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -52,10 +52,14 @@ OTHER_SIGNATURES = {
     b"<": "a web page, an SVG drawing or other XML",
 }
 
+# without a handler, Python prints Pillow's log of a bad TIFF to stderr
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
 
 def check_jpeg_length(length: int, width: int, height: int) -> None:
-    """Refuse a JPEG that cannot hold its picture: each block of 8 x 8 pixels takes a bit at least,
-    and decoders fill what is missing with grey.
+    """Refuse a JPEG that cannot hold its picture.
+
+    Each block of 8 x 8 pixels takes at least one bit, and decoders fill what is missing with grey.
     """
     if 8 * length < (width // 8) * (height // 8):
         raise RadiographError(
@@ -65,13 +69,13 @@ def check_jpeg_length(length: int, width: int, height: int) -> None:
 
 
 def read_picture(data: bytes) -> Radiograph:
-    """PNG, JPEG, TIFF or BMP; grey values as stored."""
+    """Read a PNG, JPEG, TIFF or BMP; grey values as stored."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         if data.startswith(b"\x89PNG"):
             with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-                # its checksums: when it loads pixels, Pillow does not look at them, nor for the end
+                # the checksums: Pillow does not look at them when it loads pixels, nor for the end
                 picture.verify()
         with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as picture:
             return _read_opened(picture, data)
@@ -84,7 +88,7 @@ def read_picture(data: bytes) -> Radiograph:
             f"the picture claims too many pixels; expected at most {MAX_PIXELS:,}"
         ) from None
     except Exception as error:
-        # Pillow's decoders raise many kinds; all mean a damaged file, and it is said
+        # Pillow's decoders raise errors of many kinds; all mean a damaged file
         raise RadiographError(f"the file is damaged ({one_line(error)})") from error
 
 
@@ -102,59 +106,64 @@ def _explain_unknown(data: bytes) -> str:
 
 
 def _read_opened(picture: Image.Image, data: bytes) -> Radiograph:
+    # refuse what is too large, several pictures, or cut short, before any pixel is decoded
     width, height = picture.size
-    check_size(width, height)
+    check_pixel_count(width, height)
     _check_single(picture)
     if picture.format in ("JPEG", "MPO"):
         check_jpeg_length(len(data), width, height)
+    # what the header says
     is_tiff = picture.format == "TIFF"
     orientation, notes = _orientation_of(picture)
     if is_tiff and orientation >= 5:
         width, height = height, width  # Pillow reports, and loads, a TIFF upright
     mode, bits = picture.mode, _bits_of(picture, data)
-    white_is_zero = is_tiff and picture.tag_v2.get(262) == 0
+    white_is_zero = is_tiff and _tiff_tag(picture, 262, 1) == 0
+    # the pixels; libtiff prints each complaint, and what matters of it comes back as an error
     if is_tiff and picture.info.get("compression") != "raw":
-        with (
-            silence_native_stderr()
-        ):  # libtiff and libpng print each complaint; what matters of it comes back as an error
+        with silence_native_stderr():
             picture.load()
     grey, colour, coloured, alpha = _grey_of(picture, data)
     if white_is_zero and mode not in ("1", "L", "P"):  # those Pillow inverts itself
         grey = grey.max() - grey
     if not is_tiff:
         grey = _turn_upright(grey, orientation)
-    kind = "JPEG" if picture.format == "MPO" else str(picture.format)
     stored = Provenance(
-        kind,
-        "",
-        bits,
-        mode,
-        width,
-        height,
-        white_is_zero,
-        False,
-        orientation,
-        colour,
-        coloured,
-        alpha,
-        "",
-        notes,
+        format="JPEG" if picture.format == "MPO" else str(picture.format),
+        bits_stored=bits,
+        mode=mode,
+        width=width,
+        height=height,
+        inverted=white_is_zero,
+        orientation=orientation,
+        colour=colour,
+        coloured=coloured,
+        alpha=alpha,
+        notes=notes,
     )
-    return Radiograph(grey, None, "", stored)
+    return Radiograph(grey, provenance=stored)
+
+
+def _tiff_tag(picture: Image.Image, tag: int, default: Any) -> Any:
+    """A tag of a TIFF file's current page."""
+    return picture.tag_v2.get(tag, default)  # type: ignore[attr-defined]
 
 
 def _check_single(picture: Image.Image) -> None:
-    """One film to a file. A TIFF may carry small copies of its picture, and an MPO is a telephone's
-    JPEG with a preview behind it.
+    """Refuse more than one film per file.
+
+    A TIFF may carry small copies of its picture, and an MPO is a telephone's JPEG with a preview
+    after it.
     """
     if picture.format != "TIFF":
-        if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-            raise RadiographError(f"holds {picture.n_frames} pictures; expected one film")
+        frames = getattr(picture, "n_frames", 1)
+        if picture.format != "MPO" and frames > 1:
+            raise RadiographError(f"holds {frames} pictures; expected one film")
         return
     try:
         for page in range(1, MOST_PAGES + 1):
             picture.seek(page)
-            if not picture.tag_v2.get(254, 0) & 1:  # NewSubfileType: a reduced copy
+            if not _tiff_tag(picture, 254, 0) & 1:  # NewSubfileType: a reduced copy
                 raise RadiographError("holds more than one picture; expected one film")
         raise RadiographError(f"holds more than {MOST_PAGES} pictures; expected one film")
     except EOFError:
@@ -162,28 +171,21 @@ def _check_single(picture: Image.Image) -> None:
 
 
 def _orientation_of(picture: Image.Image) -> tuple[int, tuple[str, ...]]:
-    """EXIF orientation, 1 to 8, and a note where the EXIF block cannot be read: viewers show such a
-    film, so it is read.
+    """EXIF orientation, 1 to 8, and a note where the EXIF block cannot be read.
+
+    Viewers show such a film, so it is read.
     """
     try:
         value = picture.getexif().get(274, 1)
-    except (
-        SyntaxError,
-        struct.error,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        OSError,
-        OverflowError,
-    ):
+    except (SyntaxError, struct.error, ValueError, TypeError, LookupError, OSError, OverflowError):
         return 1, ("the EXIF block is damaged; the film is taken as upright",)
     if isinstance(value, int) and 1 <= value <= 8:
         return value, ()
-    return 1, ("the EXIF orientation is none of 1 to 8; the film is taken as upright",)
+    return 1, ("the EXIF orientation is not one of 1 to 8; the film is taken as upright",)
 
 
 def _turn_upright(grey: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an EXIF orientation: a transposition, then flips."""
     if orientation >= 5:
         grey = grey.T
     flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
@@ -191,38 +193,33 @@ def _turn_upright(grey: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _bits_of(picture: Image.Image, data: bytes) -> int:
-    """Bits of one sample as stored; of a palette, those of its colours."""
+    """Bits of one sample as stored; for a palette, those of its colours."""
     if picture.mode == "P":
         return 8
     if picture.format == "PNG":
         return data[24]
     if picture.format == "TIFF":
-        return int(max(picture.tag_v2.get(258, (1,))))
+        return int(max(_tiff_tag(picture, 258, (1,))))
     return 1 if picture.mode == "1" else 8
 
 
 def _grey_of(picture: Image.Image, data: bytes) -> tuple[np.ndarray, str, float, bool]:
-    """Grey values float32 (H, W), how colour was treated, how much there was, and whether there was
-    transparency.
+    """Read the pixels as grey.
+
+    Returns
+    -------
+    grey : float32 array (H, W)
+    colour, coloured, alpha
+        As in `Provenance`.
     """
+    # stored as grey
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         return np.asarray(picture, dtype=np.float32), "", 0.0, False
     transparent = "transparency" in picture.info or picture.mode in ("LA", "PA", "RGBA", "RGBa")
     if picture.mode in ("1", "L") and not transparent:
         return np.asarray(picture.convert("L"), dtype=np.float32), "", 0.0, False
-    if picture.mode not in (
-        "1",
-        "L",
-        "P",
-        "LA",
-        "PA",
-        "RGB",
-        "RGBA",
-        "RGBa",
-        "RGBX",
-        "CMYK",
-        "YCbCr",
-    ):
+    # stored as colour, with a palette or with transparency
+    if picture.mode not in COLOUR_MODES:
         raise RadiographError(
             f"stored in the colour space {picture.mode}, which is not read; save it as grey"
         )
@@ -233,15 +230,16 @@ def _grey_of(picture: Image.Image, data: bytes) -> tuple[np.ndarray, str, float,
     grey, colour, coloured = reduce_colour(samples, full)
     if samples.shape[2] == 4:
         grey = grey * (samples[..., 3] / np.float32(full))
-    return grey, "" if picture.mode in ("1", "L", "LA") else colour, coloured, samples.shape[2] == 4
+    colour = "" if picture.mode in ("1", "L", "LA") else colour
+    return grey, colour, coloured, samples.shape[2] == 4
 
 
 def _decode_deep_png(data: bytes) -> np.ndarray:
-    """A PNG of 16 bits a channel as RGB or RGBA, uint16: Pillow would drop the lower half of every
-    sample.
+    """Decode a PNG of 16 bits per channel as RGB or RGBA, uint16.
 
-    Pillow has read it before, so its chunks are whole. Only those with pixels are handed on: libpng
-    writes its complaints of others to stderr.
+    Pillow would drop the lower half of every sample. It has read the file before, so its chunks are
+    intact. Only those with pixels are passed on: libpng writes its complaints about others to
+    stderr.
     """
     import cv2
 
@@ -252,9 +250,7 @@ def _decode_deep_png(data: bytes) -> np.ndarray:
             kept.append(data[place:end])
         place = end
     kept.append(b"\0\0\0\0IEND\xaeB`\x82")
-    with (
-        silence_native_stderr()
-    ):  # libtiff and libpng print each complaint; what matters of it comes back as an error
+    with silence_native_stderr():
         samples = cv2.imdecode(np.frombuffer(b"".join(kept), np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.ndim != 3:
         raise RadiographError("the file is damaged (its 16-bit colours cannot be decoded)")
@@ -262,8 +258,15 @@ def _decode_deep_png(data: bytes) -> np.ndarray:
 
 
 def reduce_colour(samples: np.ndarray, full: float) -> tuple[np.ndarray, str, float]:
-    """Luma (ITU-R BT.601) of RGB samples (H, W, 3 or more), float32; 'grey' where the channels
-    agree, else 'converted'; share of coloured pixels.
+    """Reduce RGB samples (H, W, 3 or more), at most `full`, to their luma (ITU-R BT.601).
+
+    Returns
+    -------
+    grey : float32 array (H, W)
+    colour : {'grey', 'converted'}
+        'grey' where the channels agree.
+    coloured : float
+        Share of coloured pixels.
     """
     red, green, blue = (samples[..., i] for i in range(3))
     top, bottom = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
@@ -271,16 +274,15 @@ def reduce_colour(samples: np.ndarray, full: float) -> tuple[np.ndarray, str, fl
     if spread == 0:
         return red.astype(np.float32), "grey", 0.0
     grey = red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
-    return (
-        (grey, "converted", _share_coloured(samples[..., :3], full))
-        if spread > COLOUR_SPREAD
-        else (grey, "grey", 0.0)
-    )
+    if spread <= COLOUR_SPREAD:
+        return grey, "grey", 0.0
+    return grey, "converted", _share_coloured(samples[..., :3], full)
 
 
 def _share_coloured(samples: np.ndarray, full: float) -> float:
-    """Share of the pixels of RGB samples (H, W, 3) that are farther than TINT_SPREAD from the
-    film's tint: a parabola over the grey value.
+    """Share of the pixels of RGB samples (H, W, 3) that have a colour of their own.
+
+    They are farther than TINT_SPREAD from the film's tint, a parabola over the grey value.
     """
     step = max(1, -(-max(samples.shape) // TINT_SIDE))
     red, green, blue = (samples[::step, ::step, i].ravel() / full for i in range(3))

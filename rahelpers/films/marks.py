@@ -7,14 +7,14 @@ import numpy as np
 MARK_CONTRAST = 0.3  # of the grey range, above the air
 
 
-def find_marks(film: np.ndarray, beside: np.ndarray) -> np.ndarray:
-    """What is clearly brighter than the air next to the hand.
+def find_marks(film: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Find what is clearly brighter than the air next to the hand.
 
     Parameters
     ----------
     film : float array (H, W) in [0, 1]
         Bone bright.
-    beside : bool array (H, W)
+    outside : bool array (H, W)
         The part of the film to look in: next to the hand, inside the exposed field.
 
     Returns
@@ -23,11 +23,13 @@ def find_marks(film: np.ndarray, beside: np.ndarray) -> np.ndarray:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from rahelpers.films.marks import find_marks
     >>> film = np.full((8, 8), 0.1)
     >>> film[1:3, 1:3] = 0.9
     >>> int(find_marks(film, np.ones((8, 8), bool)).sum())
     4
     """
-    if not beside.any():
+    if not outside.any():
         return np.zeros(film.shape, bool)
-    return beside & (film > np.median(film[beside]) + MARK_CONTRAST)
+    return outside & (film > np.median(film[outside]) + MARK_CONTRAST)

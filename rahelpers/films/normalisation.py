@@ -1,8 +1,7 @@
-"""Hand normalisation: find the hand, crop, turn fingers up, bring every hand to one side, fit it
-into the network's square.
+"""Hand normalisation: find the hand, crop it, turn it upright, and fit it into a square.
 
-Every step is a whole-pixel move or a scaling, so points and boxes travel both ways: a heat map goes
-back onto the original film.
+The square is what the network gets; every hand looks like a left one there. Every step moves whole
+pixels or scales, so points and boxes travel both ways: a heat map goes back onto the original film.
 """
 
 from __future__ import annotations
@@ -15,36 +14,33 @@ import numpy as np
 
 from rahelpers.films.radiograph import Radiograph
 
-MASK_SIDE = 192  # the hand is looked for on a film whose long side has so many pixels
+MASK_SIDE = 192  # pixels on the long side of the film on which the hand is looked for
 # grey value below which the film is noise: skin against air is a step in the logarithm, however
 # dark the fingers
 LOG_OFFSET = 0.06
 # a line at the film's edge whose 96 % range and SD are below these is frame or air
-UNIFORM = (
-    0.10,
-    0.035,
-)
+UNIFORM = (0.10, 0.035)
 HAND_SHARE = (0.06, 0.75)  # of the field
 # of its bounding box: a hand fills at most 0.70 (100 real films); what fills more is an exposed
 # field
 FULLEST = 0.75
-TOUCH = 0.35  # a hand does not lie along more than this share of the field's rim
+LEAST_EDGE = 40  # pixels of the outline inside the field
+TOUCH = 0.35  # a hand does not run along more than this share of the field's rim
 # of 900 real films, those below show an exposed field that is dark against the rest of the detector
 HAND_CONTRAST = 0.03
-# Below UNSURE a film is looked at inverted too, and taken so where a hand with fingers is clearly
-# better seen there. Of 900 real films as they are, with a wide and with a narrow frame 0, 2 and 2
-# were inverted wrongly; of the same films stored inverted 860, 852 and 860 were mended.
+# Below UNSURE a film is also looked at inverted, and inverted where a hand with fingers is clearly
+# easier to see that way. Of 900 real films as they are, with a wide and with a narrow frame, 0, 2
+# and 2 were inverted wrongly; of the same films stored inverted, 860, 852 and 860 were corrected.
 UNSURE_CONTRAST = 0.15
 SURE_CONTRAST = 0.1
 CLEARLY = 1.7  # times the evidence
-MOST_FINGERS = 2.0  # finger pieces a row that count as evidence: more are creases
-TURN_CONFIDENCE = 0.5  # pieces a row; of 900 upright real films none was turned
+MOST_FINGERS = 2.0  # finger pieces per row that count as evidence: more are creases
+TURN_CONFIDENCE = 0.5  # pieces per row; of 900 upright real films none was turned
 LEAST_FIELD = 32  # pixels of an exposed field's side
 MARGIN = 0.03  # of the hand's longer side, around the crop
 OPENING = 5  # pixels: cuts strips of frame and marker plates off the hand
-Window = tuple[
-    int, int, int, int
-]  # top, bottom, left, right in pixels; bottom and right one beyond
+# top, bottom, left, right in pixels; bottom and right are one beyond
+Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -56,8 +52,8 @@ class HandMask:
     mask : bool array (h, w)
         At MASK_SIDE pixels; all False where no hand was found.
     contrast : float
-        Median step of the logarithm of the grey value along the outline: the higher, the surer. 0
-        where no hand was found.
+        Median step of the logarithm of the grey value along the outline: the higher, the more
+        certain. 0 where no hand was found.
     """
 
     mask: np.ndarray
@@ -65,8 +61,9 @@ class HandMask:
 
 
 def find_hand(image: np.ndarray) -> HandMask:
-    """The hand, soft tissue and forearm included, by the threshold whose outline has the strongest
-    edge.
+    """Find the hand, soft tissue and forearm included.
+
+    Of many thresholds, the one whose outline has the strongest edge is taken.
 
     Parameters
     ----------
@@ -77,49 +74,44 @@ def find_hand(image: np.ndarray) -> HandMask:
     -------
     HandMask
     """
+    # a small film without its frame; the size of the edges in it
     scale = MASK_SIDE / max(image.shape)
-    small = cv2.resize(
-        image,
-        (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale))),
-        interpolation=cv2.INTER_AREA,
-    )
+    width, height = (max(8, round(side * scale)) for side in image.shape[::-1])
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     top, bottom, left, right = inside_frame(small)
-    field = cv2.GaussianBlur(
-        np.log(np.float32(LOG_OFFSET) + small[top:bottom, left:right]), (0, 0), 1.0
-    )
+    field = np.log(np.float32(LOG_OFFSET) + small[top:bottom, left:right])
+    field = cv2.GaussianBlur(field, (0, 0), 1.0)
     step = np.hypot(cv2.Sobel(field, cv2.CV_32F, 1, 0), cv2.Sobel(field, cv2.CV_32F, 0, 1)) / 8
     best, found = 0.0, None
     for threshold in np.unique(np.quantile(field, np.linspace(0.2, 0.85, 27))):
+        # a piece as large as a hand, and not as compact as a field
         piece = _largest_piece(field > threshold)
-        if (
-            piece is None
-            or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1]
-            or _fullness(piece) > FULLEST
-        ):
+        if piece is None or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1]:
             continue
+        if _fullness(piece) > FULLEST:
+            continue
+        # how strong the edge along its outline is; where it touches the rim there is no outline
         rim = piece[0].sum() + piece[-1].sum() + piece[:, 0].sum() + piece[:, -1].sum()
         touch = rim / (2 * sum(piece.shape))
-        outline = piece & ~cv2.erode(piece.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        inside = cv2.erode(piece.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        outline = piece & ~inside
         outline[[0, -1]] = outline[:, [0, -1]] = False
-        if touch > TOUCH or outline.sum() < 40:
+        if touch > TOUCH or outline.sum() < LEAST_EDGE:
             continue
         contrast = float(np.median(step[outline])) * (1 - touch)
         if contrast > best:
             best, found = contrast, piece
+    # without what sticks to the hand: strips of frame, marker plates
     mask = np.zeros(small.shape, bool)
     if found is not None:
-        opened = cv2.morphologyEx(
-            found.astype(np.uint8),
-            cv2.MORPH_OPEN,
-            cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (OPENING, OPENING)),
-        )
-        piece = _largest_piece(opened > 0)
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (OPENING, OPENING))
+        piece = _largest_piece(cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0)
         mask[top:bottom, left:right] = found if piece is None else piece
     return HandMask(mask, best)
 
 
 def inside_frame(film: np.ndarray) -> Window:
-    """Top, bottom, left, right of the field once uniform lines at the film's edges are left out."""
+    """The field that remains once uniform lines at the film's edges are left out."""
     top, bottom, left, right = 0, film.shape[0], 0, film.shape[1]
 
     def is_uniform(line: np.ndarray) -> bool:
@@ -140,7 +132,7 @@ def inside_frame(film: np.ndarray) -> Window:
 
 
 def bounds(mask: np.ndarray) -> Window:
-    """Top, bottom, left, right of what is True; bottom and right one beyond."""
+    """The bounding box of what is True."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
@@ -152,7 +144,7 @@ def _fullness(piece: np.ndarray) -> float:
 
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray | None:
-    """The largest connected piece, its holes filled; None where there is none."""
+    """The largest connected piece, with its holes filled; None where there is none."""
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=8
     )
@@ -164,10 +156,10 @@ def _largest_piece(mask: np.ndarray) -> np.ndarray | None:
 
 
 def find_turn(mask: np.ndarray) -> tuple[int, float]:
-    """How often a film must be turned by 90 degrees counterclockwise so that the fingers point up.
+    """Count the turns by 90 degrees counterclockwise after which the fingers point up.
 
     Fingers are many pieces side by side, a forearm is one: rows of the upper half are cut into more
-    pieces than those of the lower.
+    pieces than those of the lower half.
 
     Parameters
     ----------
@@ -178,7 +170,7 @@ def find_turn(mask: np.ndarray) -> tuple[int, float]:
     quarter_turns : int
         0 to 3.
     confidence : float
-        By how many pieces a row the best way leads the second best; 0 for an empty mask.
+        By how many pieces per row the best way leads the second best; 0 for an empty mask.
     """
     if not mask.any():
         return 0, 0.0
@@ -195,19 +187,19 @@ def find_turn(mask: np.ndarray) -> tuple[int, float]:
 
 
 def count_pieces(mask: np.ndarray) -> np.ndarray:
-    """Into how many pieces each row of a mask, bool (h, w), is cut: int (h,)."""
+    """Count the pieces that each row of a mask, bool (h, w), is cut into: int (h,)."""
     return (np.diff(np.pad(mask, ((0, 0), (1, 0))).astype(np.int8), axis=1) == 1).sum(axis=1)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a film lies in the square.
+    """The way from a film to the square and back.
 
     Attributes
     ----------
     matrix : float array (3, 3)
-        Film pixel (x, y, 1) -> square pixel; pixel centres at whole numbers plus one half, so (0,
-        0) is the film's corner.
+        Film pixel (x, y, 1) -> square pixel. Pixel centres are at whole numbers plus one half, so
+        (0, 0) is the film's corner.
     film_shape : (H, W)
     size : int
         Side of the square, pixels.
@@ -216,6 +208,14 @@ class Geometry:
     matrix: np.ndarray
     film_shape: tuple[int, int]
     size: int
+
+    @property
+    def _film_size(self) -> np.ndarray:
+        return np.array(self.film_shape[::-1])
+
+    @property
+    def _square_size(self) -> np.ndarray:
+        return np.array([self.size, self.size])
 
     def to_square(self, points: np.ndarray) -> np.ndarray:
         """Points (n, 2), x and y in film pixels -> square pixels."""
@@ -227,26 +227,20 @@ class Geometry:
 
     def boxes_to_square(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (n, 4) x0, y0, x1, y1 as fractions of the film -> fractions of the square."""
-        height, width = self.film_shape
-        return _boxes(
-            self.to_square, boxes, np.array([width, height]), np.array([self.size, self.size])
-        )
+        return _move_boxes(self.to_square, boxes, self._film_size, self._square_size)
 
     def boxes_to_film(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (n, 4) x0, y0, x1, y1 as fractions of the square -> fractions of the film."""
-        height, width = self.film_shape
-        return _boxes(
-            self.to_film, boxes, np.array([self.size, self.size]), np.array([width, height])
-        )
+        return _move_boxes(self.to_film, boxes, self._square_size, self._film_size)
 
     def map_to_film(self, heatmap: np.ndarray) -> np.ndarray:
-        """A map of the square, float (S, S), on the original film, float32 (H, W); 0 where the
-        square did not reach.
+        """A map of the square, float (S, S), on the original film, float32 (H, W).
+
+        It is 0 where the square did not reach.
         """
+        # cv2 counts from the middle of the first pixel
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
-        centres = (
-            np.linalg.inv(half) @ self.matrix @ half
-        )  # cv2 counts from the middle of the first pixel
+        centres = np.linalg.inv(half) @ self.matrix @ half
         height, width = self.film_shape
         return cv2.warpAffine(
             np.asarray(heatmap, np.float32),
@@ -261,7 +255,7 @@ def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:2, :2].T + matrix[:2, 2]
 
 
-def _boxes(
+def _move_boxes(
     move: Callable[[np.ndarray], np.ndarray],
     boxes: np.ndarray,
     before: np.ndarray,
@@ -283,7 +277,7 @@ class Placement:
     quarter_turns : int
         Turns of 90 degrees, counterclockwise.
     mirror : bool
-        Left and right exchanged, after turning.
+        Left and right are exchanged, after turning.
     """
 
     box: Window
@@ -306,9 +300,10 @@ def fit_to_square(
     Returns
     -------
     square : float32 array (size, size)
-        Aspect kept, centred, 0 beside.
+        Centred, with the aspect kept, and 0 where the film does not reach.
     geometry : Geometry
     """
+    # crop, turn, mirror: each step adds its matrix
     top, bottom, left, right = placement.box
     part = image[top:bottom, left:right]
     matrix = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
@@ -318,6 +313,7 @@ def fit_to_square(
     if placement.mirror:
         matrix = np.array([[-1, 0, part.shape[1]], [0, 1, 0], [0, 0, 1.0]]) @ matrix
         part = part[:, ::-1]
+    # scale, and put into the middle of the square
     height, width = part.shape
     scale = size / max(height, width)
     fitted_h, fitted_w = max(1, round(height * scale)), max(1, round(width * scale))
@@ -327,22 +323,29 @@ def fit_to_square(
     square[above : above + fitted_h, beside : beside + fitted_w] = cv2.resize(
         np.ascontiguousarray(part, np.float32), (fitted_w, fitted_h), interpolation=smoothly
     )
-    matrix = (
-        np.array([[fitted_w / width, 0, beside], [0, fitted_h / height, above], [0, 0, 1.0]])
-        @ matrix
-    )
-    return square, Geometry(matrix, (image.shape[0], image.shape[1]), size)
+    fit = np.array([[fitted_w / width, 0, beside], [0, fitted_h / height, above], [0, 0, 1.0]])
+    return square, Geometry(fit @ matrix, (image.shape[0], image.shape[1]), size)
 
 
 def make_thumbnail(image: np.ndarray, size: int) -> np.ndarray:
-    """A whole film, float (H, W) in [0, 1], letterboxed as uint8 (size, size)."""
+    """Letterbox a whole film, float (H, W) in [0, 1], as uint8 (size, size).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rahelpers.films import make_thumbnail
+    >>> small = make_thumbnail(np.ones((60, 30), np.float32), 20)
+    >>> small.shape, int(small[:, :5].max()), int(small[:, 5:15].min())
+    ((20, 20), 0, 255)
+    """
     square, _ = fit_to_square(image, size, Placement((0, image.shape[0], 0, image.shape[1])))
     return np.rint(square * 255).astype(np.uint8)
 
 
 def normalise_intensity(image: np.ndarray) -> np.ndarray:
-    """Stretch the 1st to the 99.5th percentile to [0, 1]: exposure differs from film to film, and
-    is not disease.
+    """Stretch the 1st to the 99.5th percentile to [0, 1], float32.
+
+    Exposure differs from film to film, and is not disease.
     """
     low, high = np.percentile(image, [1.0, 99.5])
     if high <= low:
@@ -350,7 +353,7 @@ def normalise_intensity(image: np.ndarray) -> np.ndarray:
     return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkInput:
     """A film as the network sees it.
 
@@ -362,9 +365,9 @@ class NetworkInput:
     geometry : Geometry
         Carries points, boxes and heat maps to the film and back.
     inverted : bool
-        The film was stored with bone dark; it is bright here.
+        The film was stored with bone dark; bone is bright here.
     hand : HandMask
-        On the window as it lies; below HAND_CONTRAST the whole window was kept.
+        On the window, before turning; below HAND_CONTRAST the whole window was kept.
     turn_confidence : float
         See find_turn; below TURN_CONFIDENCE the film was not turned.
     window : Window
@@ -381,19 +384,21 @@ class NetworkInput:
     window: Window
 
     def fit_mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask of the film, bool (H, W), in the square, bool (S, S): a pixel that is a quarter
-        lesion is lesion, or a thin one would vanish.
+        """A mask of the film, bool (H, W), in the square, bool (S, S).
+
+        A pixel that is a quarter lesion counts as lesion, or a thin one would vanish.
         """
-        return (
-            fit_to_square(mask.astype(np.float32), self.image.shape[0], self.placement)[0] >= 0.25
-        )
+        size = self.image.shape[0]
+        return fit_to_square(mask.astype(np.float32), size, self.placement)[0] >= 0.25
 
 
 def to_network_input(
     radiograph: Radiograph, size: int, mirror_right: bool = True, window: Window | None = None
 ) -> NetworkInput:
-    """Find the hand, make bone bright, crop, turn it upright, mirror right hands, fit, normalise:
-    training, evaluation and panel all come through here.
+    """Make the square that the network gets from a film.
+
+    Find the hand, make bone bright, crop, turn it upright, mirror right hands, fit, normalise:
+    training, evaluation and the panel all use this function.
 
     Parameters
     ----------
@@ -403,12 +408,20 @@ def to_network_input(
     mirror_right : bool
         Mirror a film whose laterality is 'R', so that every hand looks like a left one.
     window : (top, bottom, left, right), optional
-        Look for the hand in this part of the film alone, pixels: for a film with two hands.
-        Geometry stays that of the whole film.
+        Look for the hand only in this part of the film, pixels: for a film with two hands. The
+        geometry remains that of the whole film.
 
     Returns
     -------
     NetworkInput
+
+    Examples
+    --------
+    >>> from rahelpers import Radiograph, films, phantom
+    >>> film = phantom.render(phantom.make_patient(7, 0), "R", 128)
+    >>> seen = films.to_network_input(Radiograph(1 - film.image, laterality="R"), size=96)
+    >>> seen.image.shape, seen.inverted, seen.placement.mirror
+    ((96, 96), True, True)
     """
     height, width = radiograph.image.shape
     window = window or (0, height, 0, width)
@@ -421,8 +434,9 @@ def to_network_input(
 
 
 def _look(radiograph: Radiograph, size: int, mirror_right: bool, window: Window) -> NetworkInput:
-    height, width = radiograph.image.shape
+    """Look for the hand in one window of the film."""
     part = normalise_intensity(radiograph.image[window[0] : window[1], window[2] : window[3]])
+    # the hand, on the film as stored or inverted
     hand, inverted, turns, confidence = find_hand(part), False, 0, 0.0
     if hand.contrast < UNSURE_CONTRAST:
         other = find_hand(1 - part)
@@ -431,55 +445,54 @@ def _look(radiograph: Radiograph, size: int, mirror_right: bool, window: Window)
         )
         if has_fingers and _evidence(other) > CLEARLY * _evidence(hand):
             part, hand, inverted = 1 - part, other, True
-    box = (0, part.shape[0], 0, part.shape[1])
+    # what to keep of the window, and which way up
+    top, bottom, left, right = 0, part.shape[0], 0, part.shape[1]
     if hand.contrast >= HAND_CONTRAST:
-        box = _crop(hand.mask, part.shape)
+        top, bottom, left, right = _crop(hand.mask, part.shape)
         turns, confidence = find_turn(hand.mask)
-    box_on_film = (box[0] + window[0], box[1] + window[0], box[2] + window[2], box[3] + window[2])
+    box = (top + window[0], bottom + window[0], left + window[2], right + window[2])
     placement = Placement(
-        box_on_film,
-        turns if confidence >= TURN_CONFIDENCE else 0,
-        mirror_right and radiograph.laterality == "R",
+        box=box,
+        quarter_turns=turns if confidence >= TURN_CONFIDENCE else 0,
+        mirror=mirror_right and radiograph.laterality == "R",
     )
-    kept = np.zeros((height, width), np.float32)
-    kept[box_on_film[0] : box_on_film[1], box_on_film[2] : box_on_film[3]] = normalise_intensity(
-        part[box[0] : box[1], box[2] : box[3]]
-    )
+    # into the square, by way of the whole film, so that the geometry is the film's
+    kept = np.zeros(radiograph.image.shape, np.float32)
+    kept[box[0] : box[1], box[2] : box[3]] = normalise_intensity(part[top:bottom, left:right])
     square, geometry = fit_to_square(kept, size, placement)
     return NetworkInput(
-        np.rint(square * 255).astype(np.uint8),
-        placement,
-        geometry,
-        inverted,
-        hand,
-        confidence,
-        window,
+        image=np.rint(square * 255).astype(np.uint8),
+        placement=placement,
+        geometry=geometry,
+        inverted=inverted,
+        hand=hand,
+        turn_confidence=confidence,
+        window=window,
     )
 
 
 def _evidence(hand: HandMask) -> float:
-    """How much speaks for a hand: a sharp outline, and fingers on one end. The air around a hand
-    has an outline as sharp, and no fingers.
+    """How much suggests a hand: a sharp outline, and fingers at one end.
+
+    The air around a hand has just as sharp an outline, but no fingers.
     """
     return hand.contrast * (0.2 + min(find_turn(hand.mask)[1], MOST_FINGERS))
 
 
 def _dark_field(image: np.ndarray, window: Window) -> Window | None:
-    """The exposed field of a film whose unexposed rest is bright: the largest dark piece of the
-    window, where it is a rectangle; None where it is none.
+    """The exposed field of a film whose unexposed part is bright, or None.
+
+    It is the largest dark piece of the window, where that is a rectangle.
     """
     part = normalise_intensity(image[window[0] : window[1], window[2] : window[3]])
     scale = MASK_SIDE / max(part.shape)
-    small = np.rint(
-        cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) * 255
-    ).astype(np.uint8)
-    _, dark = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
+    small = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    levels = np.rint(small * 255).astype(np.uint8)
+    _, dark = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
     piece = _largest_piece(dark > 0)
-    if (
-        piece is None
-        or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1]
-        or _fullness(piece) < FULLEST
-    ):
+    if piece is None or not HAND_SHARE[0] < piece.mean() < HAND_SHARE[1]:
+        return None
+    if _fullness(piece) < FULLEST:
         return None
     inset = 1  # the field's edge is brighter than its air
     top, bottom, left, right = (
@@ -510,7 +523,7 @@ def _crop(mask: np.ndarray, shape: tuple[int, int]) -> Window:
 
 
 def foreground(image: np.ndarray) -> np.ndarray:
-    """The hand in a network input; everything where none is found.
+    """The hand in a network input; the whole picture where no hand is found.
 
     Parameters
     ----------
@@ -521,9 +534,7 @@ def foreground(image: np.ndarray) -> np.ndarray:
     bool array (S, S)
     """
     mask = find_hand(image.astype(np.float32) / 255).mask
-    side = image.shape[0]
-    return (
-        cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) >= 0.5
-        if mask.any()
-        else np.ones(image.shape, bool)
-    )
+    if not mask.any():
+        return np.ones(image.shape, bool)
+    size = image.shape[::-1]
+    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5

@@ -1,38 +1,27 @@
-"""One radiograph: reading it from a file, whatever the file is, and refusing in words what is not
-one.
-"""
+"""One radiograph, what its file was, and the error for a file that is not one."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
 
 MAX_PIXELS = 64_000_000  # a 35 x 43 cm detector at 0.1 mm has 15 million
 # of a file, and of what a deflated DICOM file unpacks to: MAX_PIXELS at 16 bit, twice
 MAX_BYTES = 256_000_000
 LEAST_SIDE = 32  # pixels
 MOST_NAME = 120  # characters of a file's name in a message
-EXPECTED = "expected PNG, JPEG, TIFF, BMP or DICOM"
-
-logging.getLogger("PIL").addHandler(
-    logging.NullHandler()
-)  # without one, Python prints Pillow's log of a bad TIFF to stderr
 
 
 class RadiographError(ValueError):
     """A file that is not a usable radiograph; the message is for the person who chose it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a film was before it was read. It holds nothing that identifies a person, and no text
-    from the file.
+    """What a film was before it was read.
+
+    It holds nothing that identifies a person, and no text from the file.
 
     Attributes
     ----------
@@ -48,23 +37,23 @@ class Provenance:
     width, height : int
         Pixels as stored: before an EXIF orientation is applied.
     inverted : bool
-        The header says that bone is stored dark (DICOM MONOCHROME1, TIFF WhiteIsZero); it was
-        turned to bone bright.
+        The header says that bone is stored dark (DICOM MONOCHROME1, TIFF WhiteIsZero); the film was
+        inverted, so that bone is bright.
     windowed : bool
         A VOI LUT or window of the DICOM file was applied.
     orientation : int
         EXIF orientation that was applied, 1 to 8; 1 is upright.
     colour : str
-        '' stored as grey; 'grey' stored as colour, but all channels alike; 'converted' real
+        '' stored as grey; 'grey' stored as colour, but all channels are equal; 'converted' real
         colours, reduced to their luma.
     coloured : float
         Share of the pixels, 0 to 1, with a colour of their own: neither grey nor the tint that a
         whole film may have.
     alpha : bool
-        Had transparency, which was laid over black.
+        The picture had transparency, which was laid over black.
     other_modality : str
-        What made the picture, where a DICOM file says that it is no plain radiograph ('magnetic
-        resonance'); else ''.
+        What made the picture, where a DICOM file says that it is not a plain radiograph ('magnetic
+        resonance'); otherwise ''.
     notes : tuple of str
         What else a reader should know, in words: a spacing or window that was not used, and why.
     """
@@ -94,11 +83,19 @@ class Radiograph:
     image : float32 array (H, W)
         Grey values in [0, 1], bone bright.
     spacing_mm : float or None
-        Size of a pixel in mm; None where not known, or where pixels are not square.
+        Size of a pixel in mm; None where unknown, or where pixels are not square.
     laterality : str
-        'L', 'R' or '' where not known.
+        'L', 'R' or '' where unknown.
     provenance : Provenance
-        What the file was; empty where the film comes from no file.
+        What the file was; empty where the film does not come from a file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rahelpers import Radiograph
+    >>> film = Radiograph(np.zeros((64, 48), np.float32), spacing_mm=0.2, laterality="L")
+    >>> film.image.shape, film.provenance.format
+    ((64, 48), '')
     """
 
     image: np.ndarray
@@ -108,28 +105,22 @@ class Radiograph:
 
 
 def quote_name(name: str) -> str:
-    """A file's name for a message: quoted where it holds a line break or other invisible
-    characters, cut where it is very long.
+    """Prepare a file's name for a message.
+
+    It is quoted where it holds a line break or other invisible characters, and cut where it is very
+    long.
     """
     if len(name) > MOST_NAME:
         name = f"{name[: MOST_NAME - 20]}…{name[-19:]}"  # the end has the suffix
     return name if name.isprintable() and name == name.strip() else repr(name)
 
 
-def check_size(width: int, height: int) -> None:
+def check_pixel_count(width: int, height: int) -> None:
+    """Refuse a film that has more than MAX_PIXELS."""
     if width * height > MAX_PIXELS:
         raise RadiographError(f"{width} x {height} pixels; expected at most {MAX_PIXELS:,} in all")
 
 
 def one_line(error: Exception) -> str:
-    """An error of a library for a message: its kind and its words, on one line."""
+    """A library's error for a message: its kind and its words, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-
-# --- files ---
-
-
-# --- pictures ---
-
-
-# --- DICOM ---

@@ -21,12 +21,13 @@ from rahelpers.films.radiograph import (
 )
 
 
-def read_radiograph(source: Path | str | bytes, name: str = "") -> Radiograph:
-    """Read PNG, JPEG, TIFF, BMP or DICOM, 8 to 16 bit, grey or colour; the content decides, not the
-    file's name.
+def read_radiograph(
+    source: Path | str | bytes | bytearray | memoryview, name: str = ""
+) -> Radiograph:
+    """Read PNG, JPEG, TIFF, BMP or DICOM, 8 to 16 bit, grey or colour.
 
-    Nothing that identifies a person is read from a DICOM file: only pixels, how to show them,
-    spacing, laterality and the kind of device.
+    The content decides, not the file's name. Nothing that identifies a person is read from a DICOM
+    file: only pixels, how to show them, spacing, laterality and the kind of device.
 
     Parameters
     ----------
@@ -39,31 +40,37 @@ def read_radiograph(source: Path | str | bytes, name: str = "") -> Radiograph:
     Radiograph
         The darkest pixel is 0, the brightest 1. DICOM: rescaled, windowed as the file says, and
         inverted if it is MONOCHROME1. `spacing_mm` is None, with a note in the provenance, where
-        the file gives none, one that cannot be (text, NaN, not above zero, absurd), or rows and
+        the file gives none, an impossible one (text, NaN, not above zero, absurd), or rows and
         columns that differ by more than 1 %: one number would then be wrong in one direction.
 
     Raises
     ------
     RadiographError
-        If the file is missing, empty, damaged, too large, multi-frame, blank, no ordinary file (a
-        pipe, a device) or no image at all.
+        If the file is missing, empty, damaged, too large, multi-frame, blank, not an ordinary file
+        (a pipe, a device) or not an image at all.
 
     Examples
     --------
     >>> import io
     >>> from PIL import Image
+    >>> from rahelpers import read_radiograph
     >>> file = io.BytesIO()
     >>> Image.linear_gradient("L").save(file, "PNG")
     >>> film = read_radiograph(file.getvalue())
     >>> film.image.shape, film.provenance.format, film.provenance.bits_stored
     ((256, 256), 'PNG', 8)
+    >>> read_radiograph(b"%PDF-1.7", name="report.pdf")
+    Traceback (most recent call last):
+    rahelpers.films.radiograph.RadiographError: report.pdf: this is a PDF document; expected ...
     """
-    in_memory = isinstance(source, (bytes, bytearray, memoryview))
-    shown = quote_name(name or ("the upload" if in_memory else Path(source).name or str(source)))
     try:
-        return _read(bytes(source) if in_memory else _read_file(Path(source)))
+        if isinstance(source, bytes | bytearray | memoryview):
+            shown = name or "the upload"
+            return _read(bytes(source))
+        shown = name or Path(source).name or str(source)
+        return _read(_read_file(Path(source)))
     except RadiographError as error:
-        raise RadiographError(f"{shown}: {error}") from error.__cause__
+        raise RadiographError(f"{quote_name(shown)}: {error}") from error.__cause__
 
 
 def _read(data: bytes) -> Radiograph:
@@ -74,21 +81,20 @@ def _read(data: bytes) -> Radiograph:
             f"{len(data) / 1e6:.0f} MB; expected at most {MAX_BYTES / 1e6:.0f} MB"
         )
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter(
-            "ignore"
-        )  # Pillow and pydicom warn of every odd tag; what matters is checked here
+        # Pillow and pydicom warn of every odd tag; what matters is checked here
+        warnings.simplefilter("ignore")
         film = read_dicom(data) if is_dicom(data) else read_picture(data)
         return Radiograph(_normalise(film.image), film.spacing_mm, film.laterality, film.provenance)
 
 
 def _normalise(pixels: np.ndarray) -> np.ndarray:
-    """Grey values from 0 to 1, float32."""
+    """Scale grey values to 0 to 1, float32."""
     if min(pixels.shape) < LEAST_SIDE:
         raise RadiographError(
             f"only {pixels.shape[1]} x {pixels.shape[0]} pixels; expected at least {LEAST_SIDE} x"
             f" {LEAST_SIDE}"
         )
-    low, high = float(pixels.min()), float(pixels.max())  # NaN if any is
+    low, high = float(pixels.min()), float(pixels.max())  # NaN if any pixel is
     if not np.isfinite([low, high]).all():
         raise RadiographError(
             "holds grey values that are not finite numbers (NaN or infinite); save it again as 8 or"
@@ -99,25 +105,23 @@ def _normalise(pixels: np.ndarray) -> np.ndarray:
     if not 1e-30 < high - low < 1e30:  # where float32 would overflow
         pixels = pixels.astype(np.float64)
     image = pixels - low
-    image /= high - low  # in place, and so on: a large film is 256 MB
+    image /= high - low  # in place, as below: a large film is 256 MB
     return np.clip(image, 0, 1, out=image).astype(np.float32, copy=False)
 
 
 def _read_file(path: Path) -> bytes:
-    """Content of an ordinary file. A pipe would block and a device never end, so neither is opened."""
+    """Read an ordinary file. A pipe would block and a device never end, so neither is opened."""
     try:
         _check_ordinary(path.stat())
-        # what stands there may have become a pipe since: opened without waiting, and looked at
-        # again
-        handle = os.open(
-            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        )
+        # the file may have been replaced by a pipe since: open without waiting, and look again
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        handle = os.open(path, flags)
         with os.fdopen(handle, "rb") as file:
             _check_ordinary(os.fstat(handle))
             return file.read(MAX_BYTES + 1)
+    except RadiographError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, RadiographError):
-            raise
         raise RadiographError(_explain_os_error(path, error)) from None
 
 

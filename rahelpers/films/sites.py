@@ -1,4 +1,4 @@
-"""The SvdH sites of a hand: names, rays and places, and which of them is at a point.
+"""The SvdH sites of a hand: names, rays and places, and which one is at a point.
 
 One hand has 16 sites scored for erosion and 15 for joint-space narrowing (JSN), 22 in all
 (van der Heijde, J Rheumatol 2000;27:261).
@@ -14,7 +14,7 @@ _PIP = tuple(f"PIP{k}" for k in range(2, 6))
 EROSION_SITES = (*_MCP, *_PIP, "IP1", "CMC1", "Trapezium", "Scaphoid", "Lunate", "Radius", "Ulna")
 JSN_SITES = (*_MCP, *_PIP, "CMC3", "CMC4", "CMC5", "STT", "SC", "SR")
 SITES = tuple(dict.fromkeys([*EROSION_SITES, *JSN_SITES]))
-# sites of the wrist that belong to no ray
+# sites of the wrist that do not belong to a ray
 WRIST = ("Trapezium", "Scaphoid", "Lunate", "Radius", "Ulna", "STT", "SC", "SR")
 RAYS = {f"ray {k}": (f"CMC{k}", f"MCP{k}", f"IP{k}", f"PIP{k}", f"DIP{k}") for k in range(1, 6)}
 # kind of joint (a site's name without the ray's number) -> place
@@ -28,7 +28,7 @@ NOWHERE = "no marked joint"
 
 
 def find_joint(x: float, y: float, joints: pd.DataFrame) -> tuple[str, bool]:
-    """The joint at a point: of the boxes that hold it, the one with the nearest middle.
+    """Find the joint at a point: of the boxes that hold it, the one with the nearest middle.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ def find_joint(x: float, y: float, joints: pd.DataFrame) -> tuple[str, bool]:
 
     Examples
     --------
+    >>> import pandas as pd
+    >>> from rahelpers.films.sites import find_joint
     >>> joints = pd.DataFrame({"site": ["MCP2", "MCP3"], "x0": [0.2, 0.4], "x1": [0.4, 0.6],
     ...                        "y0": [0.5, 0.5], "y1": [0.6, 0.6]})
     >>> find_joint(0.35, 0.55, joints), find_joint(0.9, 0.55, joints)
@@ -58,7 +60,7 @@ def find_joint(x: float, y: float, joints: pd.DataFrame) -> tuple[str, bool]:
 
 
 def name_site(mask: np.ndarray, joints: pd.DataFrame) -> str:
-    """The joint at the middle of a lesion.
+    """Name the joint at the middle of a lesion.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import numpy as np
 
 from rahelpers.display import html as plots
 from rahelpers.films.normalisation import make_thumbnail, to_network_input
-from rahelpers.films.quality import check_film, two_hands
+from rahelpers.films.quality import check_film, describe_two_hands
 from rahelpers.films.radiograph import Radiograph
 from rahelpers.films.two_hands import find_two_hands
 from rahelpers.phantom import make_patient, render
@@ -57,7 +57,7 @@ def describe(check: str, image: np.ndarray) -> str:
     seen = to_network_input(film, 96)
     found = {f.check: f.action for f in check_film(film, seen)}
     if find_two_hands(film.image, seen.hand.mask):
-        found["two hands"] = two_hands("left", "L").action
+        found["two hands"] = describe_two_hands("left", "L").action
     return f"{check}: {found[check]}"
 
 

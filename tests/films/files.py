@@ -40,16 +40,12 @@ def encode(image: np.ndarray | Image.Image, kind: str, **options) -> bytes:
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">L", len(content))
-        + kind
-        + content
-        + struct.pack(">L", zlib.crc32(kind + content))
-    )
+    checksum = struct.pack(">L", zlib.crc32(kind + content))
+    return struct.pack(">L", len(content)) + kind + content + checksum
 
 
 def encode_deep_png(samples: np.ndarray) -> bytes:
-    """A PNG of 16 bits a channel, which Pillow cannot write: (H, W, 2), grey and alpha, 3 or 4."""
+    """A PNG of 16 bits per channel, which Pillow cannot write; two are grey and alpha."""
     height, width, channels = samples.shape
     header = struct.pack(">LLBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
@@ -79,44 +75,30 @@ def encode_tiff(content: bytes, width: int, height: int, bits: int, photometric:
 
 
 def dicom(photometric: str = "MONOCHROME2", pixels: np.ndarray | None = None, **tags) -> bytes:
-    """A DICOM file of 12 bits (or 8, if `pixels` are), with everything about a person in it; `tags`
-    overrule.
+    """A DICOM file of 12 bits (or 8, if `pixels` have 8), with everything about a person in it.
+
+    `tags` override what is in it.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
     pixels = (RAMP * 16).astype(np.uint16) if pixels is None else pixels
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
-        ComputedRadiographyImageStorage,
-        "1.2.3.4.5.6789",
-    )
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.3.4.5.6789"
     meta.TransferSyntaxUID = tags.pop("syntax", ExplicitVRLittleEndian)
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    ds.SOPClassUID, ds.SOPInstanceUID = (
-        meta.MediaStorageSOPClassUID,
-        meta.MediaStorageSOPInstanceUID,
-    )
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.InstitutionName = (
-        "Doe^Jane",
-        "ID4711",
-        "19700203",
-        "Mercy Hospital",
-    )
-    ds.StudyDescription, ds.AccessionNumber, ds.StationName = "hands of Mrs Doe", "ACC99", "ROOM7"
+    ds.SOPClassUID = meta.MediaStorageSOPClassUID
+    ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Doe^Jane", "ID4711", "19700203"
+    ds.InstitutionName, ds.StationName = "Mercy Hospital", "ROOM7"
+    ds.StudyDescription, ds.AccessionNumber = "hands of Mrs Doe", "ACC99"
     ds.Modality, ds.ImageLaterality, ds.ImagerPixelSpacing = "CR", "R", [0.15, 0.15]
-    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = (
-        *pixels.shape[:2],
-        1 if pixels.ndim == 2 else 3,
-        photometric,
-    )
+    ds.Rows, ds.Columns = pixels.shape[:2]
+    ds.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
+    ds.PhotometricInterpretation, ds.PixelRepresentation = photometric, 0
     bits = 8 if pixels.dtype == np.uint8 else 12
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = (
-        8 * pixels.dtype.itemsize,
-        bits,
-        bits - 1,
-        0,
-    )
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8 * pixels.dtype.itemsize, bits, bits - 1
     if pixels.ndim == 3:
         ds.PlanarConfiguration = 0
     ds.PixelData = pixels.tobytes()
@@ -131,13 +113,12 @@ def encapsulated(frame: bytes, syntax: str, **tags) -> bytes:
     """An 8-bit DICOM file whose pixels are this compressed stream."""
     from pydicom.encaps import encapsulate
 
-    return dicom(
-        pixels=tags.pop("pixels", GREY), syntax=syntax, PixelData=encapsulate([frame]), **tags
-    )
+    pixels = tags.pop("pixels", GREY)
+    return dicom(pixels=pixels, syntax=syntax, PixelData=encapsulate([frame]), **tags)
 
 
 def compress(data: bytes, syntax: str, folder) -> bytes:
-    """The same DICOM file in another transfer syntax, written by gdcm, which knows files alone."""
+    """The same DICOM file in another transfer syntax, written by gdcm, which only handles files."""
     import gdcm
 
     before, after = folder / "before.dcm", folder / "after.dcm"
@@ -155,9 +136,6 @@ def compress(data: bytes, syntax: str, folder) -> bytes:
     writer.SetImage(change.GetOutput())
     assert writer.Write()
     return after.read_bytes()
-
-
-# --- pictures ---
 
 
 GOOD = encode(DEEP, "PNG")

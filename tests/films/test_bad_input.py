@@ -1,5 +1,6 @@
-"""Bad input: broken, hostile and misnamed files, names and tables. Each ends in a message, in time,
-in bounded memory, and harms no neighbour.
+"""Bad input: broken, hostile and misnamed files, and odd names.
+
+Each ends in a message, in time, in bounded memory, and harms no other file.
 """
 
 import functools
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydicom.encaps import encapsulate
 
 from rahelpers.films.radiograph import MAX_BYTES, MAX_PIXELS, RadiographError
 from rahelpers.films.reading import read_radiograph
@@ -40,10 +42,11 @@ from tests.films.files import (
 
 MOST_MEGABYTES = 600  # above what the libraries take: a film of MAX_PIXELS is 256 MB as float32
 APART = ("lossless.dcm", "jpeg-ls.dcm")  # decoded in a process of their own, 0.3 s each
+JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 
 
 @functools.cache
-def whole_files() -> dict[str, bytes]:
+def good_files() -> dict[str, bytes]:
     """One good file of each kind."""
     exif = Image.Exif()
     exif[274] = 6
@@ -68,7 +71,7 @@ def whole_files() -> dict[str, bytes]:
         "window.dcm": dicom("MONOCHROME1", WindowCenter=2000, WindowWidth=3000),
         "no-preamble.dcm": plain[132:],
         "rgb.dcm": dicom("RGB", COLOURED),
-        "jpeg.dcm": encapsulated(encode(GREY, "JPEG"), "1.2.840.10008.1.2.4.50"),
+        "jpeg.dcm": encapsulated(encode(GREY, "JPEG"), JPEG_BASELINE),
     }
     syntaxes = {
         "implicit.dcm": "ImplicitVRLittleEndian",
@@ -88,18 +91,16 @@ def whole_files() -> dict[str, bytes]:
 def make_truncated() -> dict[str, bytes]:
     """Every kind of file, cut short at many places."""
     cut = {}
-    for name, data in whole_files().items():
-        places = {1, 4, 12, 30, 100, 131, 133, 150, len(data) - 20} | {
-            len(data) * tenth // 10 for tenth in range(1, 10)
-        }
-        cut |= {
-            f"{place}-{name}": data[:place] for place in sorted(places) if place <= len(data) - 20
-        }  # the last bytes may be padding
+    for name, data in good_files().items():
+        most = len(data) - 20  # the last bytes may be padding
+        places = {1, 4, 12, 30, 100, 131, 133, 150, most}
+        places |= {len(data) * tenth // 10 for tenth in range(1, 10)}
+        cut |= {f"{place}-{name}": data[:place] for place in sorted(places) if place <= most}
     return cut
 
 
 def make_nonsense() -> dict[str, bytes]:
-    """Files that are no pictures, or only start as one."""
+    """Files that are not pictures, or only start as one."""
     rng = np.random.default_rng(0)
     noise = {f"noise-{size}.png": rng.bytes(size) for size in (1, 31, 133, 4096)}
     starts = {
@@ -113,7 +114,7 @@ def make_nonsense() -> dict[str, bytes]:
     after = {"noise": rng.bytes(500), "zeros": b"\0" * 500, "ones": b"\xff" * 500}
     headless = {
         f"no-start-{name}": b"\0" * 40 + data[40:]
-        for name, data in whole_files().items()
+        for name, data in good_files().items()
         if name.endswith((".png", ".jpg", ".tif", ".bmp"))
     }
     kinds = {
@@ -129,20 +130,15 @@ def make_nonsense() -> dict[str, bytes]:
         "web.jpg": encode(GREY, "WEBP"),
         "newlines.png": b"\n" * 300,
     }
-    return (
-        noise
-        | {
-            f"{a}-after.{s}": start + rest
-            for s, start in starts.items()
-            for a, rest in after.items()
-        }
-        | headless
-        | kinds
-    )
+    started = {
+        f"{a}-after.{s}": start + rest for s, start in starts.items() for a, rest in after.items()
+    }
+    return noise | started | headless | kinds
 
 
 def make_absurd() -> dict[str, bytes]:
-    """Whole files whose headers say what cannot be."""
+    """Complete files whose headers say what cannot be."""
+    page = Image.fromarray(GREY)
     nan = (GREY / 7).astype(np.float32)
     nan[3, 3] = np.nan
     found = {
@@ -151,11 +147,9 @@ def make_absurd() -> dict[str, bytes]:
         "tiny.png": encode(GREY[:20, :20], "PNG"),
         "line.png": encode(np.resize(GREY, (1, 4000)), "PNG"),
         "no-size.png": patch_png(0, 0),
-        "two.tif": encode(
-            Image.fromarray(GREY), "TIFF", save_all=True, append_images=[Image.fromarray(GREY)]
-        ),
+        "two.tif": encode(page, "TIFF", save_all=True, append_images=[page]),
         "moving.apng": encode(
-            Image.fromarray(GREY), "PNG", save_all=True, append_images=[Image.fromarray(255 - GREY)]
+            page, "PNG", save_all=True, append_images=[Image.fromarray(255 - GREY)]
         ),
     }
     headers = [
@@ -186,20 +180,17 @@ def make_absurd() -> dict[str, bytes]:
         {"Rows": [64, 64]},
     ]
     found |= {f"header-{i}.dcm": dicom(**tags) for i, tags in enumerate(headers)}
-    found["words-for-frames.dcm"] = dicom(NumberOfFrames=1111).replace(b"1111", b"many")
-    found["words-for-slope.dcm"] = dicom(RescaleSlope=1111, RescaleIntercept=0).replace(
-        b"1111", b"many"
-    )
-    found["nan-slope.dcm"] = dicom(RescaleSlope=1111, RescaleIntercept=0).replace(b"1111", b" NaN")
-    found["video.dcm"] = encapsulated(b"\0\0\1\xba" * 50, "1.2.840.10008.1.2.4.100")
-    found["another-size-inside.dcm"] = encapsulated(
-        encode(GREY[:40], "JPEG"), "1.2.840.10008.1.2.4.50"
-    )
-    found["png-inside.dcm"] = encapsulated(encode(GREY, "PNG"), "1.2.840.10008.1.2.4.50")
-    found["no-fragments.dcm"] = dicom(
-        pixels=GREY, syntax="1.2.840.10008.1.2.4.50", PixelData=b"\xfe\xff\0\xe0\0\0\0\0"
-    )
-    return found
+    slope = dicom(RescaleSlope=1111, RescaleIntercept=0)
+    empty = b"\xfe\xff\0\xe0\0\0\0\0"
+    return found | {
+        "words-for-frames.dcm": dicom(NumberOfFrames=1111).replace(b"1111", b"many"),
+        "words-for-slope.dcm": slope.replace(b"1111", b"many"),
+        "nan-slope.dcm": slope.replace(b"1111", b" NaN"),
+        "video.dcm": encapsulated(b"\0\0\1\xba" * 50, "1.2.840.10008.1.2.4.100"),
+        "another-size-inside.dcm": encapsulated(encode(GREY[:40], "JPEG"), JPEG_BASELINE),
+        "png-inside.dcm": encapsulated(encode(GREY, "PNG"), JPEG_BASELINE),
+        "no-fragments.dcm": dicom(pixels=GREY, syntax=JPEG_BASELINE, PixelData=empty),
+    }
 
 
 def patch_png(width: int, height: int, content: bytes = b"") -> bytes:
@@ -233,17 +224,20 @@ def resize_jpeg(width: int, height: int) -> bytes:
 
 
 def make_bombs() -> dict[str, bytes]:
-    """Small files that ask for much: memory, pixels, depth, or a way round in a circle."""
+    """Small files that ask for a lot: memory, pixels, depth, or an endless loop."""
+    # a gigabyte of zeros, as compressed data and inside a PNG
     gigabyte = deflate_zeros(1024)
     packed = wrap_zlib(gigabyte, 1024)
     start = png_chunk(b"IHDR", struct.pack(">LLBBBBB", 48, 64, 8, 0, 0, 0, 0))
     ends = png_chunk(b"IDAT", zlib.compress(b"\0" * 49 * 64)) + png_chunk(b"IEND", b"")
+    # pictures whose headers claim an absurd size
     bmp = bytearray(encode(GREY, "BMP"))
     bmp[18:26] = struct.pack("<LL", 60000, 60000)
     upside = bytearray(encode(GREY, "BMP"))
     upside[22:26] = struct.pack("<l", -(2**31))
     deflated_tiff = bytearray(encode_tiff(packed, 48, 64, 8, 1))
     deflated_tiff[8 + 2 + 3 * 12 + 8] = 8  # compression: deflate
+    # DICOM: 5,000 sequences in each other, a deflated gigabyte, RLE runs without end
     deep = dicom()
     nested = b"".join(
         struct.pack("<HH2sHLHHL", 0x08, 0x1140, b"SQ", 0, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF)
@@ -282,22 +276,14 @@ def make_bombs() -> dict[str, bytes]:
         "unpacks-to-1-gb.dcm": meta + gigabyte,
         "nested.dcm": head + nested,
         "nested-after.dcm": deep[: deep.index(b"\x08\0\x50\0")] + nested,
-        "claims-65500-inside.dcm": encapsulated(
-            resize_jpeg(65500, 65500), "1.2.840.10008.1.2.4.50"
-        ),
+        "claims-65500-inside.dcm": encapsulated(resize_jpeg(65500, 65500), JPEG_BASELINE),
         "unpacks-to-64-mb-rle.dcm": dicom(
-            syntax="1.2.840.10008.1.2.5", PixelData=encapsulate(runs)
+            syntax="1.2.840.10008.1.2.5", PixelData=encapsulate([runs])
         ),
         "claims-4-gb-element.dcm": (
             head + struct.pack("<HH2sHL", 0x7FE0, 0x10, b"OW", 0, 0xFFFFFFF0) + b"\0" * 50
         ),
     }
-
-
-def encapsulate(frame: bytes) -> bytes:
-    from pydicom.encaps import encapsulate as wrap
-
-    return wrap([frame])
 
 
 GROUPS = {
@@ -313,10 +299,9 @@ def assert_good_film_is_unharmed() -> None:
 
 
 def test_the_good_files_are_good():
-    for name, data in whole_files().items():
-        assert read_radiograph(data, name).image.shape == (
-            (48, 64) if name == "grey.jpg" else (64, 48)
-        ), name
+    for name, data in good_files().items():
+        shape = (48, 64) if name == "grey.jpg" else (64, 48)  # its EXIF orientation is 6
+        assert read_radiograph(data, name).image.shape == shape, name
 
 
 def test_the_corpus_is_large():
@@ -336,9 +321,8 @@ def test_every_bad_file_is_refused_in_words_and_in_time(group, tmp_path, capfd):
         else:
             pytest.fail(f"{name} was read: {film.provenance}, {film.image.shape}")
         assert time.perf_counter() - start < MOST_SECONDS, name
-        assert message.startswith(f"{name}: ") and message.isprintable() and len(message) < 500, (
-            message
-        )
+        assert message.startswith(f"{name}: "), message
+        assert message.isprintable() and len(message) < 500, message
         if number % 20 == 0:
             assert_good_film_is_unharmed()
     assert_good_film_is_unharmed()
@@ -351,7 +335,7 @@ from pathlib import Path
 from rahelpers.films.radiograph import RadiographError
 from rahelpers.films.reading import read_radiograph
 
-def peak():  # of this program; getrusage counts what its parent had, too
+def peak():  # of this program; getrusage also counts what its parent had
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
 
 folder = Path(sys.argv[1])
@@ -372,22 +356,14 @@ print(json.dumps(found))
     not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc"
 )
 def test_bombs_take_bounded_memory(tmp_path):
-    for folder, files in (
-        (
-            "good",
-            {
-                k: whole_files()[k]
-                for k in ("deep-colour.png", "lzw.tif", "rle.dcm", "jpeg2000.dcm")
-            },
-        ),
-        ("bombs", make_bombs()),
-    ):
+    names = ("deep-colour.png", "lzw.tif", "rle.dcm", "jpeg2000.dcm")
+    good = {name: good_files()[name] for name in names}
+    for folder, files in (("good", good), ("bombs", make_bombs())):
         (tmp_path / folder).mkdir()
         for name, data in files.items():
             (tmp_path / folder / name).write_bytes(data)
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, timeout=120
-    )
+    command = [sys.executable, "-c", MEASURE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     peaks = json.loads(done.stdout)
     print(peaks)
@@ -402,9 +378,8 @@ def test_bombs_take_bounded_memory(tmp_path):
 def test_a_tiff_that_leads_astray_after_its_film_is_still_that_film(place, value):
     data = bytearray(encode_tiff(GREY.tobytes(), 48, 64, 8, 1))
     data[place : place + len(value)] = value
-    np.testing.assert_array_equal(
-        read_radiograph(bytes(data)).image, read_radiograph(encode(GREY, "PNG")).image
-    )
+    expected = read_radiograph(encode(GREY, "PNG")).image
+    np.testing.assert_array_equal(read_radiograph(bytes(data)).image, expected)
 
 
 def test_a_file_above_the_limit_is_not_read(tmp_path):
@@ -435,14 +410,14 @@ def test_a_file_above_the_limit_is_not_read(tmp_path):
         (lambda p: None, "there is no such file"),
     ],
 )
-def test_what_is_no_ordinary_file_is_refused_without_waiting(make, words, tmp_path, alarm):
+def test_what_is_not_an_ordinary_file_is_refused_without_waiting(make, words, tmp_path, alarm):
     make(tmp_path / "film.png")
     with pytest.raises(RadiographError, match=words):
         read_radiograph(tmp_path / "film.png")
 
 
 @POSIX
-def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path, alarm, monkeypatch):
+def test_a_pipe_that_replaces_a_file_is_not_waited_for(tmp_path, alarm, monkeypatch):
     path, real = tmp_path / "film.png", os.open
     path.write_bytes(GOOD)
 
@@ -469,7 +444,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     path = tmp_path / "film.png"
     path.write_bytes(GOOD)
     path.chmod(0)
-    if os.geteuid() == 0:  # who may read everything
+    if os.geteuid() == 0:  # root may read everything
 
         def refuse(*_):
             raise PermissionError(13, "Permission denied")
@@ -535,6 +510,20 @@ FUZZ = settings(
 )
 
 
+EXTREMES = [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\1\0\0\0", b"\x80\0\0\0"]
+STARTS = [
+    b"",
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"II*\0",
+    b"MM\0*",
+    b"BM",
+    b"\0" * 128 + b"DICM",
+    b"\2\0\0\0UL",
+    b"\x08\0",
+]
+
+
 def assert_film_or_refusal(data: bytes) -> None:
     try:
         image = read_radiograph(data).image
@@ -547,10 +536,8 @@ def assert_film_or_refusal(data: bytes) -> None:
 
 @st.composite
 def mutated(draw, suffixes: tuple[str, ...], apart: bool = False) -> bytes:
-    """A good file with some bytes flipped, set, deleted, inserted, or copied from this or another
-    file.
-    """
-    files = whole_files()
+    """A good file with some bytes flipped, set, deleted, inserted, or copied from any file."""
+    files = good_files()
     names = [n for n in sorted(files) if n.endswith(suffixes) and (n in APART) == apart]
     data = bytearray(files[draw(st.sampled_from(names))])
     for _ in range(draw(st.integers(1, 5))):
@@ -559,11 +546,7 @@ def mutated(draw, suffixes: tuple[str, ...], apart: bool = False) -> bytes:
         if kind == "flip" and data:
             data[place] ^= 1 << (size % 8)
         elif kind == "set":
-            data[place : place + 4] = draw(
-                st.sampled_from(
-                    [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\1\0\0\0", b"\x80\0\0\0"]
-                )
-            )
+            data[place : place + 4] = draw(st.sampled_from(EXTREMES))
         elif kind == "delete":
             del data[place : place + size]
         elif kind == "insert":
@@ -576,7 +559,7 @@ def mutated(draw, suffixes: tuple[str, ...], apart: bool = False) -> bytes:
 
 @pytest.fixture(scope="module")
 def nothing_printed():
-    """Nothing of the whole fuzz may reach stderr, through Python or past it."""
+    """During the whole fuzz nothing may reach stderr, through Python or past it."""
     with tempfile.TemporaryFile() as file:
         sys.stderr.flush()
         kept = os.dup(2)
@@ -590,22 +573,7 @@ def nothing_printed():
 
 
 @settings(FUZZ, max_examples=300)
-@given(
-    st.binary(max_size=600),
-    st.sampled_from(
-        [
-            b"",
-            b"\x89PNG\r\n\x1a\n",
-            b"\xff\xd8\xff",
-            b"II*\0",
-            b"MM\0*",
-            b"BM",
-            b"\0" * 128 + b"DICM",
-            b"\2\0\0\0UL",
-            b"\x08\0",
-        ]
-    ),
-)
+@given(st.binary(max_size=600), st.sampled_from(STARTS))
 def test_random_bytes(nothing_printed, data, start):
     assert_film_or_refusal(start + data)
 
@@ -631,5 +599,5 @@ def test_mutated_dicom_whose_decoder_has_its_own_process(nothing_printed, data):
 def test_a_decoder_that_dies_takes_only_its_film_with_it(monkeypatch):
     monkeypatch.setattr("rahelpers.films._dicom.GDCM_PROGRAM", "import os; os.abort()")
     with pytest.raises(RadiographError, match="hand.dcm: the compressed pixels cannot be decoded"):
-        read_radiograph(whole_files()["jpeg-ls.dcm"], "hand.dcm")
+        read_radiograph(good_files()["jpeg-ls.dcm"], "hand.dcm")
     assert_good_film_is_unharmed()
