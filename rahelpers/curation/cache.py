@@ -1,4 +1,4 @@
-"""Curated films on disk, by what they were made from; and arrays that grow on disk."""
+"""Curated films on disk, keyed by what they were made from; and arrays that grow on disk."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from rahelpers.data.sources.registry import SourceFilm
 
 # Modules whose code decides what a curated film looks like.
 FILM_MODULES = ("phantom", "films", "data", "curation/film", "curation/duplicates")
-FINGERPRINTS = 512  # held at once by a process
+FINGERPRINTS = 512  # that a process holds in memory
 
 
 class FilmCache:
-    """Curated films by content: the same film at the same size, curated by the same code, is not
-    done twice.
+    """Curated films by content.
+
+    The same film at the same size is curated once, until the code that does it changes.
 
     Parameters
     ----------
     folder : Path
-        May be deleted at any time; nothing is lost but time.
+        May be deleted at any time: only time is lost.
     size : int
         Side of the network's square, pixels.
     with_fingerprint : bool
@@ -38,18 +39,15 @@ class FilmCache:
         self.code = code_hash(FILM_MODULES)
 
     def key(self, film: SourceFilm) -> str:
-        """The film's name in the cache; empty where the film has no content."""
+        """The film's key in the cache; '' where the film has no content."""
         content = film.content_key()
-        return (
-            hashlib.sha256(
-                f"{content} {self.size} {self.with_fingerprint} {self.code}".encode()
-            ).hexdigest()
-            if content
-            else ""
-        )
+        if not content:
+            return ""
+        made_from = f"{content} {self.size} {self.with_fingerprint} {self.code}"
+        return hashlib.sha256(made_from.encode()).hexdigest()
 
     def path(self, key: str) -> Path:
-        """Where it lies, or would."""
+        """The file of a key, whether it exists or not."""
         return self.folder / key[:2] / key
 
     def has(self, key: str) -> bool:
@@ -57,17 +55,20 @@ class FilmCache:
         return self.path(key).exists()
 
     def get(self, key: str) -> list[CuratedHand]:
-        """Its hands."""
+        """The hands of a film that was curated before."""
         return unpack_hands(self.path(key).read_bytes())
 
     def put(self, key: str, packed: bytes) -> None:
-        """Keep a film's hands."""
+        """Keep the packed hands of a film."""
         write_atomically(self.path(key), lambda path: path.write_bytes(packed))
 
 
 @dataclass(frozen=True)
 class PairJob:
-    """Two films of the cache, each by key and part; calling it counts the details that they share."""
+    """Two hands of the cache, each by key and part. Calling the job counts their shared details.
+
+    It can be sent to another process.
+    """
 
     cache: FilmCache
     one: tuple[str, str]
@@ -75,24 +76,23 @@ class PairJob:
     mirrored: bool
 
     def __call__(self) -> int:
-        """Shared details."""
-        return count_shared_details(
-            _load_fingerprint(self.cache.path(self.one[0]), self.one[1]),
-            _load_fingerprint(self.cache.path(self.other[0]), self.other[1]),
-            self.mirrored,
+        """Count the shared details."""
+        one, other = (
+            _load_fingerprint(self.cache.path(key), part) for key, part in (self.one, self.other)
         )
+        return count_shared_details(one, other, self.mirrored)
 
 
 @lru_cache(FINGERPRINTS)
 def _load_fingerprint(file: Path, part: str) -> Fingerprint:
-    return next(
-        hand.fingerprint for hand in unpack_hands(file.read_bytes()) if hand.row["part"] == part
-    )
+    hands = unpack_hands(file.read_bytes())
+    return next(h.fingerprint for h in hands if h.fingerprint and h.row["part"] == part)
 
 
 class ArrayFile:
-    """A `.npy` file that arrays of one shape are appended to; memory holds one at a time. NumPy
-    leaves room in the header for the number.
+    """A `.npy` file to which arrays of one shape are appended, so that memory holds one at a time.
+
+    NumPy leaves room in the header for the number of arrays, which is known only at the end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,7 +105,7 @@ class ArrayFile:
         return self._count
 
     def append(self, array: np.ndarray) -> None:
-        """Add one array."""
+        """Append one array."""
         if not self._count:
             self._shape, self._dtype = array.shape, array.dtype
             self._write_header()
@@ -113,17 +113,12 @@ class ArrayFile:
         self._count += 1
 
     def _write_header(self) -> None:
-        np.lib.format.write_array_header_1_0(
-            self._file,
-            {
-                "descr": self._dtype.str,
-                "fortran_order": False,
-                "shape": (self._count, *self._shape),
-            },
-        )
+        shape = (self._count, *self._shape)
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
 
     def close(self) -> None:
-        """Write the final number into the header."""
+        """Write the final number of arrays into the header, and close the file."""
         if self._count:
             self._file.seek(0)
             self._write_header()

@@ -10,20 +10,12 @@ import pandera.pandas as pa
 
 from rahelpers.core.store import Run, read_table
 from rahelpers.curation.duplicates import read_pairs
-from rahelpers.curation.splits import SPLITS, find_leaks
+from rahelpers.curation.splits import SPLITS, find_leaks, splits_of
 from rahelpers.data.sources.film import first_fault
 
-# may be empty
-TEXT_COLUMNS = (
-    "laterality",
-    "sex",
-    "file",
-    "condition",
-    "centre",
-    "part",
-    "file_format",
-    "stored_colour",
-    "reason",
+TEXT_COLUMNS = (  # that may be empty
+    *("laterality", "sex", "file", "condition", "centre", "part", "file_format"),
+    *("stored_colour", "reason"),
 )
 QUALITY_COLUMNS = ["image_id", "check", "action", "value", "limit", "words", "picture"]
 MANIFEST_SCHEMA = pa.DataFrameSchema(
@@ -57,34 +49,43 @@ MANIFEST_SCHEMA = pa.DataFrameSchema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cohort:
-    """A curated cohort.
+    """A curated cohort: what step 01 wrote.
 
     Attributes
     ----------
     manifest : DataFrame, n rows
-        One film a row; columns of `MANIFEST_SCHEMA`.
+        One row per film; columns of `MANIFEST_SCHEMA`.
     images : uint8 array (n, S, S)
-        Network inputs in manifest order, read from disk as needed.
+        Network inputs in the order of the manifest, read from disk as needed.
     joints : DataFrame
         The joint table; boxes as fractions of the S x S square. Empty where the source knows no
         joints.
     lesions : bool array (n, S, S) or None
-        Exact lesion masks: erosions, narrowed and fused joints; None where the source knows none.
+        Exact lesion masks: erosions, narrowed and fused joints. None where the source has none.
     signs : bool array (n, S, S) or None
-        Every sign of the disease, also those without an edge (swelling, osteopenia); None where the
-        source knows none.
+        Every sign of the disease, including those without an edge (swelling, osteopenia). None
+        where the source has none.
     excluded : DataFrame
         image_id and reason of every film that was left out.
     quality : DataFrame
-        Every finding of quality control, on kept and excluded films: image_id, check, action,
+        Every finding of quality control, on kept and on excluded films: image_id, check, action,
         value, limit, words, and the number of its picture in the gallery (-1: none).
     pairs : DataFrame
-        Films of different patients that show, or may show, one hand: columns of
+        Films of different patients that show, or may show, one hand: columns
         `duplicates.PAIR_COLUMNS`.
     gallery : uint8 array (k, T, T)
         Films with a finding, as read.
+
+    Examples
+    --------
+    >>> from rahelpers import load_cohort
+    >>> cohort = load_cohort(run)
+    >>> cohort.images.shape == (len(cohort.manifest), 48, 48)
+    True
+    >>> cohort.images[cohort.split("test")].shape
+    (20, 48, 48)
     """
 
     manifest: pd.DataFrame
@@ -98,7 +99,7 @@ class Cohort:
     gallery: np.ndarray
 
     def split(self, name: str) -> np.ndarray:
-        """Row indices of one split: train, validation or test."""
+        """Row numbers of one split: train, validation, test or external."""
         if name not in SPLITS:
             raise ValueError(f"split {name!r} is not known: expected {', '.join(SPLITS)}")
         return np.flatnonzero(self.manifest["split"].to_numpy() == name)
@@ -108,9 +109,7 @@ class Cohort:
         table = self.manifest.groupby(["split", "label"]).agg(
             films=("image_id", "size"), patients=("patient_id", "nunique")
         )
-        return table.unstack("label").reindex(
-            [s for s in SPLITS if s in set(self.manifest["split"])]
-        )
+        return table.unstack("label").reindex(splits_of(self.manifest))
 
     def joints_of(self, row: int) -> pd.DataFrame:
         """The joint table of one film."""
@@ -118,12 +117,33 @@ class Cohort:
 
 
 def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The manifest with its declared types.
+    """Check a manifest against its schema.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        The manifest, with the types that `MANIFEST_SCHEMA` declares.
 
     Raises
     ------
     ValueError
-        If a column or value is not as the schema says, or a patient stands in two splits.
+        If a column or value is not as the schema says, or a patient is in two splits.
+
+    Examples
+    --------
+    >>> from rahelpers import load_cohort
+    >>> from rahelpers.curation import check_manifest
+    >>> manifest = load_cohort(run).manifest
+    >>> len(check_manifest(manifest)) == len(manifest)
+    True
+    >>> check_manifest(manifest.assign(label=2))
+    Traceback (most recent call last):
+        ...
+    ValueError: manifest: film P00000_L, column label: 2 fails isin([0, 1])
     """
     manifest = manifest.assign(**{column: manifest[column].fillna("") for column in TEXT_COLUMNS})
     try:
@@ -138,12 +158,27 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def load_cohort(run: Run) -> Cohort:
-    """The cohort that step 01 wrote.
+    """Load the cohort that step 01 wrote.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    Cohort
 
     Raises
     ------
     MissingArtefactError
         If step 01 has not been run.
+
+    Examples
+    --------
+    >>> from rahelpers import load_cohort
+    >>> cohort = load_cohort(run)
+    >>> cohort.manifest["patient_id"].nunique(), sorted(set(cohort.manifest["split"]))
+    (40, ['test', 'train', 'validation'])
     """
     text = dict.fromkeys(("image_id", "patient_id", *TEXT_COLUMNS), str)
     path = run.file("curate", "manifest.csv")
@@ -154,13 +189,13 @@ def load_cohort(run: Run) -> Cohort:
         return np.load(file, mmap_mode="r") if file.exists() else None
 
     return Cohort(
-        manifest,
-        np.load(run.file("curate", "images.npy"), mmap_mode="r"),
-        read_table(run.file("curate", "joints.csv")),
-        masks("lesions"),
-        masks("signs"),
-        read_table(run.file("curate", "excluded.csv")),
-        read_table(run.file("curate", "quality.csv")),
-        read_pairs(run.file("curate", "pairs.csv")),
-        np.load(run.file("curate", "gallery.npy"), mmap_mode="r"),
+        manifest=manifest,
+        images=np.load(run.file("curate", "images.npy"), mmap_mode="r"),
+        joints=read_table(run.file("curate", "joints.csv")),
+        lesions=masks("lesions"),
+        signs=masks("signs"),
+        excluded=read_table(run.file("curate", "excluded.csv")),
+        quality=read_table(run.file("curate", "quality.csv")),
+        pairs=read_pairs(run.file("curate", "pairs.csv")),
+        gallery=np.load(run.file("curate", "gallery.npy"), mmap_mode="r"),
     )

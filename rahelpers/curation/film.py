@@ -1,5 +1,6 @@
-"""Curate one film: read it, cut two hands apart, normalise, check, take its fingerprint. The same
-bytes come out wherever it is done.
+"""Curate one film: read it, cut two hands apart, normalise, check, take its fingerprint.
+
+The result is the same bytes wherever this is done: here, in another process, on another machine.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.curation.duplicates import Fingerprint, fingerprint_of
-from rahelpers.data.sources.film import JOINT_COLUMNS, SourceItem
+from rahelpers.data.sources.film import CORNERS, JOINT_COLUMNS, SourceItem
 from rahelpers.data.sources.registry import SourceFilm
 from rahelpers.films.normalisation import Geometry, make_thumbnail
 from rahelpers.films.quality import Finding, check_film, measure_surroundings
 from rahelpers.films.radiograph import Radiograph
 from rahelpers.films.two_hands import OneHand, cut_hands
 
-THUMBNAIL = 160  # pixels: a film that somebody should look at
-CORNERS = ["x0", "y0", "x1", "y1"]
+THUMBNAIL = 160  # side of the picture of a film with a finding, pixels
+ARRAYS = ("image", "lesions", "signs", "thumbnail")  # fields of CuratedHand that hold one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CuratedHand:
-    """One hand of one film, curated; or the reason why there is none.
+    """One hand of one film, curated; or the reason why it cannot be used.
 
     Attributes
     ----------
     row : dict
         Manifest fields.
     reason : str
-        Why the film is excluded; '' where it is used.
+        Why the hand is excluded; '' where it is used.
     findings : list of Finding
     joints : DataFrame
         Columns of the joint table without image_id; boxes as fractions of the square.
@@ -58,8 +59,9 @@ class CuratedHand:
 
 @dataclass(frozen=True)
 class FilmJob:
-    """A film and the size that it is curated for; calling it gives the film's hands as bytes. It
-    can be sent to another machine.
+    """A film to curate at a given size. Calling the job gives the film's hands as bytes.
+
+    It can be sent to another process or machine.
     """
 
     film: SourceFilm
@@ -67,13 +69,12 @@ class FilmJob:
     with_fingerprint: bool = True
 
     def __call__(self) -> bytes:
-        """The hands of the film, packed."""
+        """Curate the film and pack its hands."""
         return pack_hands(curate_film(self.film, self.size, self.with_fingerprint))
 
 
 def curate_film(film: SourceFilm, size: int, with_fingerprint: bool = True) -> list[CuratedHand]:
-    """The hands of a film: one; two where it shows two; one without a picture where it cannot be
-    used.
+    """Curate the hands of a film.
 
     Parameters
     ----------
@@ -81,11 +82,16 @@ def curate_film(film: SourceFilm, size: int, with_fingerprint: bool = True) -> l
     size : int
         Side of the network's square, pixels.
     with_fingerprint : bool
-        False where the source's patients are certain, and nothing is looked for under another name.
+        False where the source's patients are certain, so that no hand has to be recognised.
+
+    Returns
+    -------
+    list of CuratedHand
+        Two for a film that shows two hands, else one. It has no image where it cannot be used.
     """
     item = film.read()
     if item.radiograph is None:
-        return [CuratedHand(item.row, item.fault)]
+        return [CuratedHand(row=item.row, reason=item.fault)]
     hands = cut_hands(item.radiograph, size)
     return [
         _curate_hand(_part_of(item, hand) if hand.place else item, hand, with_fingerprint)
@@ -94,7 +100,7 @@ def curate_film(film: SourceFilm, size: int, with_fingerprint: bool = True) -> l
 
 
 def _part_of(item: SourceItem, hand: OneHand) -> SourceItem:
-    """What belongs to one hand of two: a name of its own, and its joints."""
+    """What belongs to one of two hands on a film: an image_id of its own, and its joints."""
     row = item.row | {"image_id": f"{item.row['image_id']}_{hand.place}"}
     return dataclasses.replace(item, row=row, joints=_inside(item.joints, hand.window, hand.film))
 
@@ -102,7 +108,7 @@ def _part_of(item: SourceItem, hand: OneHand) -> SourceItem:
 def _inside(
     joints: pd.DataFrame, window: tuple[int, int, int, int], film: Radiograph
 ) -> pd.DataFrame:
-    """The joints whose middle lies in a window of the film."""
+    """The joints whose middle is inside a window of the film."""
     height, width = film.image.shape
     x, y = (joints["x0"] + joints["x1"]) / 2 * width, (joints["y0"] + joints["y1"]) / 2 * height
     return joints[(y >= window[0]) & (y < window[1]) & (x >= window[2]) & (x < window[3])]
@@ -111,6 +117,9 @@ def _inside(
 def _curate_hand(item: SourceItem, hand: OneHand, with_fingerprint: bool) -> CuratedHand:
     film, seen = hand.film, hand.seen
     findings = check_film(film, seen, hand.place)
+    thumbnail = make_thumbnail(film.image, THUMBNAIL) if findings else None
+
+    # what the film adds to the fields that the source knows
     height, width = film.image.shape
     origin = film.provenance
     marker, border = measure_surroundings(film, seen)
@@ -126,13 +135,15 @@ def _curate_hand(item: SourceItem, hand: OneHand, with_fingerprint: bool) -> Cur
         "marker": round(marker, 4),
         "border": round(border, 4),
     }
-    thumbnail = make_thumbnail(film.image, THUMBNAIL) if findings else None
+
+    # the most serious finding comes first
     if findings and findings[0].action == "exclude":
-        return CuratedHand(row, findings[0].words, findings, thumbnail=thumbnail)
+        return CuratedHand(
+            row=row, reason=findings[0].words, findings=findings, thumbnail=thumbnail
+        )
     return CuratedHand(
-        row,
-        "",
-        findings,
+        row=row,
+        findings=findings,
         joints=_fit_joints(item.joints, seen.geometry) if len(item.joints) else None,
         image=seen.image,
         lesions=None if item.lesion is None else seen.fit_mask(item.lesion),
@@ -148,11 +159,11 @@ def _fit_joints(joints: pd.DataFrame, geometry: Geometry) -> pd.DataFrame:
     return fitted[JOINT_COLUMNS[1:]]
 
 
-ARRAYS = ("image", "lesions", "signs", "thumbnail")
-
-
 def pack_hands(hands: list[CuratedHand]) -> bytes:
-    """Hands as bytes: a JSON text, then the arrays that it names. Nothing in it is code."""
+    """Pack hands as bytes: a JSON text, then the arrays that it refers to by number.
+
+    Nothing in it is code, so reading a packed hand runs none.
+    """
     arrays: list[np.ndarray] = []
 
     def keep(array: np.ndarray | None) -> int | None:
@@ -161,23 +172,22 @@ def pack_hands(hands: list[CuratedHand]) -> bytes:
         arrays.append(np.packbits(array) if array.dtype == bool and array.ndim == 2 else array)
         return len(arrays) - 1
 
-    described: list[dict[str, Any]] = []
-    for hand in hands:
-        marks = hand.fingerprint
-        described.append(
-            {
-                "row": hand.row,
-                "reason": hand.reason,
-                "findings": [dataclasses.asdict(f) for f in hand.findings],
-                "joints": None if hand.joints is None else hand.joints.to_dict("list"),
-                "arrays": {name: keep(getattr(hand, name)) for name in ARRAYS},
-                "fingerprint": (
-                    None
-                    if marks is None
-                    else {f.name: keep(getattr(marks, f.name)) for f in dataclasses.fields(marks)}
-                ),
-            }
-        )
+    def keep_fields(marks: Fingerprint | None) -> dict[str, int | None] | None:
+        if marks is None:
+            return None
+        return {f.name: keep(getattr(marks, f.name)) for f in dataclasses.fields(marks)}
+
+    described = [
+        {
+            "row": hand.row,
+            "reason": hand.reason,
+            "findings": [dataclasses.asdict(finding) for finding in hand.findings],
+            "joints": None if hand.joints is None else hand.joints.to_dict("list"),
+            "arrays": {name: keep(getattr(hand, name)) for name in ARRAYS},
+            "fingerprint": keep_fields(hand.fingerprint),
+        }
+        for hand in hands
+    ]
     buffer = io.BytesIO()
     text = json.dumps(described, default=_plain).encode()
     for array in (np.frombuffer(text, np.uint8), *arrays):
@@ -186,48 +196,39 @@ def pack_hands(hands: list[CuratedHand]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy numbers as JSON's."""
+    """A NumPy number as one that JSON knows."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def unpack_hands(data: bytes) -> list[CuratedHand]:
-    """What `pack_hands` packed."""
+    """Unpack what `pack_hands` packed."""
     buffer = io.BytesIO(data)
     described = json.loads(np.load(buffer, allow_pickle=False).tobytes())
     arrays = []
     while buffer.tell() < len(data):
         arrays.append(np.load(buffer, allow_pickle=False))
+
     hands = []
     for one in described:
-        image, thumbnail = (
-            None if (at := one["arrays"][name]) is None else arrays[at]
-            for name in ("image", "thumbnail")
-        )
-        masks = {
-            name: (
-                None
-                if (at := one["arrays"][name]) is None
-                else np.unpackbits(arrays[at], count=image.size).reshape(image.shape).astype(bool)
-            )
-            for name in ("lesions", "signs")
+        kept: dict[str, Any] = {
+            name: None if at is None else arrays[at] for name, at in one["arrays"].items()
         }
+        for mask in ("lesions", "signs"):  # packed, eight pixels in a byte
+            if kept[mask] is not None:
+                shape = kept["image"].shape
+                bits = np.unpackbits(kept[mask], count=shape[0] * shape[1])
+                kept[mask] = bits.reshape(shape).astype(bool)
         marks = one["fingerprint"]
         hands.append(
             CuratedHand(
-                one["row"],
-                one["reason"],
-                [Finding(**f) for f in one["findings"]],
-                None if one["joints"] is None else pd.DataFrame(one["joints"]),
-                image,
-                **masks,
-                thumbnail=thumbnail,
-                fingerprint=(
-                    None
-                    if marks is None
-                    else Fingerprint(**{name: arrays[at] for name, at in marks.items()})
-                ),
+                row=one["row"],
+                reason=one["reason"],
+                findings=[Finding(**finding) for finding in one["findings"]],
+                joints=None if one["joints"] is None else pd.DataFrame(one["joints"]),
+                fingerprint=marks and Fingerprint(**{n: arrays[at] for n, at in marks.items()}),
+                **kept,
             )
         )
     return hands

@@ -1,5 +1,6 @@
-"""Check a manifest that a person may have edited: every fault with its row, column and value, and
-what is expected.
+"""Check a manifest that a person may have edited.
+
+Every fault is reported with its row, column and value, and with what is expected.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from rahelpers.curation.cohort import MANIFEST_SCHEMA
 from rahelpers.data.sources.folder import read_checked_csv
 from rahelpers.data.sources.words import read_ages, read_sex, read_side
 
-MOST_FAULTS = 200  # of one kind: a column of the wrong file is one mistake, not ten thousand
-NEVER_EMPTY = ("image_id", "patient_id")  # the schema takes '' for text
+MOST_FAULTS = 200  # of one kind: a column from the wrong file is one mistake, not ten thousand
+NEVER_EMPTY = ("image_id", "patient_id")  # the schema accepts '' as text
 TABLE_READERS = (
     (("age", "alter"), read_ages),
     (("sex", "gender", "geschlecht"), read_sex),
     (("side", "laterality", "hand", "seite"), read_side),
 )
-# What a check of the schema asks for, in words; what is not here is given as pandera names it.
+# What a check of the schema expects, in words; any other check keeps pandera's name.
 EXPECTED = (
     (r"isin\((.*)\)", r"one of \1"),
     (r"in_range\((.*), (.*)\)", r"a number from \1 to \2"),
@@ -37,9 +38,9 @@ EXPECTED = (
 
 
 def explain_faults(manifest_csv: Path | str) -> list[str]:
-    """Every fault of a manifest, one sentence each; empty where there is none.
+    """List every fault of a manifest.
 
-    Rows are counted as a person counts them in the file: the header is row 1.
+    A table that is not a manifest yet is checked as `explain_table_faults` does.
 
     Parameters
     ----------
@@ -48,6 +49,8 @@ def explain_faults(manifest_csv: Path | str) -> list[str]:
     Returns
     -------
     list of str
+        One sentence per fault; empty where there is none. Rows are counted as a person counts them
+        in the file: the header is row 1.
     """
     path = Path(manifest_csv)
     if not path.is_file():
@@ -69,13 +72,19 @@ def explain_faults(manifest_csv: Path | str) -> list[str]:
 
 
 def explain_table_faults(table: pd.DataFrame) -> list[str]:
-    """Faults of a table that is no manifest yet, as the folder source would refuse them: cells of
-    age, sex and side that are not understood.
+    """List the faults of a table that is not a manifest yet.
+
+    These are the cells of age, sex and side that the folder source would refuse.
 
     Parameters
     ----------
     table : DataFrame
-        Columns are known by their usual names, in English or German.
+        Columns are recognised by their usual names, in English or German.
+
+    Returns
+    -------
+    list of str
+        One sentence per fault, and a last one that says what was checked.
     """
     found = {
         str(c): reader
@@ -88,14 +97,12 @@ def explain_table_faults(table: pd.DataFrame) -> list[str]:
         for column, reader in found.items()
         for fault in reader(table[column]).faults(column)[:MOST_FAULTS]
     ]
-    read = f"as a table of your own films; columns that were read: {', '.join(found) or 'none'}"
-    return [
-        *faults,
-        (
-            f"this is no manifest (it has neither split nor sha256): it was checked {read}. Labels"
-            " and films are checked by `rahelpers run`"
-        ),
-    ]
+    said = (
+        "this is not a manifest (it has neither split nor sha256), so it was checked as a table of"
+        f" your own films; columns that were read: {', '.join(found) or 'none'}. Labels and films"
+        " are checked by `rahelpers run`"
+    )
+    return [*faults, said]
 
 
 def _column_faults(columns: list[str]) -> list[str]:
@@ -117,26 +124,39 @@ def _column_faults(columns: list[str]) -> list[str]:
 
 
 def _kind(name: str) -> str:
-    """What a column of the schema holds: 'float', 'int', 'bool', or text by one of its names."""
-    return re.match("[a-z]+", str(MANIFEST_SCHEMA.columns[name].dtype)).group()
+    """What a column of the schema holds: "int", "float", or a name for text."""
+    return str(MANIFEST_SCHEMA.columns[name].dtype).rstrip("0123456789")
 
 
 def _read_numbers(
     text: pd.DataFrame,
 ) -> tuple[dict[str, pd.Series], list[str], set[tuple[int, str]]]:
-    """Columns of numbers as numbers; faults of values that are none; and where these stand."""
-    numbers, faults, bad = {}, [], set()
+    """Read the columns of numbers.
+
+    Returns
+    -------
+    numbers : dict
+        Column -> values, NaN where a cell is not a number.
+    faults : list of str
+        One sentence per cell that is not a number of the right kind.
+    bad : set of (row, column)
+        Where these cells are.
+    """
+    numbers: dict[str, pd.Series] = {}
+    faults: list[str] = []
+    bad: set[tuple[int, str]] = set()
     for name in text.columns.intersection(list(MANIFEST_SCHEMA.columns)):
         kind = _kind(name)
         if kind not in ("int", "float"):
             continue
         values = pd.to_numeric(text[name].str.strip(), errors="coerce")
         words = {"int": "a whole number", "float": "a number"}[kind]
-        empty = text[name].str.strip() == ""
-        wrong = (values.isna() & ~(empty if MANIFEST_SCHEMA.columns[name].nullable else False)) | (
-            (kind == "int") & (values % 1 != 0) & values.notna()
-        )
-        for row in np.flatnonzero(wrong | np.isinf(values)):
+        wrong = values.isna() | np.isinf(values)
+        if MANIFEST_SCHEMA.columns[name].nullable:
+            wrong &= text[name].str.strip() != ""
+        if kind == "int":
+            wrong |= values.notna() & (values % 1 != 0)
+        for row in np.flatnonzero(wrong):
             bad.add((int(row), name))
             faults.append(_fault(int(row), name, text[name].iloc[row], words))
         numbers[name] = values
@@ -155,47 +175,38 @@ def _empty_faults(text: pd.DataFrame) -> list[str]:
 def _value_faults(
     text: pd.DataFrame, numbers: dict[str, pd.Series], bad: set[tuple[int, str]]
 ) -> list[str]:
-    """What the schema's own checks say, without the rows of `bad`."""
+    """What the schema's own checks say about the cells that are not in `bad`."""
+    # The same checks column by column, but numbers as float: one bad cell then leaves the others to
+    # be checked. Whole numbers were checked before.
     columns = {}
     for name, column in MANIFEST_SCHEMA.columns.items():
-        if name not in text:
-            continue
-        if (
-            name in numbers
-            # as float, so that a bad value in one row leaves the others to be checked; whole
-            # numbers were checked above
-        ):
+        if name in text:
+            is_number = name in numbers
             columns[name] = pa.Column(
-                float, checks=column.checks, nullable=True, unique=column.unique
+                float if is_number else str,
+                checks=column.checks,
+                nullable=is_number,
+                unique=column.unique,
             )
-        elif _kind(name) in ("str", "string", "object"):
-            columns[name] = pa.Column(str, checks=column.checks, unique=column.unique)
     values = pd.DataFrame(
         {name: numbers[name].astype(float) if name in numbers else text[name] for name in columns}
     )
     try:
         pa.DataFrameSchema(columns, coerce=True).validate(values, lazy=True)
     except pa.errors.SchemaErrors as error:
-        cases = error.failure_cases
-        rows = [
-            (c.index, c.column, str(c.check))
-            for c in cases.itertuples(index=False)
-            if not pd.isna(c.index)
-        ]
-        cells = [
-            (int(i), name, text[name].iloc[int(i)], check)
-            for i, name, check in rows
-            if (int(i), name) not in bad
-        ]
-        faults = [
-            (row, name, _fault(row, name, cell, _words(check) + _meant(name, cell)))
-            for row, name, cell, check in cells
-        ]
+        faults = []
+        for case in error.failure_cases.dropna(subset="index").to_dict("records"):
+            row, name = int(case["index"]), case["column"]
+            if (row, name) not in bad:
+                cell = text[name].iloc[row]
+                expected = _words(str(case["check"])) + _meant(name, cell)
+                faults.append((row, name, _fault(row, name, cell, expected)))
         return [fault for *_, fault in sorted(faults)][:MOST_FAULTS]
     return []
 
 
 def _words(check: str) -> str:
+    """What a check expects, in words."""
     for pattern, words in EXPECTED:
         if re.fullmatch(pattern, check):
             return re.sub(pattern, words, check)
@@ -203,7 +214,7 @@ def _words(check: str) -> str:
 
 
 def _meant(column: str, cell: str) -> str:
-    """The code for a word that the folder source would understand."""
+    """What to write instead, for a word that the folder source would understand."""
     reader = {"sex": read_sex, "laterality": read_side}.get(column)
     code = reader(pd.Series([cell])).values.iloc[0] if reader else ""
     return f"; write {code}" if code else ""
@@ -215,7 +226,7 @@ def _fault(row: int, column: str, value: str, expected: str) -> str:
 
 def _leak_faults(text: pd.DataFrame) -> list[str]:
     """Patients and file contents in more than one split, with the rows."""
-    faults = []
+    faults: list[str] = []
     if "split" not in text:
         return faults
     for column, what in (("patient_id", "patient"), ("sha256", "file content")):
@@ -224,11 +235,7 @@ def _leak_faults(text: pd.DataFrame) -> list[str]:
         for value, rows in text[text[column] != ""].groupby(column, sort=False):
             splits = list(dict.fromkeys(rows["split"]))
             if len(splits) > 1:
-                where = ", ".join(
-                    f"row {rows.index[rows['split'] == split][0] + 2} is {split}"
-                    for split in splits
-                )
-                faults.append(
-                    f"{what} {value} stands in {len(splits)} splits: {where}; expected one"
-                )
+                first = {split: rows.index[rows["split"] == split][0] + 2 for split in splits}
+                where = ", ".join(f"row {row} is {split}" for split, row in first.items())
+                faults.append(f"{what} {value} is in {len(splits)} splits: {where}; expected one")
     return faults[:MOST_FAULTS]

@@ -1,5 +1,6 @@
-"""Do facts of the file, the person or the picture as a whole give the label away? Asked of a
-curated cohort, before any network is trained.
+"""Do facts about the file, the person or the picture as a whole give the label away?
+
+The question is asked of a curated cohort, before any network is trained.
 """
 
 from __future__ import annotations
@@ -10,28 +11,39 @@ import pandas as pd
 from rahelpers.scores.intervals import Resampling, auc_interval, interval_text
 from rahelpers.scores.metrics import ScoredFilms
 
-KINDS = 3  # hospitals and file formats that are tried as facts, the most common
+KINDS = 3  # how many hospitals and file formats count as facts: the most common ones
 
 
 def compute_shortcuts(
     manifest: pd.DataFrame, images: np.ndarray, resampling: Resampling
 ) -> pd.DataFrame:
-    """How well facts of the file, the person and the picture as a whole predict the label, each
-    alone.
+    """Measure how well single facts about file, person and whole picture predict the label.
 
     Parameters
     ----------
     manifest : DataFrame, n rows
     images : uint8 array (n, S, S)
     resampling : Resampling
+        Of the patients, for the intervals.
 
     Returns
     -------
     DataFrame
-        One fact a row: its AUC with interval (below 0.5: a low value goes with a positive label),
-        and whether the interval contains 0.5, and how many films are known. Facts that are the same
-        in every film, or known in one class only, are left out.
+        One row per fact: its AUC with interval (below 0.5: a low value goes with a positive label),
+        whether the interval contains 0.5, and the number of films for which the fact is known.
+        Facts that are the same for every film, or known for one class only, are left out.
+
+    Examples
+    --------
+    >>> from rahelpers import load_cohort
+    >>> from rahelpers.curation import compute_shortcuts
+    >>> from rahelpers.scores import Resampling
+    >>> cohort = load_cohort(run)
+    >>> table = compute_shortcuts(cohort.manifest, cohort.images, Resampling(20, seed=7))
+    >>> list(table.columns), table.loc["age", "films"]
+    (['AUC', 'interval contains 0.5', 'films'], 80)
     """
+    # one value per film, of each fact
     border = np.concatenate(
         [images[:, :4].reshape(len(images), -1), images[:, -4:].reshape(len(images), -1)], axis=1
     )
@@ -55,6 +67,8 @@ def compute_shortcuts(
             f"{what} is {value or 'not known'}": manifest[column] == value
             for value in (common.index[:KINDS] if len(common) > 1 else [])
         }
+
+    # how well each predicts the label
     labels, patients = manifest["label"].to_numpy(), manifest["patient_id"].to_numpy()
     rows = {}
     for name, values in facts.items():

@@ -1,4 +1,4 @@
-"""Splits by patient: no patient ever stands in two of them."""
+"""Splits by patient: no patient is ever in two of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sklearn.model_selection import train_test_split
 from rahelpers.scores.metrics import FEW_FILMS
 
 SPLITS = ("train", "validation", "test", "external")
-# of a class in a split: below it the 95 % interval of an AUC of 0.8 is wider than 0.2 (Hanley and
-# McNeil, Radiology 1982;143:29)
+# Patients of a class in a split. With fewer, the 95 % interval of an AUC of 0.8 is wider than 0.2
+# (Hanley and McNeil, Radiology 1982;143:29).
 FEW_PATIENTS = 30
 UNLIKE_CENTRES = 0.3  # how far the share of positives may differ between hospitals
 UNLIKE_SHARE = 0.1  # how far the share of positives may differ between train and test
@@ -26,9 +26,9 @@ def split_by_patient(
     external: str = "",
     by_centre: bool = False,
 ) -> np.ndarray:
-    """Assign every film to train, validation or test; all films of a patient go together.
+    """Assign every film to train, validation or test; all films of a patient stay together.
 
-    Patients are stratified by label (a patient is positive where any film is).
+    Patients are stratified by label; a patient is positive if any film is.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def split_by_patient(
     test, validation : float
         Shares of the patients.
     seed : int
+        Of the random draw.
     centres : Series, length n, optional
         Hospital of each film; '' where not known.
     external : str
-        A hospital: patients with a film from there make the split `external`, and stand in no
-        other.
+        A hospital: patients with a film from there form the split `external`, and are in no other.
     by_centre : bool
-        Share every hospital evenly too. Groups of hospital and label that are too small for that
-        are shared by label alone.
+        Stratify by hospital too. Groups of hospital and label that are too small for that are
+        stratified by label only.
 
     Returns
     -------
@@ -53,8 +53,22 @@ def split_by_patient(
     Raises
     ------
     ValueError
-        If a class has too few patients to stand in all three splits, or the external hospital is
-        not known.
+        If a class has too few patients for all three splits, or the external hospital is not known.
+
+    Examples
+    --------
+    Ten patients with two films each:
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from rahelpers.curation import split_by_patient
+    >>> patients = pd.Series(np.repeat([f"p{number}" for number in range(10)], 2))
+    >>> labels = pd.Series(np.repeat([0, 1], 10))
+    >>> splits = split_by_patient(patients, labels, test=0.2, validation=0.2, seed=7)
+    >>> int(pd.Series(splits).groupby(patients).nunique().max())
+    1
+    >>> pd.crosstab(splits, labels).to_numpy().tolist()
+    [[2, 2], [6, 6], [2, 2]]
     """
     table = pd.DataFrame(
         {
@@ -64,6 +78,8 @@ def split_by_patient(
         }
     )
     split = pd.Series("train", index=sorted(table["patient"].unique()))
+
+    # take out the external hospital
     if external:
         if external not in set(table["centre"]):
             known = ", ".join(sorted(set(table["centre"]) - {""})) or "none is known"
@@ -73,17 +89,19 @@ def split_by_patient(
         outside = table.loc[table["centre"] == external, "patient"].unique()
         split[outside] = "external"
         table = table[~table["patient"].isin(outside)]
-    per_patient = (
-        table.groupby("patient").agg(label=("label", "max"), centre=("centre", "min")).sort_index()
-    )
+
+    # one row per patient, and enough of each class
+    per_patient = table.groupby("patient").agg(label=("label", "max"), centre=("centre", "min"))
     counts = per_patient["label"].value_counts()
     n_negative, n_positive = int(counts.get(0, 0)), int(counts.get(1, 0))
     needed = int(np.ceil(1 / min(test, validation)))
     if min(n_negative, n_positive) < needed:
         raise ValueError(
             f"{n_negative} negative and {n_positive} positive patients: expected at least {needed}"
-            " of each, so that every split holds both classes"
+            " of each, so that every split has both classes"
         )
+
+    # the groups to share evenly
     strata = per_patient["label"].astype(str)
     if by_centre:
         fine = strata + " " + per_patient["centre"]
@@ -94,6 +112,8 @@ def split_by_patient(
         )
         small = strata.map(strata.value_counts()) < needed
         strata = per_patient["label"].astype(str) if small.any() else strata
+
+    # draw the test patients, then the validation patients from the rest
     rest, test_patients = train_test_split(
         strata, test_size=test, stratify=strata, random_state=seed
     )
@@ -105,17 +125,37 @@ def split_by_patient(
     return patients.map(split).to_numpy()
 
 
+def splits_of(manifest: pd.DataFrame) -> list[str]:
+    """The splits that a manifest has, in the usual order."""
+    return [split for split in SPLITS if split in set(manifest["split"])]
+
+
 def warn_about_splits(manifest: pd.DataFrame) -> list[str]:
-    """What a reviewer would say of the splits; empty where there is nothing to say.
+    """List what a reviewer would say about the splits.
 
     Parameters
     ----------
     manifest : DataFrame
         With columns patient_id, label, split, centre.
+
+    Returns
+    -------
+    list of str
+        One sentence per warning; empty where there is nothing to say.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from rahelpers.curation import warn_about_splits
+    >>> manifest = pd.DataFrame({"patient_id": range(400), "label": [0, 1] * 200, "centre": "",
+    ...                          "split": ["train"] * 320 + ["test"] * 40 + ["validation"] * 40})
+    >>> warn_about_splits(manifest)[0]
+    '20 negative patients in validation: the interval of an AUC will be wider than 0.2; expected at
+    least 30'
     """
     warnings = []
     shares = manifest.groupby("split")["label"].mean()
-    for split in [s for s in SPLITS if s in set(manifest["split"])]:
+    for split in splits_of(manifest):
         part = manifest[manifest["split"] == split]
         for label, name in ((0, "negative"), (1, "positive")):
             films = part[part["label"] == label]
@@ -133,12 +173,12 @@ def warn_about_splits(manifest: pd.DataFrame) -> list[str]:
         if split in ("validation", "test") and abs(shares[split] - shares["train"]) > UNLIKE_SHARE:
             warnings.append(
                 f"{shares[split]:.0%} positive films in {split}, {shares['train']:.0%} in train:"
-                " the splits are not alike"
+                " the splits are not similar"
             )
     both = int((manifest.groupby("patient_id")["label"].nunique() > 1).sum())
     if both:
         warnings.append(
-            f"patients with films of both classes: {both}. True of one hand, or a label that is"
+            f"patients with films of both classes: {both}. Is only one hand ill, or is a label"
             " wrong?"
         )
     return warnings + _warn_about_centres(manifest)
@@ -160,20 +200,20 @@ def _warn_about_centres(manifest: pd.DataFrame) -> list[str]:
     if len(large) > 1 and large.max() - large.min() > UNLIKE_CENTRES:
         warnings.append(
             f"{large.max():.0%} of the films of {large.idxmax()} are positive, {large.min():.0%} of"
-            f" {large.idxmin()}: the hospital tells much of the label"
+            f" {large.idxmin()}: the hospital says much about the label"
         )
     if "external" not in set(manifest["split"]):
         for centre, splits in known.groupby("centre")["split"]:
             if set(splits) == {"test"}:
                 warnings.append(
-                    f"{centre} stands in test alone: its films measure another hospital, not"
-                    " another patient"
+                    f"{centre} is only in test: its films measure the step to another hospital,"
+                    " not to another patient"
                 )
     return warnings
 
 
 def find_leaks(manifest: pd.DataFrame) -> list[str]:
-    """What stands in more than one split: patients, and files with the same content.
+    """Find what is in more than one split: patients, and files with the same content.
 
     Parameters
     ----------
@@ -183,13 +223,21 @@ def find_leaks(manifest: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
-        One sentence a leak; empty where there is none.
+        One sentence per leak; empty where there is none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from rahelpers.curation import find_leaks
+    >>> find_leaks(pd.DataFrame({"patient_id": ["a", "a", "b"], "sha256": ["x", "y", "z"],
+    ...                          "split": ["train", "test", "test"]}))
+    ['patient a is in test and train']
     """
-    leaks = []
+    leaks: list[str] = []
     for column, what in (("patient_id", "patient"), ("sha256", "file content")):
         splits = manifest.groupby(column)["split"].agg(lambda s: sorted(set(s)))
         leaks += [
-            f"{what} {key} stands in {' and '.join(found)}"
+            f"{what} {key} is in {' and '.join(found)}"
             for key, found in splits[splits.str.len() > 1].items()
         ]
     return leaks

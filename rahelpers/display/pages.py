@@ -1,4 +1,4 @@
-"""HTML pages from the templates of this package."""
+"""HTML pages and Markdown texts from the templates of this package."""
 
 from __future__ import annotations
 
@@ -6,21 +6,45 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-# autoescape=True, not select_autoescape(): that goes by the file's last suffix, and leaves .html.j2
+# autoescape=True, not select_autoescape(): that looks at the last suffix, and leaves .html.j2
 # unescaped
-_TEMPLATES = Environment(
+PAGES = Environment(
     loader=PackageLoader("rahelpers.display"), autoescape=True, undefined=StrictUndefined
 )
-_TEXT_TEMPLATES = _TEMPLATES.overlay(
+TEXTS = PAGES.overlay(
     autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
 )
 
 
 def render_page(template: str, **values: Any) -> str:
-    """A page; every value is escaped unless it is `Markup`, and a value that the template asks for
-    and does not get is an error.
+    """Render an HTML page: every value is escaped unless it is `Markup`.
+
+    A value that the template needs but is not given raises an error.
+
+    Parameters
+    ----------
+    template : str
+        File name in `rahelpers/display/templates/`.
+    **values
+        What the template's names stand for.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    jinja2.UndefinedError
+        If the template needs a value that is not given.
+
+    Examples
+    --------
+    >>> from rahelpers.display import render_page
+    >>> render_page("film.html.j2", name="<a.png>")
+    Traceback (most recent call last):
+    jinja2.exceptions.UndefinedError: 'title' is undefined
     """
-    return _TEMPLATES.get_template(template).render(**values)
+    return PAGES.get_template(template).render(**values)
 
 
 def render_text(template: str, **values: Any) -> str:
@@ -35,5 +59,21 @@ def render_text(template: str, **values: Any) -> str:
         File name in `rahelpers/display/templates/`.
     **values
         What the template's names stand for.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    jinja2.UndefinedError
+        If the template needs a value that is not given.
+
+    Examples
+    --------
+    >>> from rahelpers.display import render_text
+    >>> render_text("datasheet.md.j2")
+    Traceback (most recent call last):
+    jinja2.exceptions.UndefinedError: ... is undefined
     """
-    return _TEXT_TEMPLATES.get_template(template).render(**values)
+    return TEXTS.get_template(template).render(**values)

@@ -1,4 +1,4 @@
-"""Films that show one hand: copies are found however they were changed, different hands are not."""
+"""Films that show one hand: changed copies are found, films of different hands are not."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from rahelpers.curation.duplicates import (
     LOOK_AT,
     SAME_HAND,
-    Index,
+    FingerprintIndex,
     count_shared_details,
     find_same_hands,
     fingerprint_of,
@@ -20,29 +20,25 @@ from rahelpers.films.radiograph import Radiograph
 from rahelpers.films.reading import read_radiograph
 from rahelpers.phantom import make_patient, render
 
-# fmt: skip
+
+def resize(film: np.ndarray, scale: float) -> np.ndarray:
+    film = np.ascontiguousarray(film)
+    return cv2.resize(film, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def crop(film: np.ndarray) -> np.ndarray:
+    height, width = film.shape
+    return film[int(0.05 * height) : int(0.94 * height), int(0.06 * width) : int(0.95 * width)]
+
+
 CHANGES = {
-    "resized": lambda f: cv2.resize(f, None, fx=0.63, fy=0.63, interpolation=cv2.INTER_AREA),
-    "cropped": lambda f: f[
-        int(0.05 * len(f)) : int(0.94 * len(f)), int(0.06 * f.shape[1]) : int(0.95 * f.shape[1])
-    ],
-    "exposed anew": lambda f: f**1.6 * 0.8,
+    "resized": lambda f: resize(f, 0.63),
+    "cropped": crop,
+    "re-exposed": lambda f: f**1.6 * 0.8,
     "mirrored": lambda f: f[:, ::-1],
     "turned": lambda f: np.rot90(f),
     "inverted": lambda f: 1 - f,
-    "all": lambda f: cv2.resize(
-        np.ascontiguousarray(
-            f[
-                20:-20,
-                15:-20,
-            ][:, ::-1]
-        )
-        ** 1.3,
-        None,
-        fx=0.8,
-        fy=0.8,
-        interpolation=cv2.INTER_AREA,
-    ),
+    "all": lambda f: resize(f[20:-20, 15:-20][:, ::-1] ** 1.3, 0.8),
 }
 
 
@@ -53,17 +49,8 @@ def fingerprint(image: np.ndarray):
 
 def pairs_of(prints: dict) -> pd.DataFrame:
     """Every film under its own patient's name."""
-    index, names = Index([], [], [], []), list(prints)
-    for name in names:
-        index.add(prints[name])
-    table = pd.DataFrame({"image_id": names, "patient_id": names})
-    return find_same_hands(
-        table,
-        index,
-        lambda pairs: [
-            count_shared_details(prints[names[a]], prints[names[b]], m) for a, b, m in pairs
-        ],
-    )
+    table = pd.DataFrame({"image_id": list(prints), "patient_id": list(prints)})
+    return find_same_hands(table, list(prints.values()))
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +79,8 @@ def test_a_changed_copy_of_a_real_film_shares_its_details(real_films, change):
 
 
 def test_real_hands_of_one_child_under_two_names_are_found_and_look_alikes_are_not(real_films):
-    """4993/14575 and 5464/10632: two films of one child each, by eye: every bone alike. 5155/6652:
-    alike as a whole, carpal bones and bone age differ.
+    """4993/14575 and 5464/10632 are two films of one child each: by eye, every bone is the same.
+    5155/6652 are similar as a whole, but carpal bones and bone age differ.
     """
     names = ["4993", "14575", "5464", "10632", "5155", "6652", "2465", "5647", "10988", "12512"]
     found = pairs_of(
@@ -114,7 +101,7 @@ def test_real_hands_of_one_child_under_two_names_are_found_and_look_alikes_are_n
 
 
 def test_both_films_of_one_patient_are_no_pair(phantoms):
-    index = Index([], [], [], [])
+    index = FingerprintIndex()
     for image in list(phantoms.values())[:3]:
         index.add(fingerprint(image))
     assert propose_pairs(index, np.array(["a", "a", "a"])) == {}

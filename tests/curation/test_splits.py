@@ -34,6 +34,6 @@ def test_leaks_are_named_and_too_few_patients_refused():
     frame = pd.DataFrame(
         {"patient_id": ["a", "a"], "split": ["train", "test"], "sha256": ["x", "y"]}
     )
-    assert find_leaks(frame) == ["patient a stands in test and train"]
+    assert find_leaks(frame) == ["patient a is in test and train"]
     with pytest.raises(ValueError, match="1 positive patients"):
         split_by_patient(pd.Series(list("abcdefg")), pd.Series([1, 0, 0, 0, 0, 0, 0]), 0.25, 0.2, 0)

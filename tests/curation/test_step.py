@@ -19,7 +19,7 @@ from rahelpers.core.config import make_config
 from rahelpers.core.store import Run
 from rahelpers.curation import step as curation
 from rahelpers.curation.cache import ArrayFile
-from rahelpers.curation.datasheet import _label_values
+from rahelpers.curation.datasheet import describe_values
 from rahelpers.curation.duplicates import PAIR_COLUMNS
 from rahelpers.curation.film import curate_film, pack_hands, unpack_hands
 from rahelpers.curation.leak_report import describe_leaks
@@ -121,12 +121,12 @@ def test_the_leak_report_shows_both_films_and_what_was_done(films, planted):
     for picture, name in zip(pictures, ("7", "3", "20"), strict=True):
         np.testing.assert_array_equal(picture, cohort.images[names.index(name)])
     said = (
-        "1 pairs: same file, 1 pairs: same hand, 0 pairs: look",
-        "24, patient p24. Left out: the very same file.",
-        "details alike",
+        "same file 1, same hand 1, look 0",
+        "24, patient p24. Left out: it is the same file.",
+        "shared details",
         "3, patient p03. Split",
-        "one file was kept; both patients count as one",
-        "both films stand in",
+        "one file was kept, and both patients count as one",
+        "both films are in",
         "The two labels differ",
         "in two splits: 0",
     )
@@ -147,13 +147,15 @@ def test_a_pair_to_look_at_says_where_it_leaks_and_names_cannot_break_the_page(p
         [("0", "p00", "1", "<script>", 44, 30, "look"), ("0", "p00", "2", "p02", 41, 30, "look")],
         columns=PAIR_COLUMNS,
     )
-    page = describe_leaks(run_of(folder, folder).config, manifest, pairs, cohort.images)
+    config = run_of(folder, folder, task="<b> & more").config
+    page = describe_leaks(config, manifest, pairs, cohort.images)
     assert (
-        "The films stand in train and test" in page
-        and "both films stand in one split" in page
+        "The films are in train and test" in page
+        and "both films are in one split" in page
         and page.count('class="across"') == 1
     )
     assert "<script>" not in page and "&lt;script&gt;" in page
+    assert "<b>" not in page and page.count("&lt;b&gt; &amp; more") == 2, "heading and title"
 
 
 def test_the_datasheet_says_what_the_label_is_made_from(planted, films, tmp_path):
@@ -162,22 +164,18 @@ def test_the_datasheet_says_what_the_label_is_made_from(planted, films, tmp_path
     # films 22 and 24 are left out, both of label 0
     assert (
         "label is made from: column `grade`, rule `= 1`" in sheet
-        and "values that it was made from, and films: 1 15, 0 13" in sheet
+        and "values that it was made from, and their films: 1 15, 0 13" in sheet
     )
     values = pd.Series([float(i) for i in range(20)] + [None])
-    assert _label_values(values) == "20 values, 0 to 19, median 9.5"
-    assert (
-        _label_values(pd.Series(["RA", "OA", "RA"])) == "'RA' 2, 'OA' 1"
-        and _label_values(pd.Series([None])) == "the label itself"
-    )
+    assert describe_values(values) == "20 values, 0 to 19, median 9.5"
+    assert describe_values(pd.Series(["RA", "OA", "RA"])) == "'RA' 2, 'OA' 1"
+    assert describe_values(pd.Series([None])) == "the label itself"
 
 
 def test_two_patients_who_share_a_file_are_one_in_every_split_and_every_film_of_theirs_says_so(
     films, tmp_path
 ):
-    """An exact copy is left out; its owner's other films must not stand beside the original's in
-    another split.
-    """
+    """An exact copy is left out; its owner's other films share a split with the original."""
     table = pd.read_csv(films / "t.csv")
     table.loc[table["image_id"] == 25, "who"] = "p24"  # the owner of the copy has another film
     table.to_csv(tmp_path / "t.csv", index=False)
@@ -197,7 +195,7 @@ def test_two_patients_who_share_a_file_are_one_in_every_split_and_every_film_of_
 @pytest.mark.parametrize(
     ("column", "row", "value", "words"),
     [
-        ("who", 4, "P03", "differ in upper and lower case alone"),
+        ("who", 4, "P03", "differ only in upper and lower case"),
         ("site", 0, "A", "external_centre='Oslo' has no film; hospitals of this source: A, B, C"),
     ],
 )
@@ -291,10 +289,7 @@ def test_the_datasheet_is_filled_from_the_data_and_open_where_it_cannot_be(plant
     text = (folder / "run" / "01_curate" / "datasheet.md").read_text()
     assert "- films: 28" in text and "- hospital: C 10, A 9, B 9" in text
     assert text.count("TO BE WRITTEN BY A PERSON") >= 8 and "same content as 7" in text
-    assert (
-        "Pairs that show one hand, or are one file, under two patients' names: 2; to be looked"
-        " at: 0" in text
-    )
+    assert "under the names of two patients: 2. Pairs that a\nperson must look at: 0" in text
 
 
 def test_a_growing_array_file_is_an_ordinary_npy_file(tmp_path):
@@ -441,7 +436,7 @@ def test_no_picture_that_can_be_read_breaks_curation(shape, kind):
         row = {"image_id": "x", "patient_id": "p", "label": 1, "sha256": "0" * 64, "file": "x.png"}
 
         def read(self):
-            return SourceItem(self.row, Radiograph(image))
+            return SourceItem(row=self.row, radiograph=Radiograph(image))
 
     for hand in unpack_hands(pack_hands(curate_film(Film(), 48))):
         assert hand.reason or hand.image.shape == (48, 48)

@@ -85,7 +85,8 @@ FINGER_BOXES = {
 
 def h_stem(i: int) -> str:
     """Fifteen patients, both hands; patient 14 has a second visit's film in another split."""
-    return f"JP_{'SCGH' if i % 8 < 4 else 'HMCRD'}_P{i // 2:04d}_20121201_{5800 + i // 2}_{'LR'[i % 2]}"
+    centre = "SCGH" if i % 8 < 4 else "HMCRD"
+    return f"JP_{centre}_P{i // 2:04d}_20121201_{5800 + i // 2}_{'LR'[i % 2]}"
 
 
 def make_h1200(root: Path) -> Path:
@@ -1083,7 +1084,7 @@ def test_leaks_missing_and_unknown_columns(manifest, tmp_path):
     text = "\n".join(explain_faults(changed(manifest, tmp_path / "m.csv", leak)))
     assert (
         re.search(
-            r"patient \S+ stands in 2 splits: row \d+ is \w+, row \d+ is \w+; expected one", text
+            r"patient \S+ is in 2 splits: row \d+ is \w+, row \d+ is \w+; expected one", text
         )
         and "file content" in text
     )
@@ -1109,7 +1110,7 @@ def test_a_table_that_is_no_manifest_yet_is_checked_as_one_of_own_films(tmp_path
         "row 3, column Geschlecht: '2'",
         "row 3, column Alter: 1961; expected years",
         "row 3, column Seite: 'hinten'; expected L, R",
-        "no manifest",
+        "not a manifest",
     ):
         assert part in result.output
     assert result.exit_code == 1 and "row 2" not in result.output
