@@ -51,7 +51,7 @@ def make_baseline(image: np.ndarray, kind: str, regions: Regions | None = None) 
     >>> film = np.zeros((32, 32), np.uint8)
     >>> film[8:24, 8:24] = 200
     >>> {kind: int(make_baseline(film, kind)[8, 8]) for kind in ("blur", "black")}
-    {'blur': 64, 'black': 0}
+    {'blur': 72, 'black': 0}
     """
     if image.dtype != np.uint8:
         raise ValueError(f"image is {image.dtype}: expected uint8, 0 to 255")

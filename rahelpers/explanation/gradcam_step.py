@@ -160,7 +160,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
             "flat": int(films["flat"].sum()),
         }
 
-        # everything onto the disk
+        # write everything
         step.write("maps.npz", partial(np.savez_compressed, **maps))
         tables = {"films": films, "board": board, "lesion_ranks": ranks} | checks
         tables |= {f"film_{name}": table for name, table in scored.items()}

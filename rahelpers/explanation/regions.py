@@ -49,7 +49,7 @@ class Regions:
     >>> from rahelpers.explanation.regions import Regions
     >>> quarters = Regions(["MCP2", "PIP2", "MCP3", "background"], np.array([[0, 1], [2, 3]]))
     >>> quarters.tree[:, [0, 1, 3]].astype(int).tolist()  # the two joints of ray 2 join first
-    [[1, 0, 2], [4, 2, 3], [5, 3, 4]]
+    [[0, 1, 2], [4, 2, 3], [5, 3, 4]]
     """
 
     names: list[str]

@@ -425,9 +425,8 @@ def show_sanity(summary: pd.DataFrame, title: str) -> pd.io.formats.style.Styler
     >>> from rahelpers.explanation import show_sanity
     >>> row = {"method": "edges", "test": "random network", "value": 1.0, "low": 1.0, "high": 1.0}
     >>> row |= {"films": 8, "patients": 8, "verdict": "fails"}
-    >>> show_sanity(pd.DataFrame([row]), "an example").data.T
-                                                                               edges
-    random network (rank correlation, passes below 0.5)  fails: 1.00 (1.00 to 1.00)
+    >>> show_sanity(pd.DataFrame([row]), "an example").data.iloc[0].to_dict()
+    {'random network (rank correlation, passes below 0.5)': 'fails: 1.00 (1.00 to 1.00)'}
     """
 
     def say(row: pd.Series) -> str:

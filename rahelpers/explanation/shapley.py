@@ -4,10 +4,11 @@ A game is a function: coalitions, bool (n, p), True for a player who takes part 
 each, float (n,).
 
 Our estimator (`estimate_values`) rests on two ideas. Only the odd part of a game, half the
-difference between a coalition and its complement, decides the values; and a Gaussian process fitted
-to it has values that can be computed exactly. shapiq's OddSHAP (arXiv 2602.01399) and ShaplEIG
-(arXiv 2606.02247) are the same two ideas. Both need Python 3.12 and torch, which this project does
-without; that is why the estimator is written by hand.
+difference between a coalition and its complement, decides the values; and the values of a Gaussian
+process fitted to it can be computed exactly. Both ideas are also in the library shapiq: OddSHAP
+(arXiv 2602.01399) fits only the odd part, ShaplEIG (arXiv 2606.02247) fits a Gaussian process. They
+need Python 3.12 and torch, which this project does without; that is why the estimator is written by
+hand.
 """
 
 from __future__ import annotations
