@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import fcntl
 import hashlib
 import json
 import logging
@@ -16,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from filelock import FileLock, Timeout
 
 from rahelpers.core.config import RunConfig
 from rahelpers.core.kernel import SHOW_SECONDS, this_python_kernel
 from rahelpers.core.store import (
     NOTEBOOK_OF,
+    STEPS,
     DamagedArtefactError,
     Run,
+    code_hash,
     library_versions,
     sha256_of,
     weights_fingerprint,
@@ -47,25 +48,27 @@ class RunBusyError(RuntimeError):
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """One process a run; the lock goes with the process, also when it is killed."""
+    """One process per run; the lock goes with the process, also when it is killed."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunBusyError(
-                f"run '{folder.name}' is being written by another process; wait for it, or choose"
-                " another --name"
-            ) from None
+    try:
+        held = FileLock(folder / ".lock").acquire(blocking=False)
+    except Timeout:
+        raise RunBusyError(
+            f"run '{folder.name}' is being written by another process; wait for it, or choose"
+            " another --name"
+        ) from None
+    with held:
         yield
 
 
 def notebook_key(notebook: Path, run: Run) -> str:
-    """Hash of a notebook's source, the config, the files that the run starts from and the records
-    of the steps before it.
+    """Hash of what a notebook depends on.
+
+    That is its source, the config, the files that the run starts from and the records of the steps
+    before it.
     """
     cells = [c.source for c in nbformat.read(notebook, as_version=4).cells]
-    settings = {k: v for k, v in dataclasses.asdict(run.config).items() if k != "run_dir"}
+    settings = {k: v for k, v in run.config.model_dump().items() if k != "run_dir"}
     before = {step: run.digest(step) for step, name in NOTEBOOK_OF.items() if name < notebook.stem}
     files = source_fingerprint(run.config) | weights_fingerprint(run.config)
     text = json.dumps([cells, settings, files, before, library_versions()], sort_keys=True)
@@ -73,8 +76,9 @@ def notebook_key(notebook: Path, run: Run) -> str:
 
 
 def _is_finished(notebook: Path, run: Run) -> bool:
-    """True where the executed notebook and its steps are whole and made from the same inputs.
-    Damage is named.
+    """True if the executed notebook and its steps are intact and made from the same inputs.
+
+    What is damaged is printed.
     """
     record_file = run.folder / "notebooks" / f"{notebook.stem}.json"
     executed = run.folder / "notebooks" / notebook.name
@@ -83,10 +87,9 @@ def _is_finished(notebook: Path, run: Run) -> bool:
     try:
         record = json.loads(record_file.read_text())
         for step in STEPS_OF.get(notebook.stem, []):
-            current = run.read_record(step, check_files=True)
-            if run.digest(step) != record["steps"][step] or current["made_from"][
-                "code"
-            ] != _code_now(step):
+            made_from = run.read_record(step, check_files=True)["made_from"]
+            is_same_code = made_from["code"] == code_hash(STEPS[step].packages)
+            if run.digest(step) != record["steps"][step] or not is_same_code:
                 return False
         if sha256_of(executed) != record["sha256"]:
             raise DamagedArtefactError(
@@ -97,40 +100,50 @@ def _is_finished(notebook: Path, run: Run) -> bool:
         print(f"{error}. {notebook.stem} runs again.")
         return False
     except FileNotFoundError:
-        return False  # an earlier step is gone; its own notebook says so
-
-
-def _code_now(step: str) -> str:
-    from rahelpers.core.store import STEPS, code_hash
-
-    return code_hash(STEPS[step][2])
+        return False  # an earlier step is missing; its own notebook says so
 
 
 def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start: str = "") -> Run:
-    """Execute the notebooks in order; finished ones whose inputs did not change are reused.
+    """Execute the notebooks in order; reuse finished ones whose inputs have not changed.
 
     Parameters
     ----------
     config : RunConfig
     given : dict
-        The values that the user set; they go to each notebook in upper case.
+        The values that the user set; each notebook gets them in upper case.
     notebooks : Path
         Folder with NN_*.ipynb.
     start : str
-        Number of the first notebook that is made again whatever its state, for example '03'.
+        Number of the first notebook that runs again whatever its state, for example '03'.
+
+    Returns
+    -------
+    Run
 
     Raises
     ------
-    NotebookError, RunBusyError
+    NotebookError
+        If a notebook stops with an error.
+    RunBusyError
+        If another process writes into this run.
     ValueError
         If there are no notebooks, or none with that number.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from rahelpers import course
+    >>> course.run_course(run.config, {}, Path("no_such_folder"))
+    Traceback (most recent call last):
+        ...
+    ValueError: no_such_folder has no notebooks; run this from a checkout of the project
     """
     files = sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
     if not files:
-        raise ValueError(f"{notebooks} holds no notebooks; run from a checkout of the project")
+        raise ValueError(f"{notebooks} has no notebooks; run this from a checkout of the project")
     if start and not any(f.name.startswith(start) for f in files):
         raise ValueError(
-            f"--from {start}: there is no such notebook; known:"
+            f"--from {start}: there is no such notebook; expected one of"
             f" {', '.join(f.name[:2] for f in files)}"
         )
     run, started = Run(config), time.monotonic()
@@ -138,27 +151,22 @@ def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start:
         run.save_config()
         seconds: dict[str, float] = {}
         for number, file in enumerate(files, start=1):
+            label = f"[{number}/{len(files)}] {file.stem}"
             if start and file.name[:2] >= start:
                 _forget(file, run)
             if _is_finished(file, run):
-                print(
-                    f"[{number}/{len(files)}] {file.stem}: reused, its inputs have not changed",
-                    flush=True,
-                )
+                print(f"{label}: reused, its inputs have not changed", flush=True)
                 continue
-            print(f"[{number}/{len(files)}] {file.stem}: running …", flush=True)
+            print(f"{label}: running …", flush=True)
             begun = time.monotonic()
             _execute(file, run, given, kernel)
             seconds[file.stem] = round(time.monotonic() - begun, 1)
-            print(
-                f"[{number}/{len(files)}] {file.stem}: done in {seconds[file.stem]:.0f} s",
-                flush=True,
-            )
+            print(f"{label}: done in {seconds[file.stem]:.0f} s", flush=True)
         total = round(time.monotonic() - started, 1)
         write_json(
             run.folder / "provenance.json",
             {
-                "config": dataclasses.asdict(config),
+                "config": config.model_dump(),
                 "versions": library_versions(),
                 "seconds": seconds,
                 "total_seconds": total,
@@ -168,8 +176,9 @@ def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start:
 
 
 class _Echo:
-    """Lines of progress that a notebook prints, passed on to the terminal: epochs, bars of long
-    loops, what is reused.
+    """Passes on a notebook's lines of progress to the terminal.
+
+    These are epochs, progress bars of long loops, and what is reused.
     """
 
     PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/\d+ - |\d+%\||continues after|reused from")
@@ -178,32 +187,32 @@ class _Echo:
         self._rest = ""
 
     def write(self, text: str) -> None:
-        """Print every whole line of progress in `text`; a bar's carriage return ends a line too."""
+        """Print each complete line of progress; a bar's carriage return ends a line too."""
         *lines, self._rest = (self._rest + text.replace("\r", "\n")).split("\n")
         for line in lines:
             if self.PROGRESS.search(line):
                 print(f"      {line}", flush=True)
 
     def flush(self) -> None:
-        """Nothing to do: whole lines are printed at once."""
+        """Do nothing: complete lines have been printed already."""
 
 
 def _forget(notebook: Path, run: Run) -> None:
-    """Drop the records of a notebook and its steps, so that all are made again."""
-    from rahelpers.core.store import STEPS
-
+    """Delete the records of a notebook and its steps, so that they run again."""
     (run.folder / "notebooks" / f"{notebook.stem}.json").unlink(missing_ok=True)
     for step in STEPS_OF.get(notebook.stem, []):
-        (run.folder / STEPS[step][0] / "record.json").unlink(missing_ok=True)
+        (run.folder / STEPS[step].folder / "record.json").unlink(missing_ok=True)
 
 
 def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    # papermill warns of every value that stands outside the parameters cell; rahelpers checks the
+    # papermill warns about every value that is not in the parameters cell; rahelpers checks the
     # names itself
     logging.getLogger("papermill").setLevel(logging.ERROR)
+
+    # what the user set, and what is the same for every notebook of the run
     config = run.config
     fixed = {
         "profile": config.profile,
@@ -212,6 +221,8 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
         "run_dir": str(run.folder),
     }
     parameters = {k.upper(): v for k, v in (given | fixed).items()}
+
+    # run a hidden copy: a file with the notebook's own name is always a finished one
     folder = run.folder / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
     working = folder / f".{notebook.name}"
@@ -232,9 +243,12 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
         line = next((s for s in error.source.splitlines() if s.strip()), "")
         message = " ".join(str(error.evalue).split())
         raise NotebookError(
-            f"notebook {notebook.name} failed\n  in cell {error.exec_count}: {line}\n "
-            f" {error.ename}: {message}"
+            f"notebook {notebook.name} failed\n"
+            f"  in cell {error.exec_count}: {line}\n"
+            f"  {error.ename}: {message}"
         ) from None
+
+    # the executed notebook opens with any Python kernel, not only with this run's
     book = nbformat.read(working, as_version=4)
     book.metadata["kernelspec"] = {
         "name": "python3",

@@ -1,5 +1,6 @@
-"""The exercise of notebook 01: mistakes planted into a few films of the run's own source, to be
-found with the tools.
+"""The exercise of notebook 01: mistakes planted in a few films of the run's own source.
+
+The student finds them with the course's tools.
 """
 
 from __future__ import annotations
@@ -15,20 +16,27 @@ import pandas as pd
 from rahelpers.core.config import RunConfig
 from rahelpers.curation.duplicates import (
     SAME_HAND,
-    Index,
     count_shared_details,
     find_same_hands,
     fingerprint_of,
 )
 from rahelpers.data.sources.registry import list_films
-from rahelpers.films.normalisation import to_network_input
+from rahelpers.films.normalisation import NetworkInput, to_network_input
 from rahelpers.films.quality import check_film
 from rahelpers.films.radiograph import Radiograph
 
 FILMS = 10
-TRIES = 60  # films that are looked at, at most
+TRIES = 60  # at most this many films are examined
 SIDE = 96  # pixels: enough to find a hand
-CUT = 0.04  # of each side, taken off the copy
+CUT = 0.04  # share that is cropped from each side of the copy
+GAMMA = np.float32(1.3)  # of the copy's exposure
+HINTS = {
+    "inverted": "look for the film on which bone is darker than soft tissue, or use check_film",
+    "duplicate": (
+        "look for one hand under two patients' names, mirrored or not, or use compare_films"
+    ),
+    "leak": "look for a patient who appears in two splits, or use find_leaks",
+}
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,10 @@ class Planted:
     films : dict
         Name -> Radiograph.
     manifest : DataFrame
-        image_id, patient_id, split, sha256 of each film, as a careless colleague wrote them.
+        image_id, patient_id, split, sha256 of each film, as written by a careless colleague.
     solution : dict
-        Mistake -> what is right: 'inverted' and 'duplicate' name a film each (the duplicate either
-        of the two), 'leak' names a patient.
+        Mistake -> the right answers: 'inverted' and 'duplicate' name films (for the duplicate
+        either of the two is right), 'leak' names a patient.
     """
 
     films: dict[str, Radiograph]
@@ -51,50 +59,50 @@ class Planted:
     solution: dict[str, tuple[str, ...]]
 
     def mark(self, answer: Mapping[str, str]) -> str:
-        """The reply to an answer: mistake -> film or patient."""
+        """Reply to an answer: mistake -> film or patient."""
         lines = []
         for mistake, right in self.solution.items():
             given = str(answer.get(mistake, "")).strip()
-            what = "patient" if mistake == "leak" else "film"
-            verdict = (
-                "right"
-                if given in right
-                else f"not {given}: {HINTS[mistake]}"
-                if given
-                else f"name a {what}"
-            )
+            if not given:
+                verdict = "name a patient" if mistake == "leak" else "name a film"
+            else:
+                verdict = "right" if given in right else f"not {given}: {HINTS[mistake]}"
             lines.append(f"{mistake}: {verdict}")
         return "\n".join(lines)
 
 
-HINTS = {
-    "inverted": "look for the film on which bone is darker than the flesh, or ask check_film",
-    "duplicate": (
-        "look for one hand under two patients' names, mirrored or not, or ask compare_films"
-    ),
-    "leak": "look for a patient who stands in two splits, or ask find_leaks",
-}
-
-
 def plant_mistakes(config: RunConfig) -> Planted:
-    """Take ten good films of different patients, and plant a duplicate, a leak and an inverted
-    film.
+    """Plant a duplicate, a leak and an inverted film among ten good films of different patients.
 
-    The duplicate is mirrored, cropped and exposed anew, under another patient's name. The leak is a
-    patient with a film in train and one in test.
+    The duplicate is mirrored, cropped and brightened or darkened, under another patient's name. The
+    leak is a patient with one film in train and one in test.
 
     Raises
     ------
     ValueError
         If the source has too few good films.
+
+    Examples
+    --------
+    >>> from rahelpers import course, make_config
+    >>> course.plant_mistakes(make_config(n_patients=2))
+    Traceback (most recent call last):
+        ...
+    ValueError: only 2 good films of different patients among the first 60 films; the exercise
+    needs 10
     """
+    # which film gets which mistake
     rng = np.random.default_rng(config.seed)
     good = _good_films(config)
     names = [f"film {chr(ord('A') + i)}" for i in range(FILMS)]
     inverted, original, copy, leak, twin = rng.choice(FILMS, 5, replace=False)
+
+    # the duplicate and the inverted film
     images = list(good)
     images[inverted] = replace(good[inverted], image=1 - good[inverted].image)
-    images[copy] = _spoilt_copy(good[original])
+    images[copy] = _altered_copy(good[original])
+
+    # the leak: one patient in train and in test
     patients = [f"{i + 1:02d}" for i in range(FILMS)]
     patients[twin] = patients[leak]
     splits = rng.permutation(["train"] * 6 + ["validation"] * 2 + ["test"] * 2)
@@ -116,46 +124,46 @@ def plant_mistakes(config: RunConfig) -> Planted:
 
 
 def _good_films(config: RunConfig) -> list[Radiograph]:
-    """Films of different patients whose mistakes the tools can find: nine of ten inverted films are
-    found, and an exercise needs one of them.
+    """Films of different patients, on which the tools find a planted mistake.
+
+    The tools find nine of ten inverted films; the exercise must use one of those.
     """
     found: list[Radiograph] = []
-    seen: set[str] = set()
+    patients: set[str] = set()
     for film in list_films(config)[:TRIES]:
         item = film.read()
-        if item.radiograph is None or item.row["patient_id"] in seen:
+        if item.radiograph is None or item.row["patient_id"] in patients:
             continue
         bare = replace(item.radiograph, laterality="")
-        again = to_network_input(replace(bare, image=1 - bare.image), SIDE)
-        one, copy = (
-            fingerprint_of(f, to_network_input(f, SIDE)) for f in (bare, _spoilt_copy(bare))
-        )
-        if (
-            not to_network_input(bare, SIDE).inverted
-            and again.inverted
-            and count_shared_details(one, copy, mirrored=True) >= SAME_HAND
-        ):
+        negative = replace(bare, image=1 - bare.image)
+        seen, inverted = (to_network_input(one, SIDE) for one in (bare, negative))
+        if inverted.inverted and not seen.inverted and _copy_is_found(bare, seen):
             found.append(bare)
-            seen.add(item.row["patient_id"])
+            patients.add(item.row["patient_id"])
         if len(found) == FILMS:
             return found
     raise ValueError(
-        f"only {len(found)} good films of different patients among the first {TRIES}; the exercise"
-        f" needs {FILMS}"
+        f"only {len(found)} good films of different patients among the first {TRIES} films; the"
+        f" exercise needs {FILMS}"
     )
 
 
-def _spoilt_copy(film: Radiograph) -> Radiograph:
-    height, width = film.image.shape
-    inside = film.image[
-        int(CUT * height) : int((1 - CUT) * height), int(CUT * width) : int((1 - CUT) * width)
-    ]
-    return replace(film, image=np.ascontiguousarray(inside[:, ::-1] ** np.float32(1.3)))
+def _copy_is_found(film: Radiograph, seen: NetworkInput) -> bool:
+    copy = _altered_copy(film)
+    prints = fingerprint_of(film, seen), fingerprint_of(copy, to_network_input(copy, SIDE))
+    return count_shared_details(*prints, mirrored=True) >= SAME_HAND
+
+
+def _altered_copy(film: Radiograph) -> Radiograph:
+    rows, columns = (slice(int(CUT * n), int((1 - CUT) * n)) for n in film.image.shape)
+    mirrored = film.image[rows, columns][:, ::-1]
+    return replace(film, image=np.ascontiguousarray(mirrored**GAMMA))
 
 
 def compare_films(films: Mapping[str, Radiograph], manifest: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of films of different patients that show, or may show, one hand: as `find_same_hands`,
-    on films in memory.
+    """Find pairs of films of different patients that show, or may show, the same hand.
+
+    Like `rahelpers.curation.find_same_hands`, but for films whose fingerprints are not known yet.
 
     Parameters
     ----------
@@ -163,25 +171,48 @@ def compare_films(films: Mapping[str, Radiograph], manifest: pd.DataFrame) -> pd
         Name -> Radiograph.
     manifest : DataFrame
         image_id (the names) and patient_id.
+
+    Returns
+    -------
+    DataFrame
+        See `rahelpers.curation.find_same_hands`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from rahelpers import Radiograph, course, phantom
+    >>> film = phantom.render(phantom.make_patient(7, 0), "L", 128).image
+    >>> films = {"A": Radiograph(film), "B": Radiograph(film[:, ::-1].copy())}  # B is mirrored
+    >>> manifest = pd.DataFrame({"image_id": ["A", "B"], "patient_id": ["1", "2"]})
+    >>> course.compare_films(films, manifest)[["image_a", "image_b", "verdict"]].to_dict("records")
+    [{'image_a': 'A', 'image_b': 'B', 'verdict': 'same hand'}]
     """
-    prints = [
-        fingerprint_of(film, to_network_input(film, SIDE))
-        for film in (films[name] for name in manifest["image_id"])
-    ]
-    index = Index([], [], [], [])
-    for one in prints:
-        index.add(one)
-    return find_same_hands(
-        manifest,
-        index,
-        lambda pairs: [
-            count_shared_details(prints[a], prints[b], mirrored) for a, b, mirrored in pairs
-        ],
-    )
+    listed = [films[name] for name in manifest["image_id"]]
+    prints = [fingerprint_of(film, to_network_input(film, SIDE)) for film in listed]
+    return find_same_hands(manifest, prints)
 
 
 def describe_findings(films: Mapping[str, Radiograph]) -> pd.DataFrame:
-    """What quality control says of each film: one finding a row."""
+    """List what quality control says about some films: one row per finding.
+
+    Parameters
+    ----------
+    films : mapping
+        Name -> Radiograph.
+
+    Returns
+    -------
+    DataFrame
+        image_id, check, action, words.
+
+    Examples
+    --------
+    >>> from rahelpers import Radiograph, course, phantom
+    >>> film = phantom.render(phantom.make_patient(7, 0), "L", 128).image
+    >>> films = {"A": Radiograph(film), "B": Radiograph(1 - film)}
+    >>> course.describe_findings(films)[["image_id", "check"]].to_dict("records")
+    [{'image_id': 'B', 'check': 'inverted'}]
+    """
     found = chain.from_iterable(
         ((name, f) for f in check_film(film, to_network_input(film, SIDE)))
         for name, film in films.items()

@@ -1,4 +1,4 @@
-"""The report: one HTML page of a run that needs no other file."""
+"""The report: a run on one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS = (
     "epochs",
     "n_bootstrap",
 )
-# what a heat map is compared with
+# what a heat map is compared with, in words
 TARGETS = {
     "lesions": "lesions (erosions, narrowed or fused joints)",
     "signs": "all signs of the disease",
@@ -43,46 +43,52 @@ TARGETS = {
 def collect_figures(notebook: Path) -> tuple[str, list[str]]:
     """Title and figures (HTML with alt text) of an executed notebook."""
     book = nbformat.read(notebook, as_version=4)
-    title = next(
-        (
-            line.lstrip("# ")
-            for c in book.cells
-            if c.cell_type == "markdown"
-            for line in c.source.splitlines()
-            if line.startswith("# ")
-        ),
-        notebook.stem,
-    )
-    figures = [
-        "".join(output["data"]["text/html"])
-        for cell in book.cells
-        for output in cell.get("outputs", [])
-        if "<figure" in "".join(output.get("data", {}).get("text/html", ""))
-    ]
-    return title, figures
+    prose = (c.source for c in book.cells if c.cell_type == "markdown")
+    titles = (line for source in prose for line in source.splitlines() if line.startswith("# "))
+    title = next(titles, notebook.stem).lstrip("# ")
+    outputs = (output for cell in book.cells for output in cell.get("outputs", []))
+    html = ("".join(output.get("data", {}).get("text/html", "")) for output in outputs)
+    return title, [one for one in html if "<figure" in one]
 
 
 def write_report(run: Run) -> Path:
     """Write `report.html` into the run's folder.
 
+    Returns
+    -------
+    Path
+        Of the page.
+
     Raises
     ------
     MissingArtefactError
         If a step has not been run.
+
+    Examples
+    --------
+    >>> from rahelpers import Run, course, make_config
+    >>> course.write_report(Run(make_config(run_dir="runs/new")))
+    Traceback (most recent call last):
+        ...
+    rahelpers.core.store.MissingArtefactError: run 'new' has no ...
     """
+    # what the steps wrote
     metrics = json.loads(run.file("evaluate", "metrics.json").read_text())
+    title, tables = metrics["title"], load_tables(run)
+    board = tables["board"]
     records = {step: run.read_record(step) for step in STEPS}
     files = [
-        (f"{STEPS[s][0]}/{name}", digest)
+        (f"{STEPS[s].folder}/{name}", digest)
         for s, record in records.items()
         for name, digest in record["files"].items()
     ]
+
+    # what the executed notebooks drew
     notebooks = [
         run.folder / "notebooks" / f"{name}.ipynb" for name in dict.fromkeys(NOTEBOOK_OF.values())
     ]
     sections = [collect_figures(notebook) for notebook in notebooks if notebook.exists()]
-    title, tables = metrics["title"], load_tables(run)
-    board = tables["board"]
+
     html = render_page(
         "report.html.j2",
         title=title,
@@ -123,18 +129,18 @@ def _to_html(table: pd.DataFrame) -> Markup:
 
 
 def _range(row: Any, name: str, low: str, high: str) -> str:
-    """A value with its interval; a dash where it is missing."""
+    """A value with its interval; a dash if it is missing."""
     found = {"value": getattr(row, name), "low": getattr(row, low), "high": getattr(row, high)}
     return "–" if pd.isna(found["value"]) else interval_text(found)
 
 
 def show_trainings(scores: pd.DataFrame) -> pd.DataFrame:
-    """The run's own training and every other one (`rahelpers.training.repeats.repeat`), in words: one a row.
+    """The run's own training and every repeated one, in words: one row per training.
 
     Parameters
     ----------
     scores : DataFrame
-        `scores.csv` of step `repeat`.
+        `scores.csv` of step `repeat` (`rahelpers.training.repeat`).
     """
     words = {
         "run": "this run",
@@ -147,12 +153,12 @@ def show_trainings(scores: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {
             "training": words[row.kind].format(row.value),
-            "patients that trained": row.patients,
+            "training patients": row.patients,
             "AUC train": "–" if pd.isna(row.train_auc) else f"{row.train_auc:.2f}",
             "AUC validation": "–" if pd.isna(row.validation_auc) else f"{row.validation_auc:.2f}",
-            "AUC on films held out": _range(row, "test_auc", "test_low", "test_high"),
-            "train less held out": _range(row, "gap", "gap_low", "gap_high"),
-            "positive / negative films held out": f"{row.films_positive} / {row.films_negative}",
+            "AUC on held-out films": _range(row, "test_auc", "test_low", "test_high"),
+            "train minus held out": _range(row, "gap", "gap_low", "gap_high"),
+            "positive / negative held-out films": f"{row.films_positive} / {row.films_negative}",
         }
         for row in scores.itertuples()
     ]
@@ -160,15 +166,15 @@ def show_trainings(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _say_folds(run: Run) -> str:
-    """AUC of the cross-validation in words; '' where there is none."""
+    """AUC of the cross-validation in words; '' if there was none."""
     held_out = read_table(run.file("repeat", "held_out.csv"))
     if held_out.empty:
         return ""
     found = score_folds(held_out, Resampling(run.config.n_bootstrap, run.config.seed))
     counts = found["counts"]
     return (
-        "Cross-validated by patient, every film scored by a network that saw nobody of its fold:"
-        f" AUC {show_score(found['auc'])}, {counts['films_positive']} positive and"
+        "Cross-validated by patient: each film was scored by a network that saw no patient of its"
+        f" fold. AUC {show_score(found['auc'])}, {counts['films_positive']} positive and"
         f" {counts['films_negative']} negative films."
     )
 
@@ -181,7 +187,7 @@ def show_calibrators(table: pd.DataFrame) -> pd.DataFrame:
             "fitted on films": row.fitted_films,
             "Brier score": _range(row, "brier", "brier_low", "brier_high"),
             "calibration error": _range(row, "ece", "ece_low", "ece_high"),
-            "error if it were perfect": f"{row.ece_if_calibrated:.2f}",
+            "error if perfectly calibrated": f"{row.ece_if_calibrated:.2f}",
             "test films": row.films,
         }
         for row in table.itertuples()
@@ -193,10 +199,10 @@ def show_probes(table: pd.DataFrame) -> pd.DataFrame:
     """`shortcuts_probes.csv` in words."""
     rows = [
         {
-            "taken away or swapped": f"{row.part}, {row.done}",
+            "removed or swapped": f"{row.part}, {row.done}",
             "AUC then": f"not shown: {row.few}" if row.few else f"{row.auc:.2f}",
             "AUC lost": _range(row, "less", "low", "high"),
-            "calls that change": _range(row, "changed", "changed_low", "changed_high"),
+            "classifications that change": _range(row, "changed", "changed_low", "changed_high"),
             "test films": row.films,
         }
         for row in table.itertuples()
@@ -205,7 +211,7 @@ def show_probes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_strange(table: pd.DataFrame) -> pd.DataFrame:
-    """`strange.csv` in words: the score that the bundle uses, one kind of picture a row."""
+    """`strange.csv` in words: the score that the bundle uses, one row per kind of picture."""
     rows = [
         {
             "pictures": row.kind,
@@ -219,7 +225,7 @@ def show_strange(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _explanations(run: Run) -> Markup:
-    """Scores of the explanations beside chance, as a table; what the source cannot know is said."""
+    """Scores of the explanations next to chance, as a table."""
 
     def show(value: Any) -> str:
         if value is None:
@@ -228,45 +234,23 @@ def _explanations(run: Run) -> Markup:
 
     cam = json.loads(run.file("gradcam", "scores.json").read_text())
     shap = json.loads(run.file("shap", "scores.json").read_text())
+    nothing = {"hit_rate": None, "chance": None, "energy": None, "films": 0}
     rows = []
     for name, words in (
         ("lesions", "a lesion (erosion, narrowed or fused joint)"),
         ("signs", "any sign of the disease (also swelling, bone loss, slipped joints)"),
     ):
-        score = cam[name] or {"hit_rate": None, "chance": None, "energy": None, "films": 0}
-        counts = f"{score['films']} films that have one"
-        rows.append(
-            (
-                f"Grad-CAM: hottest point lies in {words}",
-                show(score["hit_rate"]),
-                show(score["chance"]),
-                counts,
-            )
-        )
-        rows.append(
-            (
-                f"Grad-CAM: share of the hand's heat inside {words}",
-                show(score["energy"]),
-                show(score["chance"]),
-                counts,
-            )
-        )
+        score = cam[name] or nothing
+        chance, counts = show(score["chance"]), f"{score['films']} films that have one"
+        hit, inside = show(score["hit_rate"]), show(score["energy"])
+        rows += [
+            (f"Grad-CAM: hottest point is in {words}", hit, chance, counts),
+            (f"Grad-CAM: share of the hand's heat inside {words}", inside, chance, counts),
+        ]
+    site, films = show(shap["top_site_diseased"]), f"{shap['films_with_scores']} films"
+    error = show(shap["largest_additivity_error"])
     rows += [
-        (
-            "SHAP: strongest region is a diseased site",
-            show(shap["top_site_diseased"]),
-            show(shap["chance"]),
-            f"{shap['films_with_scores']} films",
-        ),
-        (
-            "SHAP: largest additivity error, logits",
-            show(shap["largest_additivity_error"]),
-            "0",
-            f"{shap['films']} films",
-        ),
+        ("SHAP: strongest region is a diseased site", site, show(shap["chance"]), films),
+        ("SHAP: largest additivity error, logits", error, "0", f"{shap['films']} films"),
     ]
-    return Markup(
-        pd.DataFrame(rows, columns=["question", "found", "chance", "counts"]).to_html(
-            border=0, index=False
-        )
-    )
+    return _to_html(pd.DataFrame(rows, columns=["question", "found", "chance", "counts"]))

@@ -1,5 +1,6 @@
-"""Controls that ipywidgets lacks: a film viewer, a place to drop films, a labelled slider, tabs,
-downloads. Small scripts, no outside address.
+"""Controls that ipywidgets lacks: film viewer, drop zone, labelled slider, tabs, downloads.
+
+They are small scripts that fetch nothing from outside. Also two helpers for layout.
 """
 
 from __future__ import annotations
@@ -18,14 +19,19 @@ from rahelpers.display.colours import AGAINST, FOR
 from rahelpers.panel.state import MAX_BYTES, MAX_FILES
 
 STATIC = Path(__file__).parent / "static"
+STYLES = (STATIC / "panel.css").read_text(encoding="utf-8")
+# the style sheet's bars have the colours of the figures
 FOR_AND_AGAINST = (
     f":root {{ --ra-for: {' '.join(map(str, FOR))}; --ra-against: {' '.join(map(str, AGAINST))}; }}"
 )
+FILE_TYPES = ".png,.jpg,.jpeg,.tif,.tiff,.bmp,.dcm,application/dicom"
+HINT = "PNG, JPEG, TIFF, BMP or DICOM; one hand or both; several files are one study"
 
 
 def heat_colours() -> bytes:
-    """256 colours from cold to hot, 3 bytes each: cividis, which reads the same for colour-blind
-    people.
+    """256 colours from cold to hot, 3 bytes each: cividis.
+
+    Colour-blind people see the same order.
     """
     ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_CIVIDIS)
     return np.ascontiguousarray(ramp[:, 0, ::-1]).tobytes()
@@ -35,7 +41,7 @@ class Root(anywidget.AnyWidget):
     """The banner, the style sheet, and the page's language and title."""
 
     _esm = STATIC / "root.js"
-    _css = (STATIC / "panel.css").read_text(encoding="utf-8") + FOR_AND_AGAINST
+    _css = STYLES + FOR_AND_AGAINST
     banner = t.Unicode().tag(sync=True)
     title = t.Unicode().tag(sync=True)
 
@@ -44,23 +50,24 @@ class FilmViewer(anywidget.AnyWidget):
     """A film with window and level, zoom, pan, inversion, and an explanation over it."""
 
     _esm = STATIC / "viewer.js"
-    pixels = t.Bytes(b"").tag(sync=True)  # uint16 (height, width), 0 to 4095, little endian
+    # the film: uint16 (height, width), 0 to 4095, little endian; spacing 0 means not known
+    pixels = t.Bytes(b"").tag(sync=True)
     width = t.Int(0).tag(sync=True)
     height = t.Int(0).tag(sync=True)
-    spacing_mm = t.Float(0.0).tag(sync=True)  # 0: not known
+    spacing_mm = t.Float(0.0).tag(sync=True)
     alt = t.Unicode("No film is open").tag(sync=True)
     caption = t.Unicode("").tag(sync=True)
-    side = t.Int(0).tag(sync=True)  # of the network's square, on which heat and labels lie
-    matrix = t.List(t.Float(), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).tag(
-        sync=True
-    )  # square -> film, as CSS and canvas have it
-    heat = t.Bytes(b"").tag(sync=True)  # uint8 (side, side)
+    # the network's square, on which heat and labels are given, uint8 (side, side), and its place
+    # on the film: a matrix in the order of CSS and canvas
+    side = t.Int(0).tag(sync=True)
+    matrix = t.List(t.Float(), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).tag(sync=True)
+    heat = t.Bytes(b"").tag(sync=True)
     colours = t.Bytes(heat_colours()).tag(sync=True)
-    labels = t.Bytes(b"").tag(sync=True)  # uint8 (side, side)
-    region_colours = t.List(t.List()).tag(
-        sync=True
-    )  # label -> red, green, blue, opacity; empty: clear
-    region_marks = t.List(t.List()).tag(sync=True)  # words, x, y on the square
+    labels = t.Bytes(b"").tag(sync=True)
+    # for each label red, green, blue, opacity, or nothing; and words, x, y on the square
+    region_colours = t.List(t.List()).tag(sync=True)
+    region_marks = t.List(t.List()).tag(sync=True)
+    # what the person chose
     overlay = t.Enum(("none", "heat", "regions"), "none").tag(sync=True)
     opacity = t.Float(0.6).tag(sync=True)
     threshold = t.Float(0.2).tag(sync=True)
@@ -76,14 +83,12 @@ class DropZone(anywidget.AnyWidget):
     Parameters
     ----------
     done : callable
-        Gets the list of (name, content) once all have arrived.
+        Gets the list of (name, content) once all files have arrived.
     """
 
     _esm = STATIC / "dropzone.js"
-    accept = t.Unicode(".png,.jpg,.jpeg,.tif,.tiff,.bmp,.dcm,application/dicom").tag(sync=True)
-    hint = t.Unicode(
-        "PNG, JPEG, TIFF, BMP or DICOM; one hand or both; several files are one study"
-    ).tag(sync=True)
+    accept = t.Unicode(FILE_TYPES).tag(sync=True)
+    hint = t.Unicode(HINT).tag(sync=True)
     most_bytes = t.Int(MAX_BYTES).tag(sync=True)
     most_files = t.Int(MAX_FILES).tag(sync=True)
 
@@ -94,13 +99,14 @@ class DropZone(anywidget.AnyWidget):
         self.on_msg(self._on_message)
 
     def _on_message(self, _: Any, message: dict[str, Any], buffers: list[Any]) -> None:
-        """A piece of a file. Limits are checked here too: what the page says is not to be trusted."""
+        """Take a piece of a file. The limits are checked here again: pages can be tampered with."""
         if message.get("kind") != "piece" or not buffers:
             return
         if message["batch"] != self._batch:
             self._batch, self._files = message["batch"], []
         if message["at"] == 0:
             self._files.append((str(message["name"])[:300], bytearray()))
+        # a piece out of order or over a limit drops the whole batch
         if len(self._files) > self.most_files or len(self._files) != message["index"] + 1:
             self._files = []
             return
@@ -135,7 +141,7 @@ class Slider(anywidget.AnyWidget):
 
 
 class Tabs(anywidget.AnyWidget):
-    """Which of some parts is shown."""
+    """Which of several parts is shown."""
 
     _esm = STATIC / "tabs.js"
     names = t.List(t.Unicode()).tag(sync=True)
@@ -150,8 +156,7 @@ class Downloads(anywidget.AnyWidget):
     ----------
     offers : list of (kind, words, hint)
     make : callable
-        Gets the kind and `deliver`, a function of the file's name, MIME type and content, or of a
-        message where it fails.
+        Gets the kind; it then calls `deliver` or, if it cannot make the file, `fail`.
     """
 
     _esm = STATIC / "downloads.js"
@@ -166,10 +171,9 @@ class Downloads(anywidget.AnyWidget):
         self.on_msg(self._on_message)
 
     def _on_message(self, _: Any, message: dict[str, Any], __: list[Any]) -> None:
-        if message.get("kind") == "make" and message.get("what") in [
-            offer[0] for offer in self.offers
-        ]:
-            self._make(message["what"])
+        for kind, _words, _hint in self.offers:
+            if message.get("kind") == "make" and message.get("what") == kind:
+                self._make(kind)
 
     def deliver(self, name: str, mime: str, content: bytes) -> None:
         """Hand a file to the browser."""
@@ -187,10 +191,21 @@ def boxed(*children: widgets.Widget, name: str) -> widgets.Box:
     return box
 
 
+def dropdown(
+    description: str, options: list[Any], value: Any, disabled: bool = False
+) -> widgets.Dropdown:
+    """A dropdown whose description is never cut off."""
+    return widgets.Dropdown(
+        options=options,
+        value=value,
+        description=description,
+        disabled=disabled,
+        style={"description_width": "initial"},
+    )
+
+
 def show_or_hide(widget: widgets.DOMWidget, visible: bool) -> None:
-    """Show a widget or take it off the page, so that what means nothing cannot be reached by
-    keyboard.
-    """
+    """Show a widget, or take it off the page so that the keyboard cannot reach it either."""
     display = None if visible else "none"
     if widget.layout.display != display:
         widget.layout.display = display

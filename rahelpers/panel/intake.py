@@ -1,8 +1,6 @@
-"""From files, samples and drawn films to pictures: what the viewer and the network get of each
-hand.
+"""From files, samples and drawn films to pictures: what the viewer and the network get.
 
-It starts TensorFlow (through `rahelpers.prediction.film`), so the page imports it in the worker's thread
-alone.
+It starts TensorFlow (through `rahelpers.prediction.film`), so only the worker's thread imports it.
 """
 
 from __future__ import annotations
@@ -28,24 +26,25 @@ from rahelpers.panel.state import MAX_BYTES, MAX_FILES, SHOWN_PX, TOP, Picture
 from rahelpers.phantom import PhantomFilm
 from rahelpers.prediction.film import HandFilm, read_hands, take_hand
 
+CORNERS = ["x0", "y0", "x1", "y1"]
 NO_JOINTS = pd.DataFrame(
     {"image_id": pd.Series(dtype=str), "site": pd.Series(dtype=str)}
-    | {c: pd.Series(dtype=float) for c in ("x0", "y0", "x1", "y1")}
+    | {corner: pd.Series(dtype=float) for corner in CORNERS}
 )
 
 
 def read_files(
     files: list[tuple[str, bytes]], info: dict[str, Any], side: str = ""
 ) -> tuple[list[Picture], list[Refusal]]:
-    """The hands of some files, and the files that cannot be read.
+    """The hands on some files, and the files that cannot be read.
 
     Parameters
     ----------
     files : list of (name, content)
     info : dict
-        Of the bundle.
+        The content of the bundle's `bundle.json`.
     side : {'L', 'R', ''}
-        What the person says of films of one hand; '' leaves it to the file.
+        What the person says about films of one hand; '' leaves it to the file.
     """
     pictures, refused = [], []
     for name, content in files[:MAX_FILES]:
@@ -55,19 +54,41 @@ def read_files(
             words = str(error).removeprefix(f"{quote_name(name)}: ")
             refused.append(Refusal(name, words[:1].upper() + words[1:], ADVICE["file"]))
     refused += [
-        Refusal(name, f"More than {MAX_FILES} files in one study", "Bring fewer at once.")
+        Refusal(name, f"More than {MAX_FILES} files in one study", "Bring fewer files at once.")
         for name, _ in files[MAX_FILES:]
     ]
     return pictures, refused
 
 
 def read_film(content: bytes, name: str, info: dict[str, Any], side: str = "") -> list[Picture]:
-    """The hands of one file, each with its gate's verdict.
+    """Read the hands on one file; each picture carries the gate's verdict.
+
+    Parameters
+    ----------
+    content : bytes
+        PNG, JPEG, TIFF, BMP or DICOM.
+    name : str
+        Of the file, for messages.
+    info : dict
+        The content of the bundle's `bundle.json`.
+    side : {'L', 'R', ''}
+        What the person says about a film of one hand; '' leaves it to the file.
 
     Raises
     ------
     RadiographError
         With a message for the person who chose the file.
+
+    Examples
+    --------
+    >>> import cv2
+    >>> from rahelpers import panel, phantom
+    >>> film = phantom.render(phantom.make_patient(7, 0), "L", 256).image
+    >>> content = cv2.imencode(".png", (255 * film).astype("uint8"))[1].tobytes()
+    >>> info = {"image_size": 96, "mirror_right": True}
+    >>> (picture,) = panel.read_film(content, "mine.png", info, side="L")
+    >>> picture.name, picture.image.shape, picture.refusal
+    ('mine.png', (96, 96), None)
     """
     if len(content) > MAX_BYTES:
         raise RadiographError(
@@ -81,35 +102,39 @@ def read_film(content: bytes, name: str, info: dict[str, Any], side: str = "") -
     ]
 
 
-def show_hand(
-    hand: HandFilm, side_from: str, joints: pd.DataFrame | None = None, truth: int | None = None
-) -> Picture:
-    """One hand of a film as a picture, checked. Joints that nobody marked are located."""
+def show_hand(hand: HandFilm, side_from: str, joints: pd.DataFrame | None = None) -> Picture:
+    """A picture of one hand of a film. Joints that are not given are located."""
     film = hand.film
-    name = f"{hand.file} ({hand.place} hand)" if hand.place else hand.file
     shown, matrix, scale = fit_for_viewer(hand)
     marked = joints is not None
-    if not marked:
+    if joints is None:
         joints = NO_JOINTS if hand.refusal else locate_joints(hand.seen.image).joints
     return Picture(
-        name,
-        hand,
-        shown,
-        matrix,
-        film.image.shape[1],
-        film.image.shape[0],
-        film.spacing_mm,
-        film.spacing_mm / scale if film.spacing_mm else None,
-        side_from if film.laterality else "",
-        joints,
-        marked,
-        truth,
+        name=f"{hand.file} ({hand.place} hand)" if hand.place else hand.file,
+        hand=hand,
+        shown=shown,
+        matrix=matrix,
+        width=film.image.shape[1],
+        height=film.image.shape[0],
+        spacing_mm=film.spacing_mm,
+        shown_spacing_mm=film.spacing_mm / scale if film.spacing_mm else None,
+        side_from=side_from if film.laterality else "",
+        joints=joints,
+        marked=marked,
     )
 
 
 def fit_for_viewer(hand: HandFilm) -> tuple[np.ndarray, np.ndarray, float]:
-    """The hand's part of a film, uint16 (h, w) in 0 to TOP, the way from the network's square to
-    it, (2, 3), and its scale.
+    """The hand's part of a film at the viewer's size.
+
+    Returns
+    -------
+    shown : uint16 array (h, w) in 0 to TOP
+        Bone bright.
+    matrix : float array (2, 3)
+        From a pixel (x, y, 1) of the network's square to a pixel of `shown`.
+    scale : float
+        Pixels of `shown` per pixel of the film, at most 1.
     """
     top, bottom, left, right = hand.seen.window
     part = hand.film.image[top:bottom, left:right]
@@ -123,52 +148,65 @@ def fit_for_viewer(hand: HandFilm) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def show_sample(cohort: Cohort, row: int, name: str) -> Picture:
-    """A film of the run's cohort, as the network sees it; it passed quality control when it was
-    curated.
+    """Show a film of the run's cohort, as the network sees it.
+
+    It passed quality control when it was curated.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    row : int
+        Of the cohort's manifest.
+    name : str
+        What the person calls the film.
+
+    Examples
+    --------
+    >>> from rahelpers import load_cohort, panel
+    >>> cohort = load_cohort(run)
+    >>> picture = panel.show_sample(cohort, 0, "a film of the cohort")
+    >>> picture.image.shape == cohort.images[0].shape, picture.refusal
+    (True, None)
     """
-    film, image, joints = (
-        cohort.manifest.iloc[row],
-        np.asarray(cohort.images[row]),
-        cohort.joints_of(row),
-    )
+    film, image = cohort.manifest.iloc[row], np.asarray(cohort.images[row])
+    joints = cohort.joints_of(row)
     marked = len(joints) > 0
-    joints = joints if marked else locate_joints(image).joints
     side, size = film["laterality"] or "", image.shape[0]
+
+    # the cohort holds the square only: film and square are the same picture
     whole = (0, size, 0, size)
     seen = NetworkInput(
-        image,
-        Placement(whole),
-        Geometry(np.eye(3), image.shape, size),
-        False,
-        HandMask(image > 0, 1.0),
-        1.0,
-        whole,
+        image=image,
+        placement=Placement(whole),
+        geometry=Geometry(np.eye(3), image.shape, size),
+        inverted=False,
+        hand=HandMask(image > 0, 1.0),
+        turn_confidence=1.0,
+        window=whole,
     )
-    hand = HandFilm(name, "", Radiograph(image.astype(np.float32) / 255, None, side), seen)
+    radiograph = Radiograph(image.astype(np.float32) / 255, None, side)
+    hand = HandFilm(file=name, place="", film=radiograph, seen=seen)
     shown, matrix, _ = fit_for_viewer(hand)
-    spacing = None if pd.isna(film["spacing_mm"]) else float(film["spacing_mm"])
     return Picture(
-        name,
-        hand,
-        shown,
-        matrix,
-        int(film["width"]),
-        int(film["height"]),
-        spacing,
-        None,
-        "the manifest" if side else "",
-        joints,
-        marked,
-        int(film["label"]),
-        str(film["patient_id"]),
+        name=name,
+        hand=hand,
+        shown=shown,
+        matrix=matrix,
+        width=int(film["width"]),
+        height=int(film["height"]),
+        spacing_mm=None if pd.isna(film["spacing_mm"]) else float(film["spacing_mm"]),
+        side_from="the manifest" if side else "",
+        joints=joints if marked else locate_joints(image).joints,
+        marked=marked,
+        truth=int(film["label"]),
+        patient=str(film["patient_id"]),
     )
 
 
 def show_phantom(film: PhantomFilm, info: dict[str, Any]) -> Picture:
-    """A drawn film, with its joints, read as a file would be."""
+    """A drawn film with its joints, read in the same way as a file."""
     radiograph = Radiograph(film.image, film.spacing_mm, film.laterality)
     seen = to_network_input(radiograph, info["image_size"], info["mirror_right"])
-    corners = ["x0", "y0", "x1", "y1"]
     joints = film.joints.copy()
-    joints[corners] = seen.geometry.boxes_to_square(joints[corners].to_numpy())
+    joints[CORNERS] = seen.geometry.boxes_to_square(joints[CORNERS].to_numpy())
     return show_hand(take_hand("drawn film", radiograph, seen), "the drawing", joints)

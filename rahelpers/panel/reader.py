@@ -23,28 +23,26 @@ from rahelpers.panel.work import Ticket
 
 INTRODUCTION = (
     "<p>Read films of the test split yourself. For each film say what you see, then look at the"
-    " model's answer with its heat map, and say it again. At the end you see what the answer did to"
-    " you. Nothing is kept unless you save it.</p>"
+    " model's answer with its heat map, and answer again. At the end you see how the model's answer"
+    " changed yours. Nothing is kept unless you save it.</p>"
 )
+OFFER = ("csv", "Save my readings (CSV)", "A table of your readings, one row per film")
 
 
 class Reader:
     """One film after another, each read twice."""
 
     def __init__(self, session: Session, rng: np.random.Generator | None = None) -> None:
-        self.session, self.study, self.hand = session, Study(), None
+        self.session, self.study = session, Study()
+        self.hand: HandState | None = None
         self.rng = rng or np.random.default_rng()
         self.films = Slider(label="Films to read", low=2, high=40, step=1, value=10, disabled=True)
         self.begin = widgets.Button(description="Begin", disabled=True)
         self.words = widgets.HTML(INTRODUCTION)
-        self.viewer = FilmViewer(methods=[list(METHOD_NAMES.items())[0]])
+        self.viewer = FilmViewer(methods=[["gradcam", METHOD_NAMES["gradcam"]]])
         self.answer, self.result = widgets.HTML(), widgets.HTML()
         self.no, self.yes = widgets.Button(description="no"), widgets.Button(description="yes")
-        self.save = Downloads(
-            [("csv", "Save my readings (CSV)", "A table of your readings, one film a row")],
-            self._on_save,
-            disabled=False,
-        )
+        self.save = Downloads([OFFER], self._on_save, disabled=False)
         self.begin.on_click(lambda _: self._on_begin())
         self.no.on_click(lambda _: self._on_said(False))
         self.yes.on_click(lambda _: self._on_said(True))
@@ -65,8 +63,8 @@ class Reader:
         self.render()
 
     def ready(self) -> None:
-        """The cohort is there."""
-        cohort = self.session.cohort
+        """The cohort is loaded."""
+        cohort = self.session.loaded.cohort
         patients = cohort.manifest["patient_id"].iloc[cohort.split("test")].nunique()
         self.films.high, self.films.value = float(patients), float(min(10, patients))
         self.films.disabled = self.begin.disabled = False
@@ -85,29 +83,30 @@ class Reader:
         self.result.value = view_scores(study, self.session.info) if study.is_done else ""
         if study.now is None or hand is None:
             return
+
         info = self.session.info
         with self.viewer.hold_sync():
             for name, value in view.film_traits(hand, info).items():
                 setattr(self.viewer, name, value)
             self.viewer.overlay = "heat" if hand.heat is not None else "none"
-        place = f"<p role='status'>Film {study.at + 1} of {len(study.readings)}.</p>"
+        words = f"<p role='status'>Film {study.at + 1} of {len(study.readings)}.</p>"
         if study.now.alone is None:
-            self.answer.value = f"{place}<h2>What do you say?</h2>"
+            words += "<h2>What is your answer?</h2>"
         else:
             said = escape(info["class_names"][study.now.alone])
-            self.answer.value = (
-                f"{place}{view.view_answer_short(hand, info)}<p>You said <b>{said}</b>.</p><h2>What"
-                " do you say now?</h2>"
-            )
+            words += view.view_answer_short(hand, info)
+            words += f"<p>You said <b>{said}</b>.</p><h2>What is your answer now?</h2>"
+        self.answer.value = words
 
     def _on_begin(self) -> None:
-        manifest, rows = self.session.cohort.manifest, self.session.cohort.split("test")
-        labels, patients = manifest["label"].to_numpy(), manifest["patient_id"].to_numpy()
-        self.study = draw_study(labels, patients, rows, int(self.films.value), self.rng)
+        cohort = self.session.loaded.cohort
+        labels, patients = (cohort.manifest[name].to_numpy() for name in ("label", "patient_id"))
+        films = int(self.films.value)
+        self.study = draw_study(labels, patients, cohort.split("test"), films, self.rng)
         self._next()
 
     def _next(self) -> None:
-        """Show the film that is to be read; the network is asked, and says nothing yet."""
+        """Show the film to be read; the network is asked, but its answer is not shown yet."""
         with self.session.lock:
             self.hand = None
             self.render()
@@ -119,10 +118,9 @@ class Reader:
             from rahelpers.panel.intake import show_sample
             from rahelpers.prediction.film import answer_hand
 
-            picture = show_sample(self.session.cohort, now.row, f"film {at + 1}")
-            hand = HandState(
-                picture, answer_hand(self.session.bundle, self.session.known, picture.hand)
-            )
+            have = self.session.loaded
+            picture = show_sample(have.cohort, now.row, f"film {at + 1}")
+            hand = HandState(picture, answer_hand(have.bundle, have.known, picture.hand))
             ticket.check()
             with self.session.lock:
                 self.hand = hand
@@ -131,28 +129,23 @@ class Reader:
         self.session.worker.start(job)
 
     def _on_said(self, positive: bool) -> None:
-        if self.hand is None or self.study.now is None:
+        hand, now = self.hand, self.study.now
+        if hand is None or now is None:
             return
-        if self.study.now.alone is not None:
+        if now.alone is not None:
             self.study = read_again(self.study, positive)
             self._next()
             return
-        hand = self.hand
         with self.session.lock:
-            self.study = read_alone(
-                self.study, positive, hand.result.positive, hand.result.probability
-            )
+            self.study = read_alone(self.study, positive, hand.positive, hand.probability)
             self.render()
 
         def act() -> None:
             from rahelpers.panel import reading
 
-            heat = reading.map_heat(
-                self.session.bundle,
-                hand.picture.image,
-                self.session.info["gradcam_layer"],
-                "gradcam",
-            )
+            bundle = self.session.loaded.bundle
+            layer = bundle.info["gradcam_layer"]
+            heat = reading.map_heat(bundle, hand.picture.image, layer, "gradcam")
             with self.session.lock:
                 if self.hand is hand:
                     self.hand = HandState(hand.picture, hand.result, heat)
@@ -161,6 +154,5 @@ class Reader:
         self.session.worker.between(act)
 
     def _on_save(self, _: str) -> None:
-        self.save.deliver(
-            "reader_study.csv", "text/csv", write_readings(self.study, self.session.info)
-        )
+        content = write_readings(self.study, self.session.info)
+        self.save.deliver("reader_study.csv", "text/csv", content)

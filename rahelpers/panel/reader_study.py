@@ -1,5 +1,6 @@
-"""A reader study: read films alone, then with the model's answer, and see what the answer did. Pure
-functions; `reader` puts them on the page.
+"""A reader study: read films alone, then with the model's answer, and see what the answer changed.
+
+Pure functions; `reader` puts them on the page.
 """
 
 from __future__ import annotations
@@ -12,24 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from rahelpers.panel.view import percent, positive_name
+from rahelpers.panel.markup import percent_interval, row_head, section, table
+from rahelpers.panel.view import positive_name
 from rahelpers.scores.intervals import wilson_interval
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """One film of the study.
 
     Attributes
     ----------
     row : int
-        In the cohort.
+        Row of the film in the cohort.
     truth : bool
     alone, after : bool or None
-        What the reader said before and after seeing the model's answer; None: not yet.
+        What the reader said before and after seeing the model's answer; None means not yet.
     model : bool or None
-        The model's call.
+        The model's class at the operating point.
     probability : float or None
+        The model's probability of the positive class.
     """
 
     row: int
@@ -42,13 +45,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Study:
-    """A reader study under way.
+    """A reader study in progress.
 
     Attributes
     ----------
     readings : tuple of Reading
     at : int
-        The film being read; the number of readings at the end.
+        Index of the film being read; the number of readings at the end.
     """
 
     readings: tuple[Reading, ...] = ()
@@ -68,8 +71,9 @@ class Study:
 def draw_study(
     labels: np.ndarray, patients: np.ndarray, rows: np.ndarray, films: int, rng: np.random.Generator
 ) -> Study:
-    """One film a patient, so that readings are independent; half of them positive where there are
-    enough.
+    """Draw one film per patient, half of them positive if possible.
+
+    One per patient keeps the readings independent.
 
     Parameters
     ----------
@@ -78,63 +82,67 @@ def draw_study(
     rows : int array
         Rows that may be drawn.
     films : int
+        Number of films; fewer if there are fewer patients.
     rng : Generator
     """
+    # the first film of each patient in a random order
     shuffled = rng.permutation(rows)
     _, first = np.unique(patients[shuffled], return_index=True)
     one_each = shuffled[np.sort(first)]
+
+    # half of each class, or more of one where the other has too few
     positive, negative = (one_each[labels[one_each] == value] for value in (1, 0))
     wanted = min(films, len(one_each))
     n = min(len(positive), max(wanted // 2, wanted - len(negative)))
     chosen = rng.permutation(np.concatenate([positive[:n], negative[: wanted - n]]))
-    return Study(tuple(Reading(int(row), bool(labels[row])) for row in chosen))
+    return Study(tuple(Reading(row=int(row), truth=bool(labels[row])) for row in chosen))
 
 
 def read_alone(study: Study, positive: bool, model: bool, probability: float) -> Study:
-    """The reader's own answer; the model's is kept beside it, and may now be shown."""
-    return _change(study, replace(study.now, alone=positive, model=model, probability=probability))
+    """Keep the reader's own answer and the model's, which may now be shown."""
+    return _change(study, alone=positive, model=model, probability=probability)
 
 
 def read_again(study: Study, positive: bool) -> Study:
-    """The reader's answer after the model's; the next film follows.
+    """Keep the reader's answer after the model's; the next film follows.
 
     Raises
     ------
     ValueError
-        If the film was not read alone before: the effect of the answer could not be told.
+        If the film was not read alone before: then the effect of the answer cannot be measured.
     """
-    if study.now.alone is None:
-        raise ValueError("the film was not read alone yet")
-    return replace(_change(study, replace(study.now, after=positive)), at=study.at + 1)
+    if study.now is None or study.now.alone is None:
+        raise ValueError("the film has not been read alone yet: call read_alone first")
+    return replace(_change(study, after=positive), at=study.at + 1)
 
 
-def _change(study: Study, reading: Reading) -> Study:
+def _change(study: Study, **changes: Any) -> Study:
     readings = list(study.readings)
-    readings[study.at] = reading
+    readings[study.at] = replace(readings[study.at], **changes)
     return replace(study, readings=tuple(readings))
 
 
 def score_study(study: Study) -> dict[str, Any]:
-    """Sensitivity and specificity alone, after and of the model, and what the model's answer did.
+    """Sensitivity and specificity of reader and model, and what the model's answer changed.
 
     Returns
     -------
     dict
-        sensitivity, specificity: each {films, alone, after, model, effect}, every one {value, low,
-        high} (95 %), None where there is no such film; helped, harmed: films changed to the right
-        and to the wrong answer.
+        sensitivity, specificity: each {films, alone, after, model, effect}, every one of the last
+        four {value, low, high} (95 %), or None if there is no such film; helped, harmed: number of
+        films changed to the right and to the wrong answer.
     """
     done = [r for r in study.readings if r.after is not None]
     scores: dict[str, Any] = {}
     for name, truth in (("sensitivity", True), ("specificity", False)):
         films = [r for r in done if r.truth == truth]
+        found: dict[str, Any] = {"films": len(films)}
         right = {
             who: np.array([getattr(r, who) == truth for r in films], bool)
             for who in ("alone", "after", "model")
         }
-        found: dict[str, Any] = {"films": len(films)}
         for who, hits in right.items():
-            found[who] = _share(hits) if len(films) else None
+            found[who] = _share(hits) if films else None
         found["effect"] = paired_difference(right["after"], right["alone"]) if films else None
         scores[name] = found
     scores["helped"] = sum(r.alone != r.truth and r.after == r.truth for r in done)
@@ -153,7 +161,7 @@ def paired_difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
     Parameters
     ----------
     one, other : bool array (n,)
-        Whether each film was read right.
+        Whether each film was read correctly.
 
     Returns
     -------
@@ -163,23 +171,28 @@ def paired_difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
     References
     ----------
     Newcombe, Stat Med 1998;17:2635, method 10 without continuity correction: it keeps its width
-    where nothing differs.
+    if nothing differs.
     """
+    # the 2 × 2 table of pairs, and the two shares with their Wilson intervals
     n = len(one)
     both, only_one, only_other, neither = (
         int(x.sum()) for x in (one & other, one & ~other, ~one & other, ~one & ~other)
     )
     p, q = float(one.mean()), float(other.mean())
     (p_low, p_high), (q_low, q_high) = wilson_interval(p, n), wilson_interval(q, n)
+
+    # the correlation of the pairs; a positive one is corrected towards 0
     margins = (
         (both + only_one) * (only_other + neither) * (both + only_other) * (only_one + neither)
     )
-    product = both * neither - only_one * only_other
+    product = float(both * neither - only_one * only_other)
     if product > n / 2:
         product -= n / 2
     elif product >= 0:
-        product = 0
+        product = 0.0
     phi = product / np.sqrt(margins) if margins else 0.0
+
+    # correlated errors cancel in part
     below, above = (p - p_low, q_high - q), (p_high - p, q - q_low)
     low = p - q - np.sqrt(below[0] ** 2 - 2 * phi * below[0] * below[1] + below[1] ** 2)
     high = p - q + np.sqrt(above[0] ** 2 - 2 * phi * above[0] * above[1] + above[1] ** 2)
@@ -187,57 +200,42 @@ def paired_difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
 
 
 def view_scores(study: Study, info: dict[str, Any]) -> str:
-    """The study's result."""
+    """The study's result, as HTML."""
     scores = score_study(study)
     rows = []
     for name in ("sensitivity", "specificity"):
         found = scores[name]
-        cells = "".join(f"<td>{_interval(found[who])}</td>" for who in ("alone", "after", "model"))
-        effect = found["effect"]
-        words = (
-            "–"
-            if effect is None
-            else (
-                f"{100 * effect['value']:+.0f} points ({100 * effect['low']:+.0f} to"
-                f" {100 * effect['high']:+.0f})"
-            )
-        )
-        rows.append(
-            f"<tr><th scope='row'>{name} ({found['films']}"
-            f" film{'' if found['films'] == 1 else 's'})</th>{cells}<td>{words}</td></tr>"
-        )
-    return (
-        f"<section aria-label='Result of the study'><h2>Your study: {len(study.readings)}"
-        " films</h2><div class='ra-scroll' tabindex='0' role='region' aria-label='Table of"
-        " scores'><table><thead><tr><th scope='col'>Score</th><th scope='col'>You alone</th><th"
-        " scope='col'>You after the answer</th><th scope='col'>The model</th><th"
-        " scope='col'>Effect of the"
-        f" answer</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div><p>The model's"
-        f" answer moved you to the right answer {scores['helped']} times, and to the wrong one"
-        f" {scores['harmed']} times.</p><p class='ra-small'>{escape(info['title'])}. One film a"
-        " patient; intervals 95 %. An interval that holds 0 leaves open whether there is an"
-        f" effect. You knew that half of the films may be {escape(positive_name(info))}; in a"
-        " clinic they are not.</p></section>"
+        shares = [found[who] for who in ("alone", "after", "model")]
+        cells = ["–" if share is None else percent_interval(share) for share in shares]
+        cells.append("–" if found["effect"] is None else _points(found["effect"]))
+        films = f"{found['films']} film{'' if found['films'] == 1 else 's'}"
+        rows.append([row_head(f"{name} ({films})"), *(f"<td>{cell}</td>" for cell in cells)])
+    heads = ("Score", "You alone", "You after the answer", "The model", "Effect of the answer")
+    return section(
+        "Result of the study",
+        f"<h2>Your study: {len(study.readings)} films</h2>",
+        table(heads, rows, "Table of scores"),
+        f"<p>The model's answer led you to the right answer {scores['helped']} times, and to the"
+        f" wrong one {scores['harmed']} times.</p>",
+        f"<p class='ra-small'>{escape(info['title'])}. One film per patient; 95 % intervals. An"
+        " interval that contains 0 leaves open whether there is an effect. You knew that about half"
+        f" of the films may be {escape(positive_name(info))}; in a clinic that is not so.</p>",
     )
 
 
-def _interval(found: dict[str, float] | None) -> str:
-    return (
-        "–"
-        if found is None
-        else f"{percent(found['value'])} ({percent(found['low'])} to {percent(found['high'])})"
-    )
+def _points(effect: dict[str, float]) -> str:
+    value, low, high = (f"{100 * effect[k]:+.0f}" for k in ("value", "low", "high"))
+    return f"{value} points ({low} to {high})"
 
 
 def write_readings(study: Study, info: dict[str, Any]) -> bytes:
-    """The study as CSV, UTF-8: one film a row."""
+    """The study as CSV, UTF-8: one row per film."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["film", "truth", "alone", "after", "model", "probability"])
     name = info["class_names"]
     for number, r in enumerate(study.readings, start=1):
         said = ["" if value is None else name[value] for value in (r.alone, r.after, r.model)]
-        writer.writerow(
-            [number, name[r.truth], *said, "" if r.probability is None else f"{r.probability:.4f}"]
-        )
+        probability = "" if r.probability is None else f"{r.probability:.4f}"
+        writer.writerow([number, name[r.truth], *said, probability])
     return text.getvalue().encode("utf-8")

@@ -1,5 +1,6 @@
-"""What the panel asks the network. The one module of the panel that starts TensorFlow; only the
-worker's thread imports it.
+"""What the panel asks the network.
+
+This is the only module of the panel that starts TensorFlow; only the worker's thread imports it.
 """
 
 from __future__ import annotations
@@ -17,49 +18,44 @@ from rahelpers.network.familiarity import Familiarity, extract_features, load_fa
 from rahelpers.network.graph import list_map_layers
 from rahelpers.panel.state import Heat, Picture
 
+MOST_LAYERS = 8  # offered for heat maps
 
-def load_model(run: Run) -> tuple[Bundle, Familiarity | None]:
-    """The run's bundle and what it knows of its training films; its hashes checked, its network
-    called once: the first film then waits for no compilation.
+
+def load_model(run: Run) -> tuple[Bundle, Familiarity]:
+    """The run's bundle, its hashes checked, and what it knows of its training films.
+
+    The network is called once, so that the first film does not wait for compilation.
 
     Raises
     ------
     MissingArtefactError, DamagedArtefactError
     """
     bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
-    blank = np.zeros((1, bundle.info["image_size"], bundle.info["image_size"]), np.uint8)
-    extract_features(bundle.model, blank)
+    size = bundle.info["image_size"]
+    extract_features(bundle.model, np.zeros((1, size, size), np.uint8))
     return bundle, load_familiarity(bundle)
 
 
 def warm_up(bundle: Bundle) -> None:
-    """Trace what explanations call, while the person still looks for a film."""
+    """Trace what explanations call, while the person is still looking for a film."""
     size = bundle.info["image_size"]
-    compute_gradcam(bundle.model, np.zeros((1, size, size), np.uint8), bundle.info["gradcam_layer"])
+    blank = np.zeros((size, size), np.uint8)
+    compute_gradcam(bundle.model, blank[None], bundle.info["gradcam_layer"])
     halves = Regions(["left", "right"], np.repeat(np.arange(size)[None] * 2 // size, size, axis=0))
-    compute_region_shap(
-        bundle.model,
-        np.zeros((size, size), np.uint8),
-        halves,
-        "black",
-        evaluations=4,
-        fast=bundle.fast,
-    )
+    compute_region_shap(bundle.model, blank, halves, "black", evaluations=4, fast=bundle.fast)
 
 
 def map_heat(bundle: Bundle, image: np.ndarray, layer: str, method: str) -> Heat:
-    """Grad-CAM of the positive class."""
+    """Heat map of the positive class for one film, uint8 (S, S)."""
     cam = compute_gradcam(bundle.model, image[None], layer, method=method)
     return Heat(np.rint(cam.maps[0] * 255).astype(np.uint8), bool(cam.flat[0]), method, layer)
 
 
 def layers_of(bundle: Bundle) -> list[str]:
-    """Layers that a heat map can be made at, the bundle's own first, then from the last to the
-    first.
-    """
+    """Layers for a heat map: the bundle's own first, then from the last to the first."""
     own = bundle.info["gradcam_layer"]
     last = [name for name in list_map_layers(bundle.model) if "relu" in name or "conv" in name]
-    return [own, *[name for name in reversed(last) if name != own]][:8]
+    return [own, *[name for name in reversed(last) if name != own]][:MOST_LAYERS]
 
 
 def weigh_regions(
@@ -74,24 +70,24 @@ def weigh_regions(
     Parameters
     ----------
     progress : callable
-        Told the share that is done before each batch; what it raises stops the work.
+        Gets the finished share before each batch; an error that it raises stops the work.
     """
-    regions = make_regions(
-        picture.image, picture.joints if picture.marked else picture.joints.iloc[:0]
-    )
+    joints = picture.joints if picture.marked else picture.joints.iloc[:0]
+    regions = make_regions(picture.image, joints)
     done = 0
 
-    def called(films: int) -> None:
+    def on_batch(films: int) -> None:
         nonlocal done
         progress(min(done / evaluations, 1.0))
         done += films
 
-    return regions, compute_region_shap(
+    shap = compute_region_shap(
         bundle.model,
         picture.image,
         regions,
         baseline,
         evaluations,
         fast=bundle.fast,
-        on_batch=called,
+        on_batch=on_batch,
     )
+    return regions, shap

@@ -1,4 +1,4 @@
-"""The panel as a web app: a short copy of notebook 06 under Voila, on 127.0.0.1 only."""
+"""The panel as a web app: a short copy of notebook 06 under Voilà, on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -21,11 +21,29 @@ from rahelpers.core.kernel import SHOW_SECONDS, this_python_kernel
 from rahelpers.core.store import Run, write_atomically
 
 NOTEBOOK = "06_diagnosis_panel.ipynb"
+# what the cells with the tag `panel` need
+SETUP = """\
+from pathlib import Path
+from rahelpers import open_run, panel
+run = open_run(Path({folder!r}))"""
+# The page may fetch nothing from elsewhere and send nothing elsewhere. Widgets are scripts made on
+# the page (blob:), and JupyterLab's own scripts evaluate text.
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:;"
+    " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
+    " connect-src 'self' blob: data:; worker-src 'self' blob:; frame-ancestors 'self'"
+)
+IDLE_SECONDS = 600  # then the kernel of a closed page ends
+START_SECONDS = 60  # to wait for the server before the browser opens
 
 
 def write_panel_notebook(run: Run) -> Path:
-    """A copy of notebook 06 with only the cells that the panel needs (tag `panel`), pointed at this
-    run.
+    """Copy the cells of notebook 06 that the panel needs (tag `panel`), pointed at this run.
+
+    Returns
+    -------
+    Path
+        Of the copy, in the run's folder.
 
     Raises
     ------
@@ -35,10 +53,7 @@ def write_panel_notebook(run: Run) -> Path:
     run.file("train", "bundle/bundle.json")
     source = nbformat.read(project_root() / "notebooks" / NOTEBOOK, as_version=4)
     cells = [c for c in source.cells if "panel" in c.metadata.get("tags", [])]
-    setup = nbformat.v4.new_code_cell(
-        "from pathlib import Path\nfrom rahelpers.core.store import open_run\nfrom rahelpers import"
-        f" panel\nrun = open_run(Path({str(run.folder)!r}))"
-    )
+    setup = nbformat.v4.new_code_cell(SETUP.format(folder=str(run.folder)))
     book = nbformat.v4.new_notebook(cells=[setup, *cells])
     book.metadata |= {
         "title": "Diagnosis panel",
@@ -51,28 +66,19 @@ def write_panel_notebook(run: Run) -> Path:
     return path
 
 
-# Nothing on the page may come from elsewhere or go elsewhere. Widgets are scripts made on the page
-# (blob:), JupyterLab's own evaluate text.
-CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self'"
-    " 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob:"
-    " data:; worker-src 'self' blob:; frame-ancestors 'self'"
-)
-IDLE_SECONDS = 600  # after which the kernel of a page that was closed ends
-
-
 def voila_command(notebook: Path, port: int, theme: str = "dark", base_url: str = "/") -> list[str]:
-    """The command that serves a notebook on 127.0.0.1, sources stripped, behind the token in the
-    environment variable JUPYTER_TOKEN.
+    """The command that serves a notebook on 127.0.0.1 without its source code.
+
+    Voilà asks for the token that is in the environment variable JUPYTER_TOKEN.
 
     Parameters
     ----------
     notebook : Path
     port : int
     theme : {'dark', 'light'}
-        What is shown first; ?theme=light or ?theme=dark in the address shows the other.
+        Shown first; ?theme=light or ?theme=dark in the address shows the other.
     base_url : str
-        Path below which a reverse proxy serves the panel.
+        Path under which a reverse proxy serves the panel.
     """
     headers = {"Content-Security-Policy": CONTENT_POLICY, "Referrer-Policy": "no-referrer"}
     return [
@@ -99,44 +105,34 @@ def voila_command(notebook: Path, port: int, theme: str = "dark", base_url: str 
 def serve_panel(
     run: Run, port: int, browser: bool, theme: str = "dark", base_url: str = "/"
 ) -> int:
-    """Serve until interrupted; the exit code of Voila.
+    """Serve until interrupted, and return Voilà's exit code.
 
-    The page wants a token, new each time; it stands in the address that is printed, and reaches
-    Voila through the environment, where other people on the machine cannot read it as they can a
-    command line. Set JUPYTER_TOKEN to choose it.
+    The page asks for a token, new at each start; it is part of the address that is printed. Voilà
+    gets it through the environment, where other people on the machine cannot read it as they can
+    read a command line. Set JUPYTER_TOKEN to choose it.
 
     Raises
     ------
     ValueError
-        If `base_url` is no path between slashes, or the port is taken: Voila would quietly take
-        another, and the address told here would be somebody else's page.
+        If `base_url` is not a path between slashes, or if the port is taken: Voilà would silently
+        take another port, and the address printed here would be somebody else's page.
     """
     if not re.fullmatch(r"/([A-Za-z0-9._~-]+/)*", base_url):
         raise ValueError(
             f"base_url={base_url!r}: expected a path that begins and ends with a slash, such as"
             " /ra/"
         )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise ValueError(
-                f"port {port} is taken by another program (another panel?); choose one with --port"
-            ) from None
-    notebook, token = (
-        write_panel_notebook(run),
-        os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(24),
-    )
-    address = f"http://127.0.0.1:{port}{base_url}?token={token}"
+    _require_free(port)
+    notebook = write_panel_notebook(run)
+    token = os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(24)
+    page = f"http://127.0.0.1:{port}{base_url}"
+    address = f"{page}?token={token}"
     print(f"{run.config.title}: diagnosis panel on {address} (Ctrl-C stops it)", flush=True)
     with this_python_kernel(notebook.parent / "kernels"):
-        process = subprocess.Popen(
-            voila_command(notebook, port, theme, base_url),
-            env=os.environ | {"JUPYTER_TOKEN": token},
-        )
+        command = voila_command(notebook, port, theme, base_url)
+        process = subprocess.Popen(command, env=os.environ | {"JUPYTER_TOKEN": token})
         try:
-            if browser and wait_until_up(f"http://127.0.0.1:{port}{base_url}", 60):
+            if browser and wait_until_up(page, START_SECONDS):
                 webbrowser.open(address)
             return process.wait()
         except KeyboardInterrupt:
@@ -146,8 +142,19 @@ def serve_panel(
             process.wait(20)
 
 
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise ValueError(
+                f"port {port} is taken by another program (another panel?); choose one with --port"
+            ) from None
+
+
 def wait_until_up(address: str, seconds: float) -> bool:
-    """True once something answers at an address; False where nothing does."""
+    """True once something answers at an address; False if nothing does in time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:

@@ -1,5 +1,6 @@
-"""What the panel knows: plain frozen values. Callbacks replace them, views read them, nothing else
-holds state.
+"""What the panel knows: plain frozen values and the panel's limits.
+
+Callbacks replace the values and views read them; nothing else holds state.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pandas as pd
 
 from rahelpers.films.gate import Refusal
 
-if TYPE_CHECKING:  # these modules start TensorFlow, the panel's page does not
+if TYPE_CHECKING:  # these modules start TensorFlow; the panel's page must not
     from rahelpers.explanation.regions import Regions
     from rahelpers.explanation.shap_step import RegionShap
     from rahelpers.prediction.film import FilmResult, HandFilm
@@ -20,11 +21,15 @@ if TYPE_CHECKING:  # these modules start TensorFlow, the panel's page does not
 BANNER = "Education and research only. Not for diagnosis or treatment."
 METHOD_NAMES = {"gradcam": "Grad-CAM", "hirescam": "HiResCAM", "gradcam++": "Grad-CAM++"}
 SIDES = {"L": "left", "R": "right", "": "not known"}
+MAX_BYTES = 50_000_000  # per file
+MAX_FILES = 8  # per study
+SHOWN_PX = 1000  # long side of the film in the viewer
+TOP = 4095  # the viewer's brightest grey: 12 bits, like most detectors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One hand, ready for eye and network.
+    """One hand, ready for the eye and for the network.
 
     Attributes
     ----------
@@ -34,24 +39,24 @@ class Picture:
     shown : uint16 array (h, w), 0 to 4095
         The film as read, bone bright; for the viewer.
     matrix : float array (2, 3)
-        Pixel (x, y, 1) of the network's square -> pixel of `shown`.
+        From a pixel (x, y, 1) of the network's square to a pixel of `shown`.
     width, height : int
-        Of the film, pixels.
+        Size of the film in pixels.
     spacing_mm : float or None
-        Of a pixel of the film.
+        Pixel spacing of the film.
     shown_spacing_mm : float or None
-        Of a pixel of `shown`.
+        Pixel spacing of `shown`.
     side_from : str
-        Who says which hand it is.
+        Where the side (left or right) comes from.
     joints : DataFrame
-        Joint table, boxes as fractions of the square: as marked, or as located by
-        `rahelpers.films.joints`; empty where neither is there.
+        Joint table, boxes as fractions of the square: marked, or located by
+        `rahelpers.films.joints`; empty if neither is available.
     marked : bool
-        The joints are marked; else they are located.
+        The joints are marked; otherwise they were located.
     truth : int or None
-        The label, where it is known.
+        The label, if it is known.
     patient : str
-        Of a test sample.
+        The patient of a test sample.
     """
 
     name: str
@@ -75,7 +80,7 @@ class Picture:
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why the network is not asked."""
+        """Why the network is not asked about this film; None if it is asked."""
         return self.hand.refusal
 
     @property
@@ -86,8 +91,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Heat:
-    """A heat map: uint8 values (S, S), its method and layer; flat where no place speaks for the
-    class.
+    """A heat map: uint8 values (S, S), its method and its layer.
+
+    It is flat if no place raises the score of the positive class.
     """
 
     values: np.ndarray
@@ -98,7 +104,7 @@ class Heat:
 
 @dataclass(frozen=True)
 class HandState:
-    """A hand and what is known of it so far; None is not known yet."""
+    """A hand and what is known about it so far; None means not known yet."""
 
     picture: Picture
     result: FilmResult | None = None
@@ -112,51 +118,68 @@ class HandState:
         return self.result is not None and self.result.probability is not None
 
     @property
-    def unlike(self) -> bool:
-        """The film is unlike the training films."""
-        return (
-            self.answered
-            and self.result.distribution is not None
-            and self.result.distribution.unlike
-        )
+    def probability(self) -> float:
+        """Calibrated probability of the positive class; NaN before it is `answered`."""
+        found = self.result.probability if self.result is not None else None
+        return float("nan") if found is None else found
 
     @property
-    def shown_result(self) -> FilmResult:
-        """The result with the explanations that are on the page: what a person saves is what they
-        see.
-        """
+    def logit(self) -> float:
+        """Logit of the positive class; NaN before it is `answered`."""
+        found = self.result.logit if self.result is not None else None
+        return float("nan") if found is None else found
+
+    @property
+    def positive(self) -> bool:
+        """The probability is at or above the operating point."""
+        return self.result is not None and bool(self.result.positive)
+
+    @property
+    def unlike(self) -> bool:
+        """The film is unlike the training films."""
+        distribution = self.result.distribution if self.result is not None else None
+        return self.answered and distribution is not None and distribution.unlike
+
+    @property
+    def distance_words(self) -> str:
+        """How far the film is from the training films, in words."""
+        distribution = self.result.distribution if self.result is not None else None
+        return distribution.words if distribution is not None else ""
+
+    @property
+    def shown_result(self) -> FilmResult | None:
+        """The result with the explanations on the page: what is saved is what is seen."""
         heat = self.heat
-        if heat is None:
+        if self.result is None or heat is None:
             return self.result
-        name = f"{METHOD_NAMES[heat.method]}, layer {heat.layer}"
         return replace(
             self.result,
             heatmap=heat.values / np.float32(255),
-            heatmap_name=name,
+            heatmap_name=f"{METHOD_NAMES[heat.method]}, layer {heat.layer}",
             flat=heat.flat,
             regions=self.regions,
             shap=self.shap,
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StudyState:
-    """The films of one reading.
+    """The films that are being read together.
 
     Attributes
     ----------
     hands : tuple of HandState
     current : int
-        The one that is shown large.
+        Index of the hand that is shown large.
     refused : tuple of Refusal
         Files that could not be read at all.
     prevalence : float in (0, 1)
     revealed : bool
-        The truth of the samples is shown.
+        The true labels of the samples are shown.
     progress : float in [0, 1] or None
-        None: nothing is going on.
+        None if nothing is running.
     doing : str
-        What is going on, or how it ended.
+        What is running, or how it ended.
     """
 
     hands: tuple[HandState, ...] = ()
@@ -171,9 +194,3 @@ class StudyState:
     def hand(self) -> HandState | None:
         """The hand that is shown large."""
         return self.hands[self.current] if self.hands else None
-
-
-MAX_BYTES = 50_000_000  # of one file
-MAX_FILES = 8  # of one study
-SHOWN_PX = 1000  # long side of the film in the viewer
-TOP = 4095  # the viewer's brightest grey: 12 bit, as most detectors have

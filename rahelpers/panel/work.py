@@ -1,4 +1,4 @@
-"""One thread for what takes long, so that the page never waits. A new job stops the one before it."""
+"""One thread for slow work, so that the page never waits; a new job stops the previous one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class StoppedError(Exception):
 
 
 class Ticket:
-    """A job's right to go on.
+    """A job's permission to continue.
 
     Parameters
     ----------
     between : callable
-        Called at each check: does what is short and should not wait for the end of the job.
+        Called at each check: runs short jobs that should not wait for the end of this one.
     """
 
     def __init__(self, between: Callable[[], None] = lambda: None) -> None:
@@ -30,7 +30,7 @@ class Ticket:
         self._stop.set()
 
     def check(self) -> None:
-        """Raise StoppedError where the job was stopped; else do the short jobs that wait."""
+        """Raise StoppedError if the job was stopped; otherwise run the short jobs that wait."""
         if self._stop.is_set():
             raise StoppedError
         self._between()
@@ -40,12 +40,12 @@ Job = Callable[[Ticket], None]
 
 
 class Worker:
-    """A thread that does jobs in turn. Each user's panel has its own.
+    """A thread that does one job after another. Each user's panel has its own.
 
     Parameters
     ----------
     failed : callable
-        Told of an error that a job let out: it must reach the person, not a log.
+        Gets every error that a job raises: it must reach the person, not a log.
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
@@ -57,35 +57,33 @@ class Worker:
         atexit.register(self._end)
 
     def first(self, job: Job) -> None:
-        """A job that the others need: nothing stops it."""
+        """Queue a job that the others need: nothing stops it."""
         self._put(job, Ticket())
 
     def start(self, job: Job) -> None:
-        """Stop what is going on and do this next."""
+        """Stop the current job and do this one next."""
         self._current.stop()
         self._current = Ticket(self._do_short)
         self._put(job, self._current)
 
     def between(self, act: Callable[[], None]) -> None:
-        """Something short: at the next check of what is going on, or at once where nothing is."""
+        """Do something short: at the current job's next check, or at once if there is none."""
         with self._idle:
             self._open += 1
         self._short.append(act)
         self._jobs.put(self._do_short)
 
     def stop(self) -> None:
-        """Stop what is going on."""
+        """Stop the current job."""
         self._current.stop()
 
     def wait(self, seconds: float) -> bool:
-        """True once nothing is left to do; False where that takes longer. For tests."""
+        """True once nothing is left to do; False if that takes longer. For tests."""
         with self._idle:
             return self._idle.wait_for(lambda: not self._open, seconds)
 
     def _end(self) -> None:
-        """Let the thread come out of TensorFlow before Python ends; cut off inside it, the process
-        would abort.
-        """
+        """Let the thread leave TensorFlow before Python exits; killed inside it, Python aborts."""
         self.stop()
         self.wait(10)
 
@@ -102,8 +100,8 @@ class Worker:
         try:
             act()
         except StoppedError:
-            pass  # wanted
-        except Exception as error:  # whatever a job let out is shown to the person
+            pass  # as intended
+        except Exception as error:  # every other error is shown to the person
             self._failed(error)
         finally:
             with self._idle:

@@ -75,9 +75,9 @@ if __name__ == "__main__":
     panel = Panel(open_run(project_root() / "runs" / name))
     print(
         "ready:"
-        f" {wait_for(lambda: panel.session.bundle is not None and panel.session.worker.wait(0))[0]:.2f} s"
+        f" {wait_for(lambda: panel.session.is_loaded and panel.session.worker.wait(0))[0]:.2f} s"
     )
-    bundle, size = panel.session.bundle, panel.session.info["image_size"]
+    bundle, size = panel.session.loaded.bundle, panel.session.info["image_size"]
     passes = []
     for _ in range(20):
         begun = time.perf_counter()

@@ -13,16 +13,14 @@ def test_a_knob_changes_what_it_names():
     worse = render_knobs(7, 0, 1.0, 20.0, "MCP2", 4, 2.5, 0).joints
     assert worse["erosion"].sum() > film.joints["erosion"].sum()
     html = describe_knobs(film)
-    assert (
-        f"MCP2 {sites.loc['MCP2', 'jsw_mm']:.1f} mm" in html
-        and "alt=" in html
-        and "phantom" in html
-    )
+    assert f"MCP2 {sites.loc['MCP2', 'jsw_mm']:.1f} mm" in html
+    assert "alt=" in html and "phantom" in html
 
 
 def test_pose_moves_fingers_and_no_finding():
-    """Wider fingers stand further apart; a hand tilted by 20 degrees is cos 20 = 0.94 as wide;
-    scores and true widths stay.
+    """Spread fingers are further apart, and a hand tilted by 20 degrees is cos 20 = 0.94 as wide.
+
+    Scores and true widths stay the same.
     """
     plain, wide, tilted = (
         render_knobs(7, 0, 0.6, 8.0, "MCP2", 2, 2.5, spread=s, tilt=a).joints.set_index("site")
@@ -30,10 +28,8 @@ def test_pose_moves_fingers_and_no_finding():
     )
 
     def apart(joints, kind):
-        return abs(
-            joints.loc[f"{kind}2", ["x0", "x1"]].mean()
-            - joints.loc[f"{kind}5", ["x0", "x1"]].mean()
-        )
+        second, fifth = (joints.loc[f"{kind}{k}", ["x0", "x1"]].mean() for k in (2, 5))
+        return abs(second - fifth)
 
     assert apart(wide, "PIP") > 1.2 * apart(plain, "PIP")
     assert apart(tilted, "MCP") / apart(plain, "MCP") == pytest.approx(0.94, abs=0.02)

@@ -1,6 +1,4 @@
-"""The planted mistakes can be found with the tools, on the phantom and on real films, and wrong
-answers get a hint.
-"""
+"""The planted mistakes can be found with the tools, and wrong answers get a hint."""
 
 import pytest
 
@@ -41,11 +39,9 @@ def test_each_mistake_is_found_by_its_tool_and_nothing_else_is(planted):
 
 def test_a_wrong_answer_gets_a_hint_and_none_a_question(tmp_path):
     planted = plant_mistakes(make_config(seed=5, run_dir=str(tmp_path)))
-    assert planted.mark({"inverted": "film Z"}).splitlines() == [
-        (
-            "inverted: not film Z: look for the film on which bone is darker than the flesh, or ask"
-            " check_film"
-        ),
-        "duplicate: name a film",
-        "leak: name a patient",
-    ]
+    reply, *others = planted.mark({"inverted": "film Z"}).splitlines()
+    assert reply == (
+        "inverted: not film Z: look for the film on which bone is darker than soft tissue, or use"
+        " check_film"
+    )
+    assert others == ["duplicate: name a film", "leak: name a patient"]

@@ -51,7 +51,7 @@ def test_a_run_on_another_cohort(tiny_run, tmp_path):
         and counts["patients"] == 24
     )
     assert (
-        "AUC on the network's own test split less AUC here" in text
+        "AUC on the network's own test split minus AUC here" in text
         and "RA (phantom)" in text
         and text.count("<figure") == 4
     )
@@ -69,8 +69,8 @@ def test_a_bundle_alone_says_what_it_could_not_check(tiny_run, tmp_path):
     notes = " ".join(json.loads((report.parent / "metrics.json").read_text())["notes"])
     assert (
         "was not checked" in notes
-        and "the cohort's label is 'arthritis'" in notes
-        and "less AUC here" not in report.read_text()
+        and "the label of the cohort is 'arthritis'" in notes
+        and "minus AUC here" not in report.read_text()
     )
 
 
@@ -83,7 +83,7 @@ def test_what_the_network_has_seen_is_left_out(tiny_run, tmp_path):
 
 
 def test_refusals(tiny_run, tmp_path):
-    with pytest.raises(ValueError, match="expected the bundle's 48"):
+    with pytest.raises(ValueError, match="expected 48"):
         evaluate_elsewhere(tiny_run.folder, cohort(tmp_path / "out", image_size=64))
     with pytest.raises(ValueError, match="choose another --name"):
         evaluate_elsewhere(tiny_run.folder, cohort(tiny_run.folder))

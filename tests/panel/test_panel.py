@@ -1,10 +1,12 @@
-"""The panel without a browser: gate, views, worker, reader study, and the callbacks on a tiny run."""
+"""The panel without a browser: gate, views, worker, reader study, callbacks on a tiny run."""
 
 import dataclasses
 import io
 import json
 import re
 import socket
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -16,13 +18,15 @@ from PIL import Image
 
 from rahelpers.core.kernel import SHOW_SECONDS
 from rahelpers.core.store import MissingArtefactError, Run
+from rahelpers.display.colours import AGAINST, FOR
 from rahelpers.films.gate import refuse_film
 from rahelpers.films.quality import check_film
 from rahelpers.films.radiograph import Radiograph
 from rahelpers.films.two_hands import cut_hands
 from rahelpers.panel import BANNER, Panel, build_panel, reader_study, view
+from rahelpers.panel.controls import Root
 from rahelpers.panel.serve import serve_panel, voila_command, write_panel_notebook
-from rahelpers.panel.state import Heat, StudyState
+from rahelpers.panel.state import HandState, Heat, StudyState
 from rahelpers.panel.work import StoppedError, Worker
 from rahelpers.phantom import make_patient, render
 
@@ -69,7 +73,7 @@ def chest(side=500) -> np.ndarray:
 @pytest.mark.parametrize(
     "name", ["noise", "ramp", "chest", "camera", "astronaut", "coffee", "brick"]
 )
-def test_what_is_no_hand_gets_no_answer(name):
+def test_what_is_not_a_hand_gets_no_answer(name):
     from skimage import data
 
     made = {
@@ -124,7 +128,7 @@ PERFORMANCE = {
 
 
 def state_of(probability=0.5, unlike=False, side="L", joints=None, **more):
-    """A hand as the views need it; they read attributes and nothing else."""
+    """A hand with what the views read of its picture and its result."""
     empty = pd.DataFrame({"site": [], "x0": [], "y0": [], "x1": [], "y1": []})
     picture = SimpleNamespace(
         name=f"film {side}",
@@ -148,16 +152,7 @@ def state_of(probability=0.5, unlike=False, side="L", joints=None, **more):
         distribution=distribution,
         call="RA",
     )
-    values = dict(
-        picture=picture,
-        result=result,
-        heat=None,
-        shap=None,
-        regions=None,
-        answered=True,
-        unlike=unlike,
-    )
-    return SimpleNamespace(**values | more)
+    return HandState(picture, result, **more)
 
 
 @pytest.mark.parametrize(
@@ -165,20 +160,20 @@ def state_of(probability=0.5, unlike=False, side="L", joints=None, **more):
 )
 def test_conformal_answer(probability, verdict):
     """Thresholds 0.6 and 0.7 by hand: non-RA fits up to 0.6, RA fits from 0.3."""
-    assert view.conclude(state_of(probability), INFO)[0] == verdict
+    assert view.conclude(probability, INFO)[0] == verdict
 
 
-def test_strange_film_is_not_known():
+def test_film_that_fits_neither_class_is_not_known():
     info = INFO | {
         "conformal": INFO["conformal"] | {"threshold_negative": 0.2, "threshold_positive": 0.2}
     }
-    verdict, why = view.conclude(state_of(0.5), info)
-    assert verdict == "The model does not know" and "neither" in why
+    verdict, why = view.conclude(0.5, info)
+    assert verdict == "The model does not know" and "Neither" in why
 
 
 def test_predictive_values_by_hand():
-    """At 10 %: 90 of 1000 called rightly, 180 wrongly: PPV 1/3. The probability 0.5 at balance
-    becomes 0.1.
+    """At 10 %: of 1000 people 90 true and 180 false alarms, so the PPV is 1/3. The probability 0.5
+    at balance becomes 0.1.
     """
     words = text_of(view.view_values(state_of(0.5), INFO, PERFORMANCE, 0.1))
     assert "PPV 33 %" in words and "probability becomes 10 %" in words and "10 % of people" in words
@@ -225,25 +220,19 @@ def test_regions_are_ranked_and_drawn():
     rows = view.rank_regions(one)
     assert [r["name"] for r in rows] == ["MCP3", "MCP2"] and [r["heat"] for r in rows] == [1.0, 0.0]
     colours, marks = view.colour_regions(one)
-    assert (
-        colours[1][:3] == list(view.AGAINST)
-        and colours[0][:3] == list(view.FOR)
-        and colours[0][3] == 0.25
-    )
-    assert [m[0] for m in marks] == ["1−", "2+"], "a sign beside the colour"
+    assert colours[1][:3] == list(AGAINST)
+    assert colours[0] == [*FOR, 0.25]
+    assert [m[0] for m in marks] == ["1−", "2+"], "a sign as well as the colour"
     table = text_of(view.view_regions(one, INFO))
     assert "against RA" in table and "-2 ± 0.1" in table
 
 
 def test_asymmetry_needs_a_left_and_a_right_hand():
-    study = StudyState((state_of(0.2, side="L"), state_of(0.8, side="R")))
-    assert "the right hand is higher by 2.77" in text_of(view.view_asymmetry(study, INFO)), (
-        "twice log 4"
-    )
-    assert (
-        view.view_asymmetry(StudyState((state_of(0.2, side="L"), state_of(0.8, side="L"))), INFO)
-        == ""
-    )
+    study = StudyState(hands=(state_of(0.2, side="L"), state_of(0.8, side="R")))
+    words = text_of(view.view_asymmetry(study, INFO))
+    assert "the right hand is higher by 2.77" in words, "twice log 4"
+    two_left = StudyState(hands=(state_of(0.2, side="L"), state_of(0.8, side="L")))
+    assert view.view_asymmetry(two_left, INFO) == ""
 
 
 # --- the worker ---
@@ -287,7 +276,7 @@ def test_a_new_job_stops_the_one_before_and_short_ones_do_not_wait():
 # --- the reader study ---
 
 
-def test_study_has_one_film_a_patient_and_half_of_them_positive():
+def test_study_has_one_film_per_patient_and_half_of_them_positive():
     labels, patients = np.repeat([0, 1], 20), np.repeat(np.arange(20), 2)
     study = reader_study.draw_study(labels, patients, np.arange(40), 10, np.random.default_rng(0))
     rows = [r.row for r in study.readings]
@@ -300,32 +289,27 @@ def test_study_scores_by_hand():
     with pytest.raises(ValueError, match="alone"):
         reader_study.read_again(study, True)
     while study.now:
-        study = reader_study.read_alone(
-            study, False, True, 0.9
-        )  # alone: always no; the model: always yes
-        study = reader_study.read_again(study, study.now.truth)  # then always right
+        # alone always no, the model always yes, then always right
+        study = reader_study.read_alone(study, False, True, 0.9)
+        study = reader_study.read_again(study, study.now.truth)
     scores = reader_study.score_study(study)
     assert [scores["sensitivity"][who]["value"] for who in ("alone", "after", "model")] == [0, 1, 1]
     assert [scores["specificity"][who]["value"] for who in ("alone", "after", "model")] == [1, 1, 0]
-    assert (
-        scores["sensitivity"]["effect"]["value"] == 1
-        and scores["specificity"]["effect"]["value"] == 0
-    )
+    assert scores["sensitivity"]["effect"]["value"] == 1
+    assert scores["specificity"]["effect"]["value"] == 0
     low, high = (scores["specificity"]["effect"][k] for k in ("low", "high"))
     assert low < 0 < high, "two films that did not change prove nothing"
     assert scores["helped"] == 2 and scores["harmed"] == 0
     assert reader_study.write_readings(study, INFO).decode().count("\n") == 5
 
 
-def test_paired_interval_holds_the_truth_as_often_as_it_says():
+def test_paired_interval_contains_the_truth_as_often_as_it_says():
     rng, inside = np.random.default_rng(1), 0
     for _ in range(400):
         skill = rng.random(40) < 0.6
-        one, other = (
-            np.where(rng.random(40) < 0.8, skill, rng.random(40) < 0.75),
-            skill,
-        )  # truth: 0.2 (0.75 - 0.6)
-        found = reader_study.paired_difference(one, other)
+        # the true difference is 0.2 (0.75 - 0.6) = 0.03
+        changed = np.where(rng.random(40) < 0.8, skill, rng.random(40) < 0.75)
+        found = reader_study.paired_difference(changed, skill)
         inside += found["low"] <= 0.03 <= found["high"]
     assert 0.92 <= inside / 400 <= 0.995
 
@@ -345,9 +329,8 @@ def test_sample_gets_answer_explanations_and_truth(panel):
     part.sample.value = 0
     assert panel.session.worker.wait(120) and panel.message.value == ""
     assert all(h.answered and h.heat is not None and h.shap is not None for h in part.state.hands)
-    assert (
-        "Probability of RA" in part.html["answer"].value and "Shapley" in part.html["regions"].value
-    )
+    assert "Probability of RA" in part.html["answer"].value
+    assert "Shapley" in part.html["regions"].value
     assert part.viewer.pixels and part.viewer.heat and "heat map" in part.viewer.alt
     assert part.html["reveal"].value == ""
     part.truth.click()
@@ -366,16 +349,14 @@ def test_a_study_of_a_good_and_a_bad_file(panel):
     part._on_files(
         [
             ("both.png", png(both)),
-            ("bad.png", b"this is no picture"),
+            ("bad.png", b"this is not a picture"),
             ("noise.png", png(np.random.default_rng(0).random((300, 200)))),
         ]
     )
     assert panel.session.worker.wait(120) and panel.message.value == ""
     names = [h.picture.name for h in part.state.hands]
-    assert (
-        names == ["both.png (left hand)", "both.png (right hand)", "noise.png"]
-        and "bad.png" in part.html["refused"].value
-    )
+    assert names == ["both.png (left hand)", "both.png (right hand)", "noise.png"]
+    assert "bad.png" in part.html["refused"].value
     assert part.state.hands[0].answered and not part.state.hands[2].answered
     part.hand.value = 2
     assert "No answer" in part.html["answer"].value and part.downloads.disabled
@@ -385,20 +366,16 @@ def test_exports_come_from_memory(panel, monkeypatch):
     part, got = panel.diagnosis, {}
     part._on_files([("film.png", png(hand()))])
     assert panel.session.worker.wait(120)
-    monkeypatch.setattr(
-        part.downloads,
-        "deliver",
-        lambda name, mime, content: got.update({name.rsplit(".", 1)[1]: content}),
-    )
+
+    def keep(name, mime, content):
+        got[name.rsplit(".", 1)[1]] = content
+
+    monkeypatch.setattr(part.downloads, "deliver", keep)
     part.viewer.method = "hirescam"
     for kind in ("html", "pdf", "dcm", "json"):
         part.downloads._on_message(None, {"kind": "make", "what": kind}, [])
-    assert (
-        panel.session.worker.wait(60)
-        and panel.message.value == ""
-        and len(got) == 4
-        and got["pdf"].startswith(b"%PDF-")
-    )
+    assert panel.session.worker.wait(60) and panel.message.value == ""
+    assert len(got) == 4 and got["pdf"].startswith(b"%PDF-")
     saved = json.loads(got["json"])
     assert saved["heatmap"].startswith("HiResCAM, layer "), "what is saved is what is seen"
     assert [r["shapley"] for r in saved["regions"]["values"]] == pytest.approx(
@@ -412,19 +389,8 @@ def test_pieces_of_a_file_are_joined_and_limits_hold(panel):
     content = bytes(range(200)) * 10
 
     def send(at, piece, size=2000):
-        drop._on_message(
-            None,
-            {
-                "kind": "piece",
-                "batch": 1,
-                "index": 0,
-                "files": 1,
-                "name": "a.png",
-                "size": size,
-                "at": at,
-            },
-            [piece],
-        )
+        message = {"batch": 1, "index": 0, "files": 1, "name": "a.png", "size": size, "at": at}
+        drop._on_message(None, {"kind": "piece"} | message, [piece])
 
     send(0, content[:1500])
     send(1500, content[1500:])
@@ -434,7 +400,7 @@ def test_pieces_of_a_file_are_joined_and_limits_hold(panel):
     drop.most_bytes, most = 100, drop.most_bytes
     send(0, content)
     drop.most_bytes, drop._done = most, before
-    assert len(got) == 2, "a piece out of place and a file over the limit are dropped"
+    assert len(got) == 2, "a piece out of order and a file over the limit are dropped"
 
 
 def test_what_if_moves_the_film(panel):
@@ -453,15 +419,12 @@ def test_reader_study_to_its_end(panel):
     part.begin.click()
     for _ in range(2):
         assert panel.session.worker.wait(60)
-        assert "Probability" not in part.answer.value, "not before the film was read alone"
+        assert "Probability" not in part.answer.value, "not before the film has been read alone"
         part.yes.click()
         assert panel.session.worker.wait(60) and "Probability" in part.answer.value
         part.no.click()
-    assert (
-        panel.session.worker.wait(60)
-        and "Your study: 2 films" in part.result.value
-        and panel.message.value == ""
-    )
+    assert panel.session.worker.wait(60) and panel.message.value == ""
+    assert "Your study: 2 films" in part.result.value
 
 
 def test_two_panels_share_nothing(panel, tiny_run):
@@ -470,42 +433,59 @@ def test_two_panels_share_nothing(panel, tiny_run):
     assert other.diagnosis.state.hands == () and other.session.worker is not panel.session.worker
 
 
+def test_page_starts_without_tensorflow():
+    """Only the worker's thread imports it: the page is there before the network is."""
+    code = (
+        "import rahelpers.panel.app, sys; print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_bars_have_the_colours_of_the_figures():
+    css = Root._css
+    for name, colour in (("--ra-for", FOR), ("--ra-against", AGAINST)):
+        assert f"{name}: {' '.join(map(str, colour))};" in css and f"var({name})" in css
+
+
 # --- serving ---
 
 
-def test_a_run_without_a_bundle_is_said(tmp_path, tiny_run):
+def test_setup_cell_and_panel_cells_of_the_notebook_agree(tiny_run):
+    """The served cells import all that they use, and show the panel."""
+    book = nbformat.read(write_panel_notebook(tiny_run), as_version=4)
+    names = {}
+    for cell in book.cells:
+        exec(cell.source, names)
+    assert names["run"].folder == tiny_run.folder and len(book.cells) > 1
+    assert "build_panel(run)" in book.cells[-1].source
+
+
+def test_a_run_without_a_bundle_is_named(tmp_path, tiny_run):
     with pytest.raises(MissingArtefactError, match="02_train"):
-        build_panel(Run(dataclasses.replace(tiny_run.config, run_dir=str(tmp_path / "none"))))
+        build_panel(Run(tiny_run.config.replace(run_dir=str(tmp_path / "none"))))
 
 
-def test_command_keeps_to_this_machine_and_shows_no_token(tiny_run):
+def test_command_stays_on_this_machine_and_shows_no_token(tiny_run):
     command = " ".join(voila_command(write_panel_notebook(tiny_run), 18000))
-    assert (
-        "--Voila.ip=127.0.0.1" in command
-        and "strip_sources=True" in command
-        and "default-src 'self'" in command
-    )
+    for part in ("--Voila.ip=127.0.0.1", "strip_sources=True", "default-src 'self'"):
+        assert part in command
     assert "token=" not in command.replace("auto_token=", "")
 
 
 def test_voila_waits_for_what_a_slow_kernel_shows(tiny_run):
-    """After 4 s it would go on without the panel: a blank page."""
+    """After its own 4 s it would continue without the panel: a blank page."""
     from traitlets.config.loader import KeyValueConfigLoader
     from voila.execute import VoilaExecutor
 
-    arguments = [
-        a
-        for a in voila_command(write_panel_notebook(tiny_run), 18000)
-        if a.startswith("--VoilaExecutor")
-    ]
-    executor = VoilaExecutor(
-        nbformat.v4.new_notebook(),
-        config=KeyValueConfigLoader(arguments, classes=[VoilaExecutor]).load_config(),
-    )
+    command = voila_command(write_panel_notebook(tiny_run), 18000)
+    arguments = [part for part in command if part.startswith("--VoilaExecutor")]
+    config = KeyValueConfigLoader(arguments, classes=[VoilaExecutor]).load_config()
+    executor = VoilaExecutor(nbformat.v4.new_notebook(), config=config)
     assert executor.iopub_timeout == SHOW_SECONDS >= 60
 
 
-def test_a_taken_port_is_said(tiny_run):
+def test_a_taken_port_is_named(tiny_run):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -1,4 +1,5 @@
-// Buttons that ask the kernel for a file and hand it to the browser; nothing lies on the server's disk.
+// Buttons that ask the kernel for a file and hand it to the browser; nothing is written to the
+// server's disk.
 function render({ model, el }) {
   el.classList.add("ra-downloads");
   const status = document.createElement("span");
@@ -11,7 +12,10 @@ function render({ model, el }) {
       button.textContent = words;
       button.title = hint;
       button.disabled = model.get("disabled");
-      button.addEventListener("click", () => { status.textContent = "Making the file …"; model.send({ kind: "make", what: kind }); });
+      button.addEventListener("click", () => {
+        status.textContent = "Making the file …";
+        model.send({ kind: "make", what: kind });
+      });
       return button;
     });
     el.replaceChildren(...buttons, status);
@@ -24,7 +28,7 @@ function render({ model, el }) {
     link.download = message.name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    status.textContent = `${message.name} was saved where the browser keeps downloads.`;
+    status.textContent = `${message.name} was saved to the browser's download folder.`;
   });
   model.on("change:offers", build);
   model.on("change:disabled", build);

@@ -1,4 +1,4 @@
-// The page around the panel: its language and, where the panel is alone on the page, its title.
+// The page around the panel: its language and, if the panel is the only thing on it, its title.
 function render({ model, el }) {
   if (!document.documentElement.lang) document.documentElement.lang = "en";
   if (document.body.dataset.voila) document.title = model.get("title");

@@ -1,11 +1,13 @@
-// A slider with its label, its value and its unit: the browser's own, so that it works by keyboard and is read aloud.
+// A slider with its label, its value and its unit: the browser's own, so that it works by keyboard
+// and is read aloud by screen readers.
 function render({ model, el }) {
   const id = `ra-slider-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
   const label = document.createElement("label");
   label.htmlFor = id;
   label.textContent = model.get("label");
   const input = document.createElement("input");
-  Object.assign(input, { type: "range", id, min: model.get("low"), max: model.get("high"), step: model.get("step") });
+  const [min, max, step] = ["low", "high", "step"].map((name) => model.get(name));
+  Object.assign(input, { type: "range", id, min, max, step });
   const output = document.createElement("output");
   output.htmlFor = id;
   el.classList.add("ra-slider");
@@ -13,7 +15,8 @@ function render({ model, el }) {
   let waiting = null;
 
   function show(value) {
-    output.textContent = `${Number(value).toFixed(model.get("digits"))}${model.get("unit") ? ` ${model.get("unit")}` : ""}`;
+    const unit = model.get("unit");
+    output.textContent = Number(value).toFixed(model.get("digits")) + (unit ? ` ${unit}` : "");
     input.setAttribute("aria-valuetext", output.textContent);
   }
   function pull() {
@@ -27,7 +30,8 @@ function render({ model, el }) {
     model.set("value", Number(input.value));
     model.save_changes();
   }
-  input.addEventListener("input", () => { // while it moves, the kernel hears of it now and then
+  input.addEventListener("input", () => {
+    // while it moves, the kernel is told at most once per delay
     show(input.value);
     if (!waiting) waiting = setTimeout(push, model.get("delay_ms"));
   });

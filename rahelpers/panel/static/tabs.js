@@ -1,4 +1,4 @@
-// Tabs as the ARIA practices have them: one stop for the Tab key, arrows within.
+// Tabs after the ARIA practices: the Tab key stops once, the arrow keys move within.
 function render({ model, el }) {
   const list = document.createElement("div");
   list.setAttribute("role", "tablist");

@@ -1,5 +1,6 @@
-// A film with window and level by drag, zoom, pan and inversion, and under it nothing but numbers. All of it happens in the browser.
-const TOP = 4095; // grey values come as 12 bit
+// A film with window and level by drag, zoom, pan and inversion, and under it a readout of the
+// settings. All of it happens in the browser.
+const TOP = 4095; // grey values have 12 bits
 const START = { center: 0.5, width: 1, zoom: 1, x: 0, y: 0, inverted: false };
 
 function make(tag, attributes = {}, ...children) {
@@ -19,8 +20,12 @@ function select(label, options, value, change) {
 
 function range(label, value, change) {
   const shown = make("output", {}, `${Math.round(value * 100)} %`);
-  const field = make("input", { type: "range", min: 0, max: 100, step: 5, value: Math.round(value * 100), "aria-label": `${label}, per cent` });
-  field.addEventListener("input", () => { shown.textContent = `${field.value} %`; change(field.value / 100); });
+  const limits = { min: 0, max: 100, step: 5, value: Math.round(value * 100) };
+  const field = make("input", { type: "range", ...limits, "aria-label": `${label}, per cent` });
+  field.addEventListener("input", () => {
+    shown.textContent = `${field.value} %`;
+    change(field.value / 100);
+  });
   return make("label", { class: "ra-field" }, make("span", {}, label), field, shown);
 }
 
@@ -44,7 +49,8 @@ function render({ model, el }) {
 
   const canvas = make("canvas", { class: "ra-canvas", role: "img", tabindex: "0" });
   const readout = make("p", { class: "ra-readout", "aria-live": "off" });
-  const controls = make("div", { class: "ra-tools", role: "group", "aria-label": "Explanation over the film" });
+  const group = { class: "ra-tools", role: "group", "aria-label": "Explanation over the film" };
+  const controls = make("div", group);
   const caption = make("p", { class: "ra-caption" });
   const buttons = {};
   const tools = make("div", { class: "ra-tools", role: "toolbar", "aria-label": "Film viewer" });
@@ -53,21 +59,25 @@ function render({ model, el }) {
     buttons[name].addEventListener("click", act);
     tools.append(buttons[name]);
   };
-  button("window", "Window", () => { state.dragWindow = true; update(); }, "Drag: left and right change the window, up and down the level");
-  button("pan", "Pan", () => { state.dragWindow = false; update(); }, "Drag moves the film (also: Shift and drag)");
-  button("closer", "Zoom +", () => zoom(1.25), "Also: + key, wheel over a film that has the focus, pinch");
+  const drag = (changesWindow) => () => { state.dragWindow = changesWindow; update(); };
+  const invert = () => { state.inverted = !state.inverted; rebuild(); };
+  const reset = () => { Object.assign(state, START); rebuild(); };
+  button("window", "Window", drag(true), "Drag: sideways for the window, vertically for the level");
+  button("pan", "Pan", drag(false), "Drag moves the film (also: Shift and drag)");
+  button("closer", "Zoom +", () => zoom(1.25), "Also: + key, pinch, wheel over a film with focus");
   button("farther", "Zoom −", () => zoom(0.8), "Also: − key");
-  button("invert", "Invert", () => { state.inverted = !state.inverted; rebuild(); }, "Also: I key");
-  button("reset", "Reset", () => { Object.assign(state, START); rebuild(); }, "Also: R key");
+  button("invert", "Invert", invert, "Also: I key");
+  button("reset", "Reset", reset, "Also: R key");
   const help = make("details", { class: "ra-help" }, make("summary", {}, "Keys"), make("p", {},
-    "With the film in focus: arrows move it; + and − zoom; Shift and left or right narrow or widen the window; Shift and up or down change the level; " +
-    "I inverts, R resets. With a mouse: drag for window and level, Shift and drag to move, wheel to zoom."));
+    "When the film has the focus: arrow keys move it; + and − zoom; Shift with left or right " +
+    "narrows or widens the window; Shift with up or down changes the level; I inverts, R resets. " +
+    "With a mouse: drag for window and level, Shift and drag to move, wheel to zoom."));
   el.classList.add("ra-viewer");
   el.append(tools, canvas, readout, controls, caption, help);
 
   const size = () => [model.get("width"), model.get("height")];
 
-  function rebuild() { // grey values through the window
+  function rebuild() { // apply the window to the grey values
     const [width, height] = size(), bytes = bytesOf(model.get("pixels"));
     base = null;
     if (width * height && bytes.length === 2 * width * height) {
@@ -89,7 +99,8 @@ function render({ model, el }) {
   function paintOverlay() { // heat or regions, on the network's square
     overlay = null;
     const kind = model.get("overlay"), side = model.get("side"), opacity = model.get("opacity");
-    const heat = bytesOf(model.get("heat")), labels = bytesOf(model.get("labels")), colours = model.get("region_colours");
+    const heat = bytesOf(model.get("heat")), labels = bytesOf(model.get("labels"));
+    const colours = model.get("region_colours");
     if (kind === "heat" && heat.length === side * side && side) {
       const table = bytesOf(model.get("colours")), least = 255 * model.get("threshold");
       overlay = canvasOf([side, side], (data) => {
@@ -104,7 +115,8 @@ function render({ model, el }) {
         for (let i = 0; i < labels.length; i++) {
           const colour = colours[labels[i]], x = i % side;
           if (!colour) continue;
-          const edge = (x + 1 < side && labels[i] !== labels[i + 1]) || (i + side < labels.length && labels[i] !== labels[i + side]);
+          const edge = (x + 1 < side && labels[i] !== labels[i + 1]) ||
+            (i + side < labels.length && labels[i] !== labels[i + side]);
           data.set(edge ? [255, 255, 255] : colour.slice(0, 3), 4 * i);
           data[4 * i + 3] = edge ? 110 : 255 * opacity * colour[3];
         }
@@ -114,8 +126,12 @@ function render({ model, el }) {
   }
 
   function fit() { // the film's place on the canvas at zoom 1
-    const [width, height] = size(), scale = Math.min(canvas.width / (width || 1), canvas.height / (height || 1)) * state.zoom;
-    return [scale, (canvas.width - scale * width) / 2 + state.x * canvas.width, (canvas.height - scale * height) / 2 + state.y * canvas.height];
+    const [width, height] = size();
+    const whole = Math.min(canvas.width / (width || 1), canvas.height / (height || 1));
+    const scale = whole * state.zoom;
+    const left = (canvas.width - scale * width) / 2 + state.x * canvas.width;
+    const top = (canvas.height - scale * height) / 2 + state.y * canvas.height;
+    return [scale, left, top];
   }
 
   function update() {
@@ -148,12 +164,13 @@ function render({ model, el }) {
     buttons.window.setAttribute("aria-pressed", state.dragWindow);
     buttons.pan.setAttribute("aria-pressed", !state.dragWindow);
     buttons.invert.setAttribute("aria-pressed", state.inverted);
-    readout.textContent = base
-      ? `Window ${Math.round(100 * state.width)} %, level ${Math.round(100 * state.center)} % of the grey range; zoom ${state.zoom.toFixed(1)}×${state.inverted ? "; inverted" : ""}`
-      : "";
+    const [wide, level] = [state.width, state.center].map((share) => Math.round(100 * share));
+    readout.textContent = !base ? "" :
+      `Window ${wide} %, level ${level} % of the grey range; zoom ${state.zoom.toFixed(1)}×` +
+      (state.inverted ? "; inverted" : "");
   }
 
-  function name(context, scale) { // numbers of the regions that speak loudest
+  function name(context, scale) { // ranks of the strongest regions
     context.fillStyle = "#fff";
     context.strokeStyle = "#000";
     context.lineWidth = 3 / scale;
@@ -164,10 +181,11 @@ function render({ model, el }) {
     }
   }
 
-  function ruler(context, scale, ratio) { // a bar of known length
+  function ruler(context, scale, ratio) { // a scale bar of known length
     const spacing = model.get("spacing_mm");
     if (!spacing) return;
-    const most = (0.35 * canvas.width * spacing) / scale, length = [100, 50, 20, 10, 5, 2, 1].find((mm) => mm <= most) || 1;
+    const most = (0.35 * canvas.width * spacing) / scale; // mm
+    const length = [100, 50, 20, 10, 5, 2, 1].find((mm) => mm <= most) || 1;
     const pixels = (length / spacing) * scale, y = canvas.height - 12 * ratio;
     context.fillStyle = "#fff";
     context.fillRect(12 * ratio, y, pixels, 2 * ratio);
@@ -204,7 +222,8 @@ function render({ model, el }) {
     const before = pointers.get(event.pointerId);
     if (!before) return;
     const now = [event.clientX, event.clientY];
-    const [dx, dy] = [(now[0] - before[0]) / canvas.clientWidth, (now[1] - before[1]) / canvas.clientHeight];
+    const dx = (now[0] - before[0]) / canvas.clientWidth;
+    const dy = (now[1] - before[1]) / canvas.clientHeight;
     if (pointers.size === 2) { // two fingers: pinch and move
       const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
       const length = (p) => Math.hypot(p[0] - other[0], p[1] - other[1]) || 1;
@@ -214,18 +233,29 @@ function render({ model, el }) {
     else move(dx, dy);
     pointers.set(event.pointerId, now);
   });
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
+  for (const end of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
+  }
   canvas.addEventListener("wheel", (event) => {
-    if (document.activeElement !== canvas && !event.ctrlKey) return; // else the page could not be scrolled past the film
+    // without the focus the wheel scrolls the page past the film
+    if (document.activeElement !== canvas && !event.ctrlKey) return;
     event.preventDefault();
     zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15);
   }, { passive: false });
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const step = 0.05, keys = event.shiftKey
-      ? { ArrowLeft: () => grey(-step, 0), ArrowRight: () => grey(step, 0), ArrowUp: () => grey(0, step), ArrowDown: () => grey(0, -step) }
-      : { ArrowLeft: () => move(-step, 0), ArrowRight: () => move(step, 0), ArrowUp: () => move(0, -step), ArrowDown: () => move(0, step) };
-    Object.assign(keys, { "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), i: () => buttons.invert.click(), r: () => buttons.reset.click() });
+    const arrow = event.shiftKey ? (x, y) => grey(x, -y) : move, step = 0.05;
+    const keys = {
+      ArrowLeft: () => arrow(-step, 0),
+      ArrowRight: () => arrow(step, 0),
+      ArrowUp: () => arrow(0, -step),
+      ArrowDown: () => arrow(0, step),
+      "+": () => zoom(1.25),
+      "=": () => zoom(1.25),
+      "-": () => zoom(0.8),
+      i: invert,
+      r: reset,
+    };
     const act = keys[event.key] || keys[event.key.toLowerCase()];
     if (!act) return;
     event.preventDefault();
@@ -234,18 +264,22 @@ function render({ model, el }) {
   });
 
   function buildControls() {
-    const kinds = [["none", "the film alone"]];
+    const kinds = [["none", "film only"]];
     if (model.get("heat").byteLength) kinds.push(["heat", "heat map"]);
     if (model.get("labels").byteLength) kinds.push(["regions", "regions (SHAP)"]);
     const put = (name) => (value) => { model.set(name, value); model.save_changes(); };
-    const kind = kinds.some((k) => k[0] === model.get("overlay")) ? model.get("overlay") : "none";
+    const wanted = model.get("overlay");
+    const kind = kinds.some((k) => k[0] === wanted) ? wanted : "none";
+    const choose = (label, name, options) => {
+      if (options.length) controls.append(select(label, options, model.get(name), put(name)));
+    };
     controls.replaceChildren();
     if (kinds.length > 1) controls.append(select("Overlay", kinds, kind, put("overlay")));
     if (kind !== "none") controls.append(range("Opacity", model.get("opacity"), put("opacity")));
     if (kind === "heat") {
       controls.append(range("Threshold", model.get("threshold"), put("threshold")));
-      if (model.get("methods").length) controls.append(select("Method", model.get("methods"), model.get("method"), put("method")));
-      if (model.get("layers").length) controls.append(select("Layer", model.get("layers").map((l) => [l, l]), model.get("layer"), put("layer")));
+      choose("Method", "method", model.get("methods"));
+      choose("Layer", "layer", model.get("layers").map((layer) => [layer, layer]));
     }
   }
 
@@ -255,11 +289,14 @@ function render({ model, el }) {
   }
 
   model.on("change:pixels", () => { Object.assign(state, START); rebuild(); });
-  const repaint = "change:heat change:labels change:overlay change:region_colours change:region_marks change:matrix change:side";
-  for (const event of repaint.split(" ")) model.on(event, () => { buildControls(); paintOverlay(); });
-  for (const event of ["change:opacity", "change:threshold"]) model.on(event, paintOverlay);
-  for (const event of ["change:methods", "change:layers", "change:method", "change:layer"]) model.on(event, buildControls);
-  for (const event of ["change:alt", "change:caption"]) model.on(event, describe);
+  const on = (names, act) => { for (const name of names) model.on(`change:${name}`, act); };
+  on(["heat", "labels", "overlay", "region_colours", "region_marks", "matrix", "side"], () => {
+    buildControls();
+    paintOverlay();
+  });
+  on(["opacity", "threshold"], paintOverlay);
+  on(["methods", "layers", "method", "layer"], buildControls);
+  on(["alt", "caption"], describe);
   const watcher = new ResizeObserver(update);
   watcher.observe(canvas);
   describe();
