@@ -1,4 +1,4 @@
-"""A sheet of films, and the colours that every figure shares."""
+"""Figures that several steps draw: a sheet of films, and a figure with nothing to show."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 
 def make_axes(n: int, columns: int, cell: float = 2.4) -> tuple[Figure, list[Any]]:
+    """Make a figure of at least `n` axes without ticks, `cell` inches wide, row by row."""
     rows = -(-n // columns)
     figure = Figure(figsize=(cell * columns, cell * 1.12 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
@@ -24,7 +25,7 @@ def plot_films(
     lesions: np.ndarray | None = None,
     columns: int = 4,
 ) -> Figure:
-    """A sheet of films, with the outline of their lesions where given.
+    """Plot a sheet of films, with the outlines of their lesions where given.
 
     Parameters
     ----------
@@ -34,6 +35,19 @@ def plot_films(
         Of the whole sheet; names the source.
     lesions : bool array (n, S, S), optional
     columns : int
+
+    Returns
+    -------
+    Figure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rahelpers.display import plot_films
+    >>> films = np.zeros((3, 32, 32), np.uint8)
+    >>> sheet = plot_films(films, ["a", "b", "c"], "three black films", columns=2)
+    >>> [axis.get_title() for axis in sheet.axes]
+    ['a', 'b', 'c', '']
     """
     figure, axes = make_axes(len(images), columns)
     for i, (image, name) in enumerate(zip(images, titles, strict=True)):
@@ -46,7 +60,7 @@ def plot_films(
 
 
 def say_in_figure(words: str, title: str) -> Figure:
-    """A figure that says in words that there is nothing to show."""
+    """Make a figure that says in words that there is nothing to show."""
     figure = Figure(figsize=(4, 1), layout="constrained")
     figure.text(0.5, 0.5, words, ha="center", va="center")
     figure.suptitle(title, fontsize=10)

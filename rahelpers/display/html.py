@@ -1,5 +1,6 @@
-"""Figures. Every `plot_*` returns a Figure; `show` puts it into a notebook with alt text and a
-caption.
+"""Pictures in notebooks and pages, with alt text and a caption.
+
+Every `plot_*` of the steps returns a Figure; `show` puts it into a notebook.
 """
 
 from __future__ import annotations
@@ -13,17 +14,32 @@ from matplotlib.figure import Figure
 
 
 def picture_html(png: bytes, alt: str, caption: str, max_width: str = "100%") -> str:
-    """An image with alt text and caption, with no outside address.
+    """Return a picture as HTML, with alt text and caption, that needs no other file.
 
     Parameters
     ----------
     png : bytes
     alt : str
-        What the picture shows, for somebody who cannot see it. Must not be empty.
+        What the picture shows, for people who cannot see it. Must not be empty.
     caption : str
         What to look for.
     max_width : str
         CSS width.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If `alt` is empty.
+
+    Examples
+    --------
+    >>> from rahelpers.display import picture_html
+    >>> picture_html(b"not really a PNG", alt="Two films, side by side", caption="p < 0.05")
+    '<figure ...alt="Two films, side by side" src="data:image/png;base64,...p &lt; 0.05...</figure>'
     """
     if not alt.strip():
         raise ValueError("alt is empty: expected a sentence that says what the picture shows")
@@ -36,12 +52,28 @@ def picture_html(png: bytes, alt: str, caption: str, max_width: str = "100%") ->
 
 
 def figure_png(figure: Figure, dpi: int = 80) -> bytes:
-    """A figure as PNG."""
+    """Return a figure as PNG.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from rahelpers.display import figure_png
+    >>> figure_png(Figure())[:4]
+    b'\\x89PNG'
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
     return buffer.getvalue()
 
 
 def show(figure: Figure, alt: str, caption: str = "") -> None:
-    """Display a figure as an image with alt text and a caption, as `picture_html` takes them."""
+    """Display a figure as a picture with alt text and a caption, as `picture_html` takes them.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from rahelpers.display import show
+    >>> show(Figure(), alt="An empty figure", caption="Nothing to see")
+    <IPython.core.display.HTML object>
+    """
     display(HTML(picture_html(figure_png(figure), alt, caption)))
