@@ -9,7 +9,12 @@ import numpy as np
 
 from rahelpers.core.config import RunConfig
 from rahelpers.data.sources.phantom import list_films
-from rahelpers.films.normalisation import NetworkInput, fit_to_square, to_network_input
+from rahelpers.films.normalisation import (
+    NetworkInput,
+    fit_to_square,
+    normalise_intensity,
+    to_network_input,
+)
 from rahelpers.films.radiograph import Radiograph
 from rahelpers.phantom import make_patient, render
 
@@ -89,30 +94,21 @@ def redraw_film(config: RunConfig, image_id: str) -> Redrawn:
     masks = {name: seen.fit_mask(mask) for name, mask in ill.masks.items()}
     scale = float(np.sqrt(abs(np.linalg.det(seen.geometry.matrix[:2, :2]))))
     return Redrawn(
-        seen.image, _fit_alike(ill.image, well.image, seen), masks, ill.spacing_mm / scale
+        seen.image, _fit_like(ill.image, well.image, seen), masks, ill.spacing_mm / scale
     )
 
 
-def _fit_alike(image: np.ndarray, other: np.ndarray, seen: NetworkInput) -> np.ndarray:
+def _fit_like(image: np.ndarray, other: np.ndarray, seen: NetworkInput) -> np.ndarray:
     """Fit another film with the crop and the grey scale that were chosen for `image`.
 
-    Two stretches, as in curation: of the whole film, then of the crop alone.
+    Two stretches, as in curation: of the whole film, then of the crop.
     """
     top, bottom, left, right = seen.placement.box
-    whole_image, whole_other = _stretch_alike(image, image), _stretch_alike(image, other)
+    whole_image, whole_other = normalise_intensity(image), normalise_intensity(other, like=image)
     if seen.inverted:
         whole_image, whole_other = 1 - whole_image, 1 - whole_other
     kept = np.zeros(other.shape, np.float32)
-    kept[top:bottom, left:right] = _stretch_alike(
-        whole_image[top:bottom, left:right], whole_other[top:bottom, left:right]
-    )
+    crop = np.s_[top:bottom, left:right]
+    kept[crop] = normalise_intensity(whole_other[crop], like=whole_image[crop])
     square, _ = fit_to_square(kept, seen.image.shape[0], seen.placement)
     return np.rint(square * 255).astype(np.uint8)
-
-
-def _stretch_alike(image: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Stretch `other` to the grey scale that `normalise_intensity` gives `image`."""
-    low, high = np.percentile(image, [1.0, 99.5])
-    if high <= low:
-        low, high = float(image.min()), max(float(image.max()), float(image.min()) + 1e-6)
-    return np.clip((other - low) / (high - low), 0, 1).astype(np.float32)

@@ -342,14 +342,16 @@ def make_thumbnail(image: np.ndarray, size: int) -> np.ndarray:
     return np.rint(square * 255).astype(np.uint8)
 
 
-def normalise_intensity(image: np.ndarray) -> np.ndarray:
+def normalise_intensity(image: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
     """Stretch the 1st to the 99.5th percentile to [0, 1], float32.
 
-    Exposure differs from film to film, and is not disease.
+    Exposure differs from film to film, and is not disease. With `like`, the percentiles are those
+    of that image: `image` is put on its grey scale.
     """
-    low, high = np.percentile(image, [1.0, 99.5])
+    scale = image if like is None else like
+    low, high = np.percentile(scale, [1.0, 99.5])
     if high <= low:
-        low, high = float(image.min()), max(float(image.max()), float(image.min()) + 1e-6)
+        low, high = float(scale.min()), max(float(scale.max()), float(scale.min()) + 1e-6)
     return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
 
 
