@@ -154,8 +154,10 @@ def explain_shap(run: Run) -> dict[str, Any]:
     Examples
     --------
     >>> from rahelpers import explain_shap
-    >>> print("05_shap:", explain_shap(run)["films"], "films are explained")
-    05_shap: ...4 films are explained
+    >>> print("step 05"); scores = explain_shap(run)  # says so if an earlier result is reused
+    step 05...
+    >>> scores["films"], scores["largest_additivity_error"] < 1e-4
+    (4, True)
     """
     config = run.config
     step = run.step(

@@ -1,4 +1,4 @@
-"""Integrated gradients, SmoothGrad and occlusion against networks whose answer is known on paper."""
+"""Integrated gradients, SmoothGrad and occlusion of networks whose maps are worked on paper."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def linear_network() -> keras.Model:
 
 
 def curved_network() -> keras.Model:
-    """A logit that is no straight line in the film."""
+    """A logit that is not linear in the film."""
     keras.utils.set_random_seed(0)
     film = keras.Input((4, 4, 1))
     hidden = keras.layers.Dense(8, activation="tanh")(keras.layers.Flatten()(film))
@@ -50,7 +50,7 @@ def test_linear_network_on_paper():
 
 
 def test_occlusion_of_a_linear_network_on_paper():
-    # a square covered with grey c takes away the sum of W (x - c) over it
+    # a square covered with grey c removes the sum of W (x - c) over it
     fall = (W * (FILMS - 0.25)).reshape(2, 2, 2, 2, 2).sum(axis=(2, 4))
     np.testing.assert_allclose(
         compute_occlusion(linear_network(), FILMS, patches=2, fill=0.25),
@@ -87,9 +87,8 @@ def test_baselines_know_no_network():
     edges, centre, noise = draw_edges(films), draw_centre(films), draw_random(FILMS)
     assert edges[0, 4].argmax() in (3, 4) and edges[0, :, 0].max() == 0
     assert centre[0].max() == centre[0, 4, 4] and centre[0, 0, 0] < 0.2
-    assert np.abs(noise[0] - noise[1]).max() > 0 and np.array_equal(
-        noise[1], draw_random(FILMS[1:])[0]
-    )
+    assert np.abs(noise[0] - noise[1]).max() > 0
+    assert np.array_equal(noise[1], draw_random(FILMS[1:])[0])
 
 
 def test_a_network_that_ends_in_a_sigmoid_is_refused():

@@ -1,6 +1,4 @@
-"""Class activation maps against maps worked on paper, for each method and both classes; any network
-of this project.
-"""
+"""Class activation maps against maps on paper, for each method, both classes, any network."""
 
 import numpy as np
 import pytest
@@ -28,7 +26,7 @@ def pooled_network(weights=(2.0, -1.0)) -> keras.Model:
 
 
 def cell_network() -> keras.Model:
-    """One map, x itself; the logit is the sum of V x, another weight for each cell."""
+    """One map, x itself; the logit is the sum of V x, with a different weight for each cell."""
     film = keras.Input((2, 2, 1))
     maps = keras.layers.Conv2D(1, 1, name="maps")(film)
     model = keras.Model(film, keras.layers.Dense(1, name="logit")(keras.layers.Flatten()(maps)))
@@ -58,9 +56,9 @@ def test_raw_map_on_paper_where_every_cell_has_its_own_weight(method, positive):
     assert found.flat[0] == (method == "gradcam" and not positive)
 
 
-# the gradient is (2, -1) / 16. ReLU(2 x - (1 - x)) peaks at x = 1, ReLU(1 - 3 x) at x = 0.
-# Grad-CAM++ drops a map whose gradient is below 0: x alone is left for the positive class, 1 - x
-# alone for the negative.
+# The gradient is (2, -1) / 16. ReLU(2 x - (1 - x)) peaks at x = 1, ReLU(1 - 3 x) at x = 0.
+# Grad-CAM++ drops a map whose gradient is below 0: for the positive class only x is left, for the
+# negative class only 1 - x.
 POOLED = {
     ("gradcam", True): np.maximum(3 * FILM[0] - 1, 0) / 2,
     ("gradcam", False): np.maximum(1 - 3 * FILM[0], 0),
@@ -100,13 +98,14 @@ def test_hirescam_adds_up_to_the_logit_without_its_bias():
 @pytest.mark.parametrize("method", METHODS)
 def test_flat_map_is_zero_and_says_so(method):
     cam = compute_gradcam(pooled_network((0.0, 0.0)), FILM, "maps", method=method)
-    assert (
-        cam.flat.all() and not cam.maps.any() and not cam.raw.any() and np.isfinite(cam.maps).all()
-    )
+    assert cam.flat.all()
+    assert not cam.maps.any()
+    assert not cam.raw.any()
+    assert np.isfinite(cam.maps).all()
 
 
 def test_rounding_is_not_heat():
-    """x - x leaves float32's last bits: scaled to a peak of 1 they would look like a map."""
+    """x - x leaves the last bits of float32: scaled to a peak of 1 they would look like a map."""
     model = pooled_network((1.0, 1.0))
     model.get_layer("maps").set_weights([np.array([[[[1.0, -1.0]]]]), np.array([0.3, -0.3])])
     assert compute_gradcam(model, FILM, "maps").flat.all()
@@ -153,8 +152,9 @@ def test_anything_but_one_logit_is_refused(units, activation, message):
 
 
 def deep_network() -> tuple[keras.Model, keras.Model, keras.Model]:
-    """One network three times, with the same weights: flat, with a nested base that branches, and
-    Sequential.
+    """Make one network three times with the same weights: flat, nested and Sequential.
+
+    The nested base has branches.
     """
     keras.utils.set_random_seed(0)
     film = keras.Input((8, 8, 1))
@@ -206,8 +206,9 @@ def test_a_flattened_network_follows_the_weights_of_its_model():
 
 
 def test_gradient_of_the_maps_by_finite_differences():
-    """Grad-CAM's weights are what the logit does when a whole map is raised a little, divided by
-    its number of cells.
+    """A weight of Grad-CAM is the slope of the logit in one map, per cell.
+
+    The slope is measured by raising all cells of the map a little.
     """
     flat, _, _ = deep_network()
     films = np.random.default_rng(3).random((1, 8, 8), dtype=np.float32)
@@ -269,8 +270,9 @@ def test_vgg16_is_explained_at_its_last_convolution():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("row", "column"), [(12, 52), (52, 12), (30, 40)])
 def test_the_heat_lies_where_the_evidence_lies(method, row, column):
-    """A positive control: every filter of vgg_small adds up what it sees, so that a bright spot
-    alone speaks for the class. Rows are rows.
+    """A positive control: every filter of vgg_small sums its input, so a bright spot is evidence.
+
+    Rows of the map are rows of the film.
     """
     from rahelpers.network.vgg import build_network, gradcam_layer
 
@@ -283,9 +285,9 @@ def test_the_heat_lies_where_the_evidence_lies(method, row, column):
     film[0, row - 2 : row + 2, column - 2 : column + 2] = 1
     heat = compute_gradcam(model, film, gradcam_layer(model), method=method).maps[0]
     y, x = np.unravel_index(heat.argmax(), heat.shape)
-    assert (
-        abs(y - row) <= 16 and abs(x - column) <= 16
-    )  # one cell of the last maps is 16 pixels wide
+    # one cell of the last maps is 16 pixels wide
+    assert abs(y - row) <= 16
+    assert abs(x - column) <= 16
     assert not compute_gradcam(
         model, film, gradcam_layer(model), positive=False, method=method
     ).maps.any()
@@ -304,8 +306,9 @@ def test_a_raised_map_moves_the_logit_as_the_gradient_says():
 
 
 def test_a_head_that_reads_two_blocks_is_explained_at_each():
-    """The logit is the mean of `fine` (1 x) plus the maximum of `coarse` (2 x): no cut through one
-    layer parts film and logit.
+    """The logit is the mean of `fine` (1 x) plus the maximum of `coarse` (2 x).
+
+    No single layer separates the film from the logit.
     """
     film = keras.Input((4, 4, 1))
     fine = keras.layers.Conv2D(1, 1, use_bias=False, name="fine")(film)
@@ -317,8 +320,8 @@ def test_a_head_that_reads_two_blocks_is_explained_at_each():
     for name, value in (("fine", 1.0), ("coarse", 2.0)):
         model.get_layer(name).set_weights([np.full((1, 1, 1, 1), value)])
     model.get_layer("logit").set_weights([np.ones((2, 1)), np.zeros(1)])
-    # at `coarse` the maximum's cell alone has a gradient, 1: its mean is 1/16. At `fine`: 1/16 in
-    # each cell, and 2 more in the maximum's
+    # at `coarse` only the cell of the maximum has a gradient, 1: the mean is 1/16. At `fine`: 1/16
+    # in each cell, and 2 more in the cell of the maximum
     np.testing.assert_allclose(
         compute_gradcam(model, FILM, "coarse").raw[0], 2 * FILM[0] / 16, atol=1e-6
     )

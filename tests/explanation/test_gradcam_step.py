@@ -1,6 +1,4 @@
-"""The steps of the explanations, and the report of a run that has them: what a reader finds in it,
-and that it says what the tables say.
-"""
+"""Steps 04 and 05, and the report of a run that has them: it says what the tables say."""
 
 import dataclasses
 import json
@@ -34,11 +32,9 @@ def test_chosen_films_are_test_films_of_both_classes():
         }
     )
     rows = choose_films(manifest, 4, 0)
-    assert (
-        (rows < 8).all()
-        and manifest["label"].iloc[rows].sum() == 2
-        and manifest["patient_id"].iloc[rows].nunique() == 4
-    )
+    assert (rows < 8).all()
+    assert manifest["label"].iloc[rows].sum() == 2
+    assert manifest["patient_id"].iloc[rows].nunique() == 4
 
 
 def test_explaining_resumes_and_is_additive(tiny_run, capsys):
@@ -52,7 +48,7 @@ def test_explaining_resumes_and_is_additive(tiny_run, capsys):
 
 
 def test_names_that_look_like_numbers_stay_names(tiny_run, tmp_path):
-    """RSNA's films are called 1377 and the like; a hospital's may begin with a zero."""
+    """The RSNA films have names such as 1377; those of a hospital may begin with a zero."""
     explain_shap(tiny_run)
     copy = Run(tiny_run.config.replace(run_dir=str(tmp_path / "run")))
     shutil.copytree(tiny_run.folder, copy.folder)
@@ -67,25 +63,21 @@ def test_names_that_look_like_numbers_stay_names(tiny_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_step_04_scores_every_method_beside_every_baseline(tiny_run):
+def test_step_04_scores_every_method_next_to_every_baseline(tiny_run):
     repeat(tiny_run)
     scores = explain_gradcam(tiny_run)
     assert scores["films"] == 8 and scores["lesions"]["films"] >= 1
     assert 0 < scores["lesions"]["chance"]["value"] < scores["signs"]["chance"]["value"] < 1
     tables, maps = load_tables(tiny_run), load_maps(tiny_run)
     board = tables["board"]
-    assert set(board["method"]) == set(maps) and set(
-        board.loc[board["is_baseline"], "method"]
-    ) == set(BASELINE_MAPS)
+    assert set(board["method"]) == set(maps)
+    assert set(board.loc[board["is_baseline"], "method"]) == set(BASELINE_MAPS)
     assert set(board["target"]) == {"network", "hand", "lesions", "signs"}
-    assert (
-        (board["films"] <= 4).all()
-        and len(tables["films"]) == 8
-        and (tables["films"]["label"] == 1).sum() == 4
-    )
-    assert {m.shape for m in maps.values()} == {(8, 48, 48)} and all(
-        np.isfinite(m).all() and m.min() >= 0 for m in maps.values()
-    )
+    assert (board["films"] <= 4).all()
+    assert len(tables["films"]) == 8
+    assert (tables["films"]["label"] == 1).sum() == 4
+    assert {m.shape for m in maps.values()} == {(8, 48, 48)}
+    assert all(np.isfinite(m).all() and m.min() >= 0 for m in maps.values())
     assert {
         "random network",
         "shuffled labels",
@@ -100,16 +92,16 @@ def test_step_04_scores_every_method_beside_every_baseline(tiny_run):
         1,
     ]
     assert edges.loc["shuffled labels", "verdict"] in ("fails", "too few patients")
-    assert {"MCP", "PIP"} & {site[:3] for site in tables["film_ranks"]["site"]} and "wrist" in set(
-        tables["lesion_ranks"]["group"]
-    )
+    assert {"MCP", "PIP"} & {site[:3] for site in tables["film_ranks"]["site"]}
+    assert "wrist" in set(tables["lesion_ranks"]["group"])
     assert np.isfinite(tables["fall"]["value"].iloc[0]) and tables["fall"]["films"].iloc[0] >= 1
 
 
 @pytest.mark.slow
 def test_step_04_on_films_without_masks(tiny_run):
-    """A folder of real films knows no lesions: the network's own scores and the sanity tests that
-    need no mask are left, and nothing is invented.
+    """A folder of real films knows no lesions, and nothing is invented.
+
+    Scores of the network itself and the sanity tests that need no mask are left.
     """
 
     from rahelpers.core.store import Run
@@ -135,11 +127,13 @@ def test_step_04_on_films_without_masks(tiny_run):
     tables = explain.score_films(run, cohort, bundle, rows, heat)
     assert set(tables["maps"]["target"]) == {"network", "hand"} and tables["ranks"].empty
     checks = explain.check_sanity(run, cohort, bundle, rows, explainers)
-    assert (
-        set(checks["sanity"]["test"])
-        == {"random network", "shuffled labels", "another seed", "small changes"}
-        and checks["fall"].empty
-    )
+    assert set(checks["sanity"]["test"]) == {
+        "random network",
+        "shuffled labels",
+        "another seed",
+        "small changes",
+    }
+    assert checks["fall"].empty
     assert explain.summarise_ranks(tables["ranks"], explain.Resampling(50, 0)).empty
 
 
@@ -170,9 +164,8 @@ def test_the_report_says_what_the_tables_say(page, tiny_run):
     for part in table("03_evaluate/shortcuts_probes.csv")["part"].unique():
         assert f"<td>{part}, " in page
     board, sanity = table("04_gradcam/board.csv"), table("04_gradcam/sanity.csv")
-    assert all(method in page for method in {*board["method"], *sanity["method"]}) and all(
-        test in page for test in sanity["test"].unique()
-    )
+    assert all(method in page for method in {*board["method"], *sanity["method"]})
+    assert all(test in page for test in sanity["test"].unique())
     metrics = json.loads((tiny_run.folder / "03_evaluate" / "metrics.json").read_text())
     assert f"{metrics['operating_point']['probability']:.3f}" in page
 
@@ -181,12 +174,10 @@ def test_the_report_says_what_the_tables_say(page, tiny_run):
 def test_every_training_is_in_the_autopsy(page, tiny_run):
     scores = pd.read_csv(tiny_run.folder / "02_repeat" / "scores.csv")
     words = show_trainings(scores)
-    assert len(words) == len(scores) and all(
-        f"<td>{name}</td>" in page for name in words["training"]
-    )
-    assert "labels shuffled" in set(words["training"]) and "50% of the training patients" in set(
-        words["training"]
-    )
+    assert len(words) == len(scores)
+    assert all(f"<td>{name}</td>" in page for name in words["training"])
+    assert "labels shuffled" in set(words["training"])
+    assert "50% of the training patients" in set(words["training"])
     assert "Cross-validated by patient" in page
 
 
@@ -207,10 +198,8 @@ def test_what_is_missing_is_a_dash_or_a_count():
         "films_negative": 9,
     }
     found = show_trainings(pd.DataFrame([row])).iloc[0]
-    assert (
-        found["AUC on held-out films"] == found["train minus held out"] == "–"
-        and found["positive / negative held-out films"] == "3 / 9"
-    )
+    assert found["AUC on held-out films"] == found["train minus held out"] == "–"
+    assert found["positive / negative held-out films"] == "3 / 9"
     assert (
         show_trainings(pd.DataFrame([row | {"kind": "shuffled", "validation_auc": None}])).iloc[0][
             "AUC validation"

@@ -33,8 +33,9 @@ def joint(site: str, x0: float, y0: float, x1: float, y1: float) -> dict:
 
 
 def hand_film(marker: bool = False) -> np.ndarray:
-    """A hand of 64 px with three fingers on dark air, flesh darker than bone; a lead letter in the
-    corner where asked.
+    """Draw a hand of 64 px with three fingers in dark air; its flesh is darker than its bone.
+
+    With `marker`, a lead letter is in the corner.
     """
     film = np.full((64, 64), 10, np.uint8)
     for left, right in ((16, 22), (26, 38), (42, 48)):
@@ -48,7 +49,7 @@ def hand_film(marker: bool = False) -> np.ndarray:
 
 @pytest.fixture
 def drawn_hand(monkeypatch):
-    """The hand of `hand_film` is where it was drawn: finding a hand has its own tests, on hands."""
+    """Put the hand of `hand_film` where it was drawn: finding a hand has tests of its own."""
     monkeypatch.setattr(
         "rahelpers.explanation.regions.foreground",
         lambda image: (image > 50) & (np.arange(64)[:, None] > 10),
@@ -78,13 +79,10 @@ def test_every_pixel_has_one_player_with_and_without_joints(tiny_run):
     image = np.asarray(cohort.images[0])
     for joints in (cohort.joints_of(0), cohort.joints.iloc[:0]):
         regions = make_regions(image, joints)
-        assert (
-            sorted(np.unique(regions.labels)) == list(range(len(regions.names)))
-            and len(regions.names) > 5
-        )
-        assert regions.tree.shape == (len(regions.names) - 1, 4) and regions.tree[-1, 3] == len(
-            regions.names
-        )
+        assert sorted(np.unique(regions.labels)) == list(range(len(regions.names)))
+        assert len(regions.names) > 5
+        assert regions.tree.shape == (len(regions.names) - 1, 4)
+        assert regions.tree[-1, 3] == len(regions.names)
 
 
 def test_soft_tissue_and_marker_are_players_where_they_are_there(drawn_hand):
@@ -92,17 +90,13 @@ def test_soft_tissue_and_marker_are_players_where_they_are_there(drawn_hand):
         make_regions(hand_film(marker), pd.DataFrame([joint("MCP2", 0.4, 0.3, 0.6, 0.5)]))
         for marker in (True, False)
     )
-    assert (
-        with_marker.names == ["MCP2", "rest of hand", "soft tissue", "background", "marker"]
-        and "marker" not in without.names
-    )
+    assert with_marker.names == ["MCP2", "rest of hand", "soft tissue", "background", "marker"]
+    assert "marker" not in without.names
     named = np.array(with_marker.names)[with_marker.labels]
-    assert (
-        named[5, 58] == "marker"
-        and named[50, 20] == "soft tissue"
-        and named[50, 32] == "rest of hand"
-        and named[30, 2] == "background"
-    )
+    assert named[5, 58] == "marker"
+    assert named[50, 20] == "soft tissue"
+    assert named[50, 32] == "rest of hand"
+    assert named[30, 2] == "background"
     assert (named == "marker").mean() < 0.06
 
 
@@ -191,10 +185,8 @@ def test_healthy_baseline_shows_the_mean_site_on_the_films_grey_scale():
     np.testing.assert_allclose(patches["MCP2"][:, 0], 120)
     narrowed = np.full((48, 48), 200, np.uint8)
     hidden = make_healthy_baseline(narrowed, box, patches)
-    assert (
-        abs(float(hidden[12:36, 12:36].mean()) - 200) < 1
-        and int(hidden[20, 13]) - int(hidden[20, 23]) > 50
-    )
+    assert abs(float(hidden[12:36, 12:36].mean()) - 200) < 1
+    assert int(hidden[20, 13]) - int(hidden[20, 23]) > 50
     with pytest.raises(ValueError, match="no site of this film"):
         make_healthy_baseline(narrowed, box.assign(site="Lunate"), patches)
 
@@ -205,9 +197,8 @@ def test_the_masker_serves_shap_and_a_linear_network_gets_its_own_terms():
         film, pd.DataFrame([joint("MCP2", 0.4, 0.3, 0.6, 0.5), joint("PIP2", 0.4, 0.6, 0.6, 0.8)])
     )
     model, masker = mean_network(64), RegionMasker(regions, np.zeros_like(film))
-    terms = np.array(
-        [film[regions.labels == k].sum() / 255 for k in range(len(regions.names))]
-    )  # what each region adds to the logit
+    # what each region adds to the logit
+    terms = np.array([film[regions.labels == k].sum() / 255 for k in range(len(regions.names))])
     flat = RegionMasker(regions, np.zeros_like(film), hierarchy=False)
     for kind, with_ in ((shap.PartitionExplainer, masker), (shap.PermutationExplainer, flat)):
         found = kind(lambda films: predict_logits(model, films), with_)(film[None], silent=True)
@@ -216,9 +207,8 @@ def test_the_masker_serves_shap_and_a_linear_network_gets_its_own_terms():
     ours = compute_region_shap(model, film, regions, "black", evaluations=20)
     for values in (ours.values, ours.owen):
         np.testing.assert_allclose(values, terms, rtol=1e-3)
-    assert (
-        ours.additivity_error < 1e-4 * abs(ours.logit - ours.base_value) and ours.evaluations <= 20
-    )
+    assert ours.additivity_error < 1e-4 * abs(ours.logit - ours.base_value)
+    assert ours.evaluations <= 20
 
 
 def test_a_baseline_may_be_a_picture():
@@ -247,14 +237,13 @@ def test_a_coalition_is_computed_once():
     first = game(coalitions)
     assert sum(batches) == 3 and max(batches) <= 2 and game.evaluations == 3
     np.testing.assert_array_equal(game(coalitions[::-1]), first[::-1])
-    assert (
-        sum(batches) == 3
-        and first[0] == first[2]
-        and first[0] + first[1] == pytest.approx(first[3] + 0.5, rel=1e-4)
-    )  # the network's constant, twice
+    assert sum(batches) == 3
+    assert first[0] == first[2]
+    # the constant of the network is in both
+    assert first[0] + first[1] == pytest.approx(first[3] + 0.5, rel=1e-4)
 
 
-def test_only_nobody_and_everybody_are_scored_exactly_when_a_fast_network_is_given():
+def test_only_the_empty_and_the_full_coalition_are_exact_when_a_fast_network_is_given():
     film = hand_film()
     regions = Regions(["a", "b"], (np.arange(64)[:, None] < 32).astype(int).repeat(64, axis=1))
     other = mean_network(64)
@@ -313,8 +302,7 @@ def test_a_fast_network_is_used_where_its_rounding_is_small(rounding, used):
     without, given = (
         compute_region_shap(exact, film, regions, "black", 4, fast=fast) for fast in (None, coarse)
     )
-    moved = (
-        rounding * np.diff(without.values)[0] / 2 if used else 0
-    )  # by hand: half of the rounding of either half's worth
+    # by hand: half of the rounding error of the worth of either half
+    moved = rounding * np.diff(without.values)[0] / 2 if used else 0
     np.testing.assert_allclose(without.values - given.values, [moved, -moved], atol=1e-5 * rise)
     assert without.logit == given.logit and given.additivity_error < 1e-4 * rise

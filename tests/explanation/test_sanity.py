@@ -1,5 +1,6 @@
-"""Sanity tests that catch what they should: an edge detector fails on a random network, noise fails
-on small changes, an oracle passes.
+"""Sanity tests catch what they should, and let an oracle pass.
+
+An edge detector fails on a random network, noise fails on small changes.
 """
 
 import numpy as np
@@ -46,7 +47,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def ill():
-    """The phantom's first films with lesions, drawn with and without them."""
+    """The first phantom films with lesions, drawn with and without them."""
     config = make_config(image_size=48)
     found = []
     for i in range(12):
@@ -58,13 +59,11 @@ def ill():
 
 def test_maps_are_compared_by_rank_and_by_structure():
     heat, where = np.random.default_rng(0).random((16, 16)), np.ones((16, 16), bool)
-    assert compare_maps(heat, heat**3, where)[0] == pytest.approx(1) and compare_maps(
-        heat, heat, where
-    )[1] == pytest.approx(1)
+    assert compare_maps(heat, heat**3, where)[0] == pytest.approx(1)
+    assert compare_maps(heat, heat, where)[1] == pytest.approx(1)
     assert compare_maps(heat, 1 - heat, where)[0] == pytest.approx(-1)
-    assert compare_maps(heat, 0 * heat, where)[0] == 0 and compare_maps(
-        0 * heat, 0 * heat, where
-    ) == (1, 1)
+    assert compare_maps(heat, 0 * heat, where)[0] == 0
+    assert compare_maps(0 * heat, 0 * heat, where) == (1, 1)
 
 
 def test_blocks_go_from_the_logit_to_the_film(model):
@@ -83,21 +82,19 @@ def test_cascade_leaves_the_network_alone_and_catches_what_does_not_look_at_it(m
     before = predict_logits(model, images)
     table = run_cascade(model, images, EXPLAINERS, 0)
     np.testing.assert_array_equal(predict_logits(model, images), before)
-    assert len(table) == 3 * 3 * (6 + 1) and set(table["draw"]) == {0, 1} == set(
-        table.loc[table["depth"] == 6, "draw"]
-    )
+    assert len(table) == 3 * 3 * (6 + 1)
+    assert set(table["draw"]) == {0, 1} == set(table.loc[table["depth"] == 6, "draw"])
     last = table[table["depth"] == 6].groupby("method")["rank_correlation"].mean()
-    assert (
-        last["edges"] == pytest.approx(1)
-        and last["random"] == pytest.approx(1)
-        and last["gradcam"] < 0.9
-    )
+    assert last["edges"] == pytest.approx(1)
+    assert last["random"] == pytest.approx(1)
+    assert last["gradcam"] < 0.9
     pd.testing.assert_frame_equal(table, run_cascade(model, images, EXPLAINERS, 0))
 
 
 def test_a_network_trained_again_is_compared_method_by_method(model, ill):
-    """Another network's Grad-CAM is another map; what knows no network stays; the same network
-    again gives the same map.
+    """Another network has another Grad-CAM, the same network the same one.
+
+    A map that knows no network stays.
     """
     from rahelpers.network.backend import keras
     from rahelpers.training.repeats import RepeatJob
@@ -108,14 +105,11 @@ def test_a_network_trained_again_is_compared_method_by_method(model, ill):
         model, {RepeatJob("seed", 2): model, RepeatJob("shuffled", 0): other}, images, EXPLAINERS
     )
     means = table.groupby(["kind", "method"])["rank_correlation"].mean()
-    assert (
-        means["seed"].tolist() == pytest.approx([1, 1, 1])
-        and means["shuffled", "edges"] == pytest.approx(1)
-        and means["shuffled", "gradcam"] < 0.9
-    )
-    assert len(table) == 2 * 3 * 3 and list(run_retrained(model, {}, images, EXPLAINERS)) == list(
-        table
-    )
+    assert means["seed"].tolist() == pytest.approx([1, 1, 1])
+    assert means["shuffled", "edges"] == pytest.approx(1)
+    assert means["shuffled", "gradcam"] < 0.9
+    assert len(table) == 2 * 3 * 3
+    assert list(run_retrained(model, {}, images, EXPLAINERS)) == list(table)
 
 
 def test_a_shifted_map_is_moved_back(model, ill):
@@ -124,9 +118,8 @@ def test_a_shifted_map_is_moved_back(model, ill):
     assert table["edges"] > 0.9 and abs(table["random"]) < 0.2
     films = np.arange(2 * 25).reshape(2, 5, 5)
     moved = shift_films(films, 1, 2)
-    assert moved[0, 2, 1] == films[0, 0, 0] and np.array_equal(
-        shift_films(moved, -1, -2)[:, :3, :4], films[:, :3, :4]
-    )
+    assert moved[0, 2, 1] == films[0, 0, 0]
+    assert np.array_equal(shift_films(moved, -1, -2)[:, :3, :4], films[:, :3, :4])
     assert change_exposure(np.array([[[0, 128, 255]]], np.uint8), 0.5).tolist() == [[[0, 181, 255]]]
 
 

@@ -1,6 +1,4 @@
-"""The scoreboard's scores against numbers worked on paper, and the board against a film whose
-lesion is known.
-"""
+"""Scores against numbers worked on paper, and the scoreboard of films whose lesion is known."""
 
 import numpy as np
 import pandas as pd
@@ -52,16 +50,14 @@ def test_masks_of_255_are_masks_and_what_is_no_heat_is_refused():
 
 
 def test_scores_on_paper():
-    assert (
-        pointing_hit(HEAT, TOP) and not pointing_hit(HEAT, ~TOP) and not pointing_hit(0 * HEAT, ALL)
-    )
+    assert pointing_hit(HEAT, TOP)
+    assert not pointing_hit(HEAT, ~TOP)
+    assert not pointing_hit(0 * HEAT, ALL)
     assert energy_inside(HEAT, TOP) == pytest.approx(0.8) and np.isnan(energy_inside(0 * HEAT, TOP))
-    # above half of the peak: 1 and 0.6, both in TOP. LEFT shares one of three pixels
-    assert (
-        overlap(HEAT, TOP) == 1
-        and overlap(HEAT, LEFT) == pytest.approx(1 / 3)
-        and overlap(HEAT, LEFT, threshold=0.3) == pytest.approx(2 / 3)
-    )
+    # above half of the peak are 1 and 0.6, both in TOP; LEFT shares one of three pixels
+    assert overlap(HEAT, TOP) == 1
+    assert overlap(HEAT, LEFT) == pytest.approx(1 / 3)
+    assert overlap(HEAT, LEFT, threshold=0.3) == pytest.approx(2 / 3)
     assert overlap(0 * HEAT, TOP) == 0 and overlap(0 * HEAT, ~ALL) == 0
     # LEFT's pixels come first and third: (1/1 + 2/3) / 2
     assert score_map(HEAT, LEFT, ALL) == pytest.approx(
@@ -75,12 +71,10 @@ def test_heat_beside_the_hand_counts_for_pointing_alone():
         np.array([[False, True], [False, False]]),
     )
     found = score_map(HEAT, lesion, hand)
-    assert (
-        found["hit"] == 0
-        and found["energy"] == pytest.approx(0.6)
-        and found["ap"] == 1
-        and found["chance"] == pytest.approx(1 / 3)
-    )
+    assert found["hit"] == 0
+    assert found["energy"] == pytest.approx(0.6)
+    assert found["ap"] == 1
+    assert found["chance"] == pytest.approx(1 / 3)
 
 
 def test_a_flat_map_finds_nothing_and_is_never_nan_but_in_its_energy():
@@ -93,9 +87,8 @@ def test_rank_of_each_lesion_on_paper():
     corners = np.zeros((4, 4), bool)
     corners[0, 0] = corners[3, 2:] = True
     ranks = rank_lesions(heat, {"erosion": corners}, np.ones((4, 4), bool), BOXES)
-    assert ranks["area"].tolist() == [1 / 16, 2 / 16] and ranks["rank"].tolist() == pytest.approx(
-        [0.5 / 16, 15 / 16]
-    )
+    assert ranks["area"].tolist() == [1 / 16, 2 / 16]
+    assert ranks["rank"].tolist() == pytest.approx([0.5 / 16, 15 / 16])
     assert rank_lesions(0 * heat, {"erosion": corners}, np.ones((4, 4), bool), BOXES)[
         "rank"
     ].tolist() == pytest.approx([0.5, 0.5])
@@ -146,45 +139,20 @@ def test_places_are_named_after_kinds_of_joints_and_an_unknown_name_is_no_wrist(
 
 
 # Quantus 0.6.0 on the three films of tests/reference/quantus_values.py, which prints them
-# fmt: skip
 QUANTUS = {
     "pointing game": [True, True, False],
     "relevance mass accuracy": [0.07614383724, 0.1321973483, 0.02060915615],
     "AUC": [0.8855578728, 0.8777446462, 0.4239650225],
     "pixel flipping": [
-        [
-            2.684548812,
-            2.650385659,
-            2.58541452,
-            2.509630842,
-            2.424525275,
-            2.359890995,
-            2.286056277,
-            2.235457592,
-        ],
-        [
-            -0.2200870292,
-            -0.2171121539,
-            -0.2030776892,
-            -0.1803175982,
-            -0.1719911581,
-            -0.150116529,
-            -0.1416143114,
-            -0.144627685,
-        ],
-        [
-            -1.710977281,
-            -1.625896627,
-            -1.540821946,
-            -1.488393459,
-            -1.445206499,
-            -1.410820502,
-            -1.392626976,
-            -1.390967501,
-        ],
+        [2.684548812, 2.650385659, 2.58541452, 2.509630842,
+         2.424525275, 2.359890995, 2.286056277, 2.235457592],
+        [-0.2200870292, -0.2171121539, -0.2030776892, -0.1803175982,
+         -0.1719911581, -0.150116529, -0.1416143114, -0.144627685],
+        [-1.710977281, -1.625896627, -1.540821946, -1.488393459,
+         -1.445206499, -1.410820502, -1.392626976, -1.390967501],
     ],
     "correlation_spearman": [0.7140116922, 0.6594457212, -0.001051226986],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("k", range(3))
@@ -195,15 +163,12 @@ def test_scores_are_those_of_quantus(k):
     assert energy_inside(heat, lesion) == pytest.approx(
         QUANTUS["relevance mass accuracy"][k], rel=1e-8
     )
-    # one lesion's mean rank r and the ROC AUC of its n pixels among N say the same: AUC = (N r - n
-    # / 2) / (N - n)
-    rank, inside = (
-        rank_lesions(heat, {"erosion": lesion}, everywhere, BOXES)["rank"].item(),
-        lesion.sum(),
-    )
-    assert (lesion.size * rank - inside / 2) / (lesion.size - inside) == pytest.approx(
-        QUANTUS["AUC"][k], rel=1e-8
-    )
+    # the mean rank r of a lesion of n pixels among N, and the ROC AUC of its pixels, are the same:
+    # AUC = (N r - n / 2) / (N - n)
+    rank = rank_lesions(heat, {"erosion": lesion}, everywhere, BOXES)["rank"].item()
+    inside = lesion.sum()
+    auc = (lesion.size * rank - inside / 2) / (lesion.size - inside)
+    assert auc == pytest.approx(QUANTUS["AUC"][k], rel=1e-8)
     deletion = compute_deletion(drawn.predict, film, heat, 0, steps=drawn.PARTS)[
         "deletion"
     ].to_numpy()[1:]  # the first is the whole film
@@ -216,7 +181,7 @@ def test_scores_are_those_of_quantus(k):
 
 
 def test_noise_ranks_large_and_small_lesions_at_chance():
-    """A score that grew with size would make large lesions look found."""
+    """If a score grew with size, large lesions would seem to be found."""
     rng = np.random.default_rng(0)
     masks = {"small": np.zeros((32, 32), bool), "large": np.zeros((32, 32), bool)}
     masks["small"][4, 4] = masks["large"][10:20, 10:20] = True
@@ -231,8 +196,9 @@ def test_noise_ranks_large_and_small_lesions_at_chance():
 
 
 def test_deletion_and_insertion_on_paper():
-    """The logit is how bright one pixel is: deleting it first, the probability is high once, and
-    low from then on.
+    """The logit is the brightness of one pixel.
+
+    If it is deleted first, the probability is high once and low from then on.
     """
     image = np.zeros((32, 32), np.uint8)
     image[5, 7] = 255
@@ -243,13 +209,11 @@ def test_deletion_and_insertion_on_paper():
     hot = np.zeros((32, 32))
     hot[5, 7] = 1.0
     curves = compute_deletion(predict, image, hot, 0, steps=4)
-    assert curves["deletion"].round(6).tolist() == [1, 0, 0, 0, 0] and curves["insertion"].round(
-        6
-    ).tolist() == [0, 1, 1, 1, 1]
+    assert curves["deletion"].round(6).tolist() == [1, 0, 0, 0, 0]
+    assert curves["insertion"].round(6).tolist() == [0, 1, 1, 1, 1]
     cold = compute_deletion(predict, image, -hot, 0, steps=4)
-    assert cold["deletion"].round(6).tolist() == [1, 1, 1, 1, 0] and cold["insertion"].round(
-        6
-    ).tolist() == [0, 0, 0, 0, 1]
+    assert cold["deletion"].round(6).tolist() == [1, 1, 1, 1, 0]
+    assert cold["insertion"].round(6).tolist() == [0, 0, 0, 0, 1]
     found = (
         score_film(image, {"hot": hot}, {}, {}, BOXES, predict, 0)["maps"]
         .query("target == 'network'")
@@ -273,7 +237,8 @@ def test_equally_hot_pixels_are_taken_in_a_random_order():
 def test_mean_interval_draws_patients_not_films():
     values, patients = np.repeat([0.0, 1.0], 50), np.repeat(["a", "b"], 50)
     found = mean_interval(values, patients, Resampling(500, 0))
-    assert (found["value"], found["low"], found["high"]) == (0.5, 0, 1) and (
+    assert (found["value"], found["low"], found["high"]) == (0.5, 0, 1)
+    assert (
         found["films"],
         found["patients"],
     ) == (100, 2)
@@ -372,10 +337,8 @@ def test_lower_is_better_for_deletion():
 
 def test_ranks_by_type_and_size(film_tables):
     table = summarise_ranks(film_tables["ranks"], Resampling(100, 0)).set_index(["method", "by"])
-    assert (
-        table.loc[("oracle", "type"), "value"] > table.loc[("noise", "type"), "value"] + 0.2
-        and table.loc[("oracle", "type"), "lesions"] == 8
-    )
+    assert table.loc[("oracle", "type"), "value"] > table.loc[("noise", "type"), "value"] + 0.2
+    assert table.loc[("oracle", "type"), "lesions"] == 8
     assert table.loc[("oracle", "size"), "group"].startswith("large")
     assert table.loc[("even", "type"), "value"] == pytest.approx(0.5)
 
@@ -383,12 +346,10 @@ def test_ranks_by_type_and_size(film_tables):
 def test_tables_for_people_carry_source_counts_and_intervals(film_tables):
     board = make_board(film_tables["maps"], ("noise", "even"), Resampling(100, 0))
     page = show_board(board, "lesions", "RA (phantom)").to_html()
-    assert (
-        "RA (phantom)" in page
-        and "8 films of 4 patients" in page
-        and "baseline: noise" in page
-        and "1.00 (" in page
-    )
+    assert "RA (phantom)" in page
+    assert "8 films of 4 patients" in page
+    assert "baseline: noise" in page
+    assert "1.00 (" in page
     with pytest.raises(ValueError, match="expected one of network, hand, lesions"):
         show_board(board, "signs", "RA (phantom)")
     assert interval_text({"value": 0.123, "low": np.nan, "high": np.nan}) == "0.12"

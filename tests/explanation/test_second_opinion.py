@@ -1,5 +1,6 @@
-"""tf-explain through the adapter: equal to ours where it should be, different by a known amount
-where not; and what breaks without the adapter.
+"""tf-explain through the adapter: equal to ours, or different by a known amount.
+
+The last part shows what breaks without the adapter.
 """
 
 import numpy as np
@@ -82,8 +83,9 @@ def test_integrated_gradients_lack_the_factor(model):
 
 
 def test_smoothgrad_explains_the_loss(model):
-    """Each noisy copy's gradient times -(1 - p); with next to no noise it is ours times that
-    factor.
+    """Theirs is -(1 - p) times the gradient of each noisy copy.
+
+    With hardly any noise, that is our SmoothGrad times one factor.
     """
     p = sigmoid(predict_logits(model, FILMS))[:, None, None]
     theirs, ours = (
@@ -101,8 +103,9 @@ def test_smoothgrad_explains_the_loss(model):
 
 
 def test_occlusion_shows_what_is_left_and_not_what_is_lost(model):
-    """1 - p of the covered film; ours is the logit's fall. One square a cell, so that nothing is
-    enlarged.
+    """Theirs is 1 - p of the covered film; ours is the fall of the logit.
+
+    There is one square per cell, so that nothing is enlarged.
     """
     p = sigmoid(
         predict_logits(model, FILMS)[:, None, None]

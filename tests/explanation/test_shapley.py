@@ -1,6 +1,4 @@
-"""Shapley and Owen values: worked by hand, by all orders, by the library shap; estimates converge,
-and say how sure they are.
-"""
+"""Shapley and Owen values: by hand, by all orders, by shap; estimates and their errors."""
 
 from itertools import permutations
 
@@ -38,7 +36,7 @@ def tree_of(names: list[str]) -> np.ndarray:
 
 
 def table_game(players: int, seed: int):
-    """Every coalition is worth something of its own, with what two and three players do together."""
+    """Make a game with random worths of single players, pairs and triples."""
     rng = np.random.default_rng(seed)
     alone, two, three = (
         rng.normal(size=players),
@@ -58,7 +56,7 @@ def table_game(players: int, seed: int):
 
 
 def shapley_of_orders(game, players: int, orders) -> np.ndarray:
-    """The definition, word by word."""
+    """The definition, word for word."""
     values, count = np.zeros(players), 0
     for order in orders:
         count += 1
@@ -70,7 +68,7 @@ def shapley_of_orders(game, players: int, orders) -> np.ndarray:
 
 
 def orders_within(tree: np.ndarray, node: int, players: int) -> list[tuple[int, ...]]:
-    """Every order in which no group is split up."""
+    """List every order in which no group is interrupted."""
     if node < players:
         return [(node,)]
     first, second = (orders_within(tree, int(tree[node - players, k]), players) for k in (0, 1))
@@ -78,8 +76,9 @@ def orders_within(tree: np.ndarray, node: int, players: int) -> list[tuple[int, 
 
 
 def test_glove_game():
-    """Two left gloves and a right one, a pair is worth 1. Shapley: 1/6, 1/6, 2/3. With the left
-    gloves as one party, by hand: 1/4, 1/4, 1/2.
+    """Two left gloves and a right one; a pair is worth 1. Shapley values: 1/6, 1/6, 2/3.
+
+    With the left gloves as a group, by hand: 1/4, 1/4, 1/2.
     """
 
     def gloves(coalitions: np.ndarray) -> np.ndarray:
@@ -129,7 +128,7 @@ def test_drawn_coalitions_are_distinct_and_paired(players, pairs):
 
 
 def test_estimates_converge_to_the_exact_values():
-    """Ten players, 1024 coalitions: more evaluations, less error; all of them, none."""
+    """Ten players, 1024 coalitions: more evaluations mean less error, and all of them none."""
     game, tree = table_game(10, 2), tree_of(SITES)
     exact = {"shapley": compute_exact_shapley(game, 10), "owen": compute_owen(game, tree)}
     errors = {name: [] for name in exact}
@@ -154,7 +153,7 @@ def test_estimates_converge_to_the_exact_values():
 
 
 def small_network(players: int, seed: int = 0) -> tuple[keras.Model, RegionGame]:
-    """A film of one row of blocks, and a network in which blocks work together."""
+    """Make a film of one row of blocks, and a network in which blocks interact."""
     film = keras.Input((4, 4 * players, 1))
     blocks = keras.layers.Flatten()(keras.layers.AveragePooling2D(4)(film))
     hidden = keras.layers.Dense(8, activation="relu", name="hidden")(blocks)
@@ -220,7 +219,7 @@ def test_ours_needs_fewer_evaluations_than_shap():
 
 
 def test_standard_errors_say_how_far_estimates_are_from_the_truth():
-    """Errors over their standard error: their spread is near 1, over networks, seeds and players."""
+    """Errors divided by standard errors have a spread near 1, over networks, seeds and players."""
     shares = []
     for seed in range(6):
         _, game = small_network(10, seed)

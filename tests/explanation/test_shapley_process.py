@@ -1,6 +1,4 @@
-"""The fitted game: its Shapley values and their errors against the definition over every coalition,
-and what it learns of its players.
-"""
+"""The fitted game: its values and their errors by definition, and what it learns about players."""
 
 from math import comb
 
@@ -14,9 +12,7 @@ PLAYERS = 7
 
 
 def sample(n: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Signs and worths of an odd game in which the first three players do nearly everything, also
-    together.
-    """
+    """Draw signs and worths of an odd game in which almost only the first three players matter."""
     rng = np.random.default_rng(0)
     signs = np.concatenate(
         [np.where(rng.random((n, PLAYERS)) < 0.5, -1.0, 1.0), np.ones((1, PLAYERS))]
@@ -29,7 +25,7 @@ def odd_game(signs: np.ndarray) -> np.ndarray:
 
 
 def shapley_rows() -> np.ndarray:
-    """The matrix (p, 2**p) that makes Shapley values of a game's worths, from the definition."""
+    """The matrix (p, 2**p) from worths to Shapley values, by definition."""
     coalitions = list_coalitions(PLAYERS)
     size = coalitions.sum(axis=1)
     rows = np.zeros((PLAYERS, len(coalitions)))
@@ -49,14 +45,14 @@ def test_the_values_of_the_fitted_game_are_those_by_definition():
     np.testing.assert_allclose(
         values, compute_exact_shapley(lambda c: process.mean(2.0 * c - 1), PLAYERS), atol=1e-9
     )
-    np.testing.assert_allclose(
-        process.mean(np.ones((1, PLAYERS))), odd_game(np.ones((1, PLAYERS))), rtol=1e-4
-    )  # everybody is exact
+    full = np.ones((1, PLAYERS))  # its worth is exact
+    np.testing.assert_allclose(process.mean(full), odd_game(full), rtol=1e-4)
 
 
 def test_standard_errors_are_those_of_the_conditioned_process():
-    """By enumeration: covariance of all 128 worths given those that are known (Rasmussen &
-    Williams, Eq. 2.24), seen through the definition.
+    """By enumeration, from the covariance of all 128 worths given those that are known.
+
+    Rasmussen & Williams, Eq. 2.24; the definition turns it into that of the values.
     """
     signs, worth = sample()
     process = fit_process(signs, worth)
@@ -80,9 +76,8 @@ def test_players_that_matter_reach_further():
     process = fit_process(*sample())
     assert process.reach[:3].min() > 5 * process.reach[5:].max()
     values, error = process.shapley()
-    exact = np.array(
-        [2 * 2 + 0.4, -2 + 0.4, 1 + 0.4, 0.04, 0.02, 0, 0]
-    )  # by hand: twice a player's own part, and a third of twice what three do together
+    # by hand: twice a player's own part, and a third of twice what three do together
+    exact = np.array([2 * 2 + 0.4, -2 + 0.4, 1 + 0.4, 0.04, 0.02, 0, 0])
     assert (np.abs(values - exact) < 3 * error + 1e-3).all() and error.max() < 0.2
 
 
