@@ -537,7 +537,7 @@ def _make_shaft(
 
 
 def _add_sesamoids(hand: HandAnatomy, rng: np.random.Generator) -> None:
-    """Add two at the thumb of everybody, one at the little and the index finger of some people.
+    """Add sesamoid bones: two at everyone's thumb, some at the little and the index finger.
 
     The shares of people are an assumption.
     """

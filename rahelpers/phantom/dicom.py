@@ -64,7 +64,7 @@ def make_dicom(film: PhantomFilm, patient: Patient, photometric: str = "MONOCHRO
     inverted = photometric == "MONOCHROME1"
     if inverted:
         pixels = (2**BITS - 1 - pixels).astype(np.uint16)
-    # identifiers that depend on the film alone
+    # identifiers that depend only on the film
     number = patient.patient_id
     size = str(film.image.shape[0])
     unique = [str(patient.seed), number, film.laterality, size, photometric]
