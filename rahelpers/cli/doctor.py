@@ -41,7 +41,7 @@ def run_checks() -> list[Check]:
 
 
 def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
-    """Is it Python 3.11 to 3.13?"""
+    """Check that this is Python 3.11 to 3.13."""
     found = f"{version[0]}.{version[1]}"
     good = (3, 11) <= version < (3, 14)
     return Check(
@@ -53,7 +53,7 @@ def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
 
 
 def check_packages(requirements: list[str] | None = None) -> Check:
-    """Is every direct dependency installed, in a version within its bounds?"""
+    """Check that every direct dependency is installed, in a version within its bounds."""
     from packaging.requirements import Requirement
 
     wrong = []
@@ -87,7 +87,7 @@ def _installed(name: str) -> str:
 
 
 def check_processor() -> Check:
-    """How many cores, and which of the vector instructions that TensorFlow is built for?"""
+    """Count the cores, and look for the vector instructions that TensorFlow is built for."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
     known = [f for f in ("avx2", "avx512f", "avx512_bf16") if f in flags]
@@ -101,7 +101,7 @@ def check_processor() -> Check:
 
 
 def check_gpu() -> Check:
-    """Would a GPU be used? None is needed."""
+    """Say whether a GPU would be used; none is needed."""
     tool = shutil.which("nvidia-smi")
     if not tool:
         return Check("ok", "GPU", "none found; the course is sized for a CPU")
@@ -120,7 +120,7 @@ def check_gpu() -> Check:
 
 
 def check_disk(folder: Path | None = None) -> Check:
-    """Is there room for a run?"""
+    """Check that there is room for a run."""
     free = shutil.disk_usage(folder or project_root()).free / 1e9
     if free >= 3:
         return Check("ok", "disk", f"{free:.0f} GB free")
@@ -130,7 +130,7 @@ def check_disk(folder: Path | None = None) -> Check:
 
 
 def check_memory() -> Check:
-    """Is there enough memory for the quick profile?"""
+    """Check that there is enough memory for the quick profile."""
     free = psutil.virtual_memory().available / 1e9
     if free >= 4:
         return Check("ok", "memory", f"{free:.0f} GB available")
@@ -139,7 +139,7 @@ def check_memory() -> Check:
 
 
 def check_kernel() -> Check:
-    """Does the Jupyter kernel python3 exist, and is it this interpreter?"""
+    """Check that the Jupyter kernel python3 exists and is this interpreter."""
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
     fix = f"{sys.executable} -m ipykernel install --sys-prefix --name python3"

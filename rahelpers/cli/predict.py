@@ -73,25 +73,28 @@ def predict(
             parent.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         fail(error, 2 if isinstance(error, ValueError) else 1)
-    counts: Counter[str] = Counter()
     # each row is written at once: whoever stops a long run keeps what is done
+    counts: Counter[str] = Counter()
     with ExitStack() as stack:
         table = stack.enter_context(open(out, "w", newline="", encoding="utf-8"))
         objects = stack.enter_context(open(lines, "w", encoding="utf-8")) if lines else None
         writer = None
         for result in predict_films(bundle, files, folder, side, heatmaps=bool(reports)):
+            # one row of the table
             row = to_row(result)
             if writer is None:
                 writer = csv.DictWriter(table, list(row))
                 writer.writeheader()
             writer.writerow(row)
             table.flush()
+            # what was asked for besides
             if objects:
                 objects.write(json.dumps(json.loads(write_json(result))) + "\n")
             if reports and result.probability is not None:
                 for suffix, write in WRITERS.items():
                     file = reports / f"{file_stem(result)}.{suffix}"
                     write_atomically(file, methodcaller("write_bytes", write(result)))
+            # a film that could not be read is named at once
             if result.status == "error":
                 click.echo(f"{result.file}: {result.reasons[0]}", err=True)
             counts[result.status] += 1

@@ -476,7 +476,7 @@ def _not_known(key: str, value: Any, known: Sequence[str]) -> str:
 
 
 def near_match(word: str, known: Sequence[str]) -> str:
-    """The hint `; did you mean 'x'?`, or the whole list where nothing is similar.
+    """The hint `; did you mean 'x'?`, or the full list if nothing is similar.
 
     Examples
     --------
@@ -569,10 +569,10 @@ def save_config(config: RunConfig) -> str:
 
 
 def data_folder(name: str) -> Path:
-    """Folder of a public dataset's files: RAHELPERS_DATA/NAME where that variable is set, else
-    data/NAME in the project.
+    """Folder of a public dataset's files: `data/NAME` in the project, or `RAHELPERS_DATA/NAME`.
 
-    A relative path starts at the project's root, because notebooks run in a folder of their own.
+    If that variable is a relative path, it starts at the project's root, because notebooks run in
+    a folder of their own.
     """
     return project_root() / Path(os.environ.get("RAHELPERS_DATA") or "data").expanduser() / name
 
@@ -583,8 +583,9 @@ def dataset_folder(config: RunConfig) -> Path:
 
 
 def project_root() -> Path:
-    """The nearest folder at or above the working directory that holds the project; else the
-    working directory.
+    """The project's folder, at or above the working directory.
+
+    Outside the project, it is the working directory itself.
     """
     here = Path.cwd()
     for folder in (here, *here.parents):

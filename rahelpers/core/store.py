@@ -135,7 +135,7 @@ def code_hash(places: tuple[str, ...]) -> str:
     Parameters
     ----------
     places : tuple of str
-        Below `rahelpers/`: "films" is a whole package, "curation/film" a single module.
+        Below `rahelpers/`: "films" is a package with all its modules, "curation/film" one module.
     """
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]

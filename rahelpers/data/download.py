@@ -352,7 +352,7 @@ def _resume(url: str, output_file: str, _pooch: object) -> None:
             return
         answer.raise_for_status()
         if answer.status_code != 206:
-            have = 0  # the server sends the whole file again
+            have = 0  # the server sends the file from its start again
         total = have + int(answer.headers.get("Content-Length", 0))
         bar = tqdm(total=total or None, initial=have, unit="B", unit_scale=True, desc="  fetching")
         with open(part, "ab" if have else "wb") as file, bar:

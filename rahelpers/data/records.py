@@ -92,7 +92,7 @@ FOLDER = DatasetRecord(
     size="yours",
     can=("what your label column says, on your patients",),
     cannot=("anything about other hospitals, unless one is held out (external_centre)",),
-    layout="a folder of PNG, JPEG, TIFF, BMP or DICOM files, and a CSV with one row a film",
+    layout="a folder of PNG, JPEG, TIFF, BMP or DICOM files, and a CSV with one row per film",
     by_hand="see 'Your own films' in README.md",
 )
 

@@ -9,10 +9,8 @@ from rahelpers.core.config import make_config
 from rahelpers.core.store import STEPS, MissingArtefactError, Run, open_run
 
 
-def test_a_step_remade_with_other_content_makes_later_ones_again(tmp_path):
-    """Same inputs, another file: a network trained again is another network, and its scores must
-    not be the old one's.
-    """
+def test_a_step_rebuilt_with_other_content_rebuilds_later_ones(tmp_path):
+    """Same inputs, different file: a network trained again must not keep the old scores."""
     run = Run(make_config(run_dir=str(tmp_path / "r")))
     for content, expected in (("one", False), ("two", False), ("two", True)):
         curated = run.step("curate", {})
@@ -24,13 +22,14 @@ def test_a_step_remade_with_other_content_makes_later_ones_again(tmp_path):
 
 
 def test_a_steps_key_covers_every_package_that_makes_it():
-    """A changed line in a package that a step's code imports must make the step again: its own
-    list, or that of a step it reads.
+    """A changed line in any package that a step's code imports must rebuild the step.
+
+    The package is in the step's own list, or in that of a step it reads.
     """
     root = Path(__file__).resolve().parents[2] / "rahelpers"
-    # how a run is kept and shown, not what comes out
+    # these say how a run is stored and shown, not what comes out
     frame = {"core", "display"}
-    # curation quotes one number of the scores, FEW_FILMS, in its warnings
+    # curation only quotes one number of the scores, FEW_FILMS, in its warnings
     excused = {("curate", "scores")}
     for step, plan in STEPS.items():
         covered = set(plan.packages).union(*(STEPS[need].packages for need in plan.needs)) | frame
@@ -43,7 +42,7 @@ def test_a_steps_key_covers_every_package_that_makes_it():
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rahelpers.")
             }
             missing = {p for p in imported - covered - {package} if (step, p) not in excused}
-            assert not missing, f"{step} is made by {missing} too, through {package}"
+            assert not missing, f"{step} also depends on {missing}, through {package}"
 
 
 def test_a_figure_changes_no_key_and_a_nested_module_does(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
-"""Fetching against servers on 127.0.0.1: resumed, pinned, checked, and plain about a network that
-is away. No test leaves this machine.
+"""Downloads from servers on 127.0.0.1: resumed, pinned, checked, and clear without a network.
+
+No test leaves this machine.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ COMMIT, NEWER = "a" * 40, "b" * 40
 
 
 class Server:
-    """A server whose answers are a function of the request; keeps what was asked."""
+    """A server whose answers are a function of the request; it remembers what was asked."""
 
     def __init__(self, answer):
         self.asked: list[tuple[str, str, dict]] = []
@@ -89,7 +90,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 class Archive:
-    """One zip file; `stop_after` cuts the connection, ranges are served unless `ranges` is False."""
+    """One zip file; `stop_after` cuts the connection, `ranges` says whether ranges are served."""
 
     def __init__(self, body: bytes):
         self.body, self.stop_after, self.ranges = body, None, True
@@ -226,7 +227,7 @@ def test_a_refused_licence_downloads_nothing(serve, archive, tmp_path):
 
 
 class Hub:
-    """The few routes of the Hub that a download needs: dataset info, tree, resolve."""
+    """The few routes of the Hub that a download needs: dataset info, tree and resolve."""
 
     def __init__(self):
         self.files = {
@@ -357,7 +358,7 @@ def test_hub_keeps_to_the_pin_when_there_is_a_newer_version(server, hub, tmp_pat
     ]
 
 
-def test_hub_goes_on_after_an_interruption(server, hub, tmp_path):
+def test_hub_resumes_after_an_interruption(server, hub, tmp_path):
     hub.broken = {"Metadata.xlsx"}
     with pytest.raises(
         FetchError, match=r"(?s)datasets/TokyoTechMagicYang/RAM-W600.*resumes from what is here"
@@ -396,7 +397,7 @@ def test_hub_asks_again_when_the_licence_changed(server, hub, tmp_path):
 def test_hub_offline_is_said_and_a_half_folder_is_not_taken_for_the_dataset(
     nobody, hub, monkeypatch, tmp_path
 ):
-    """huggingface_hub returns a folder that is not empty when the network is away."""
+    """Without a network, huggingface_hub takes any folder that is not empty for the dataset."""
     monkeypatch.setenv("HF_ENDPOINT", nobody.address)
     (tmp_path / "some.bmp").write_bytes(b"1")
     with pytest.raises(FetchError) as caught:
@@ -410,7 +411,7 @@ def test_hub_offline_is_said_and_a_half_folder_is_not_taken_for_the_dataset(
         assert part in str(caught.value)
 
 
-def test_files_that_are_whole_need_no_network(server, nobody, hub, monkeypatch, tmp_path):
+def test_intact_files_need_no_network(server, nobody, hub, monkeypatch, tmp_path):
     fetch(RAM_W600, tmp_path, yes, print)
     monkeypatch.setenv("HF_ENDPOINT", nobody.address)
     said = []
@@ -420,7 +421,7 @@ def test_files_that_are_whole_need_no_network(server, nobody, hub, monkeypatch, 
         fetch(RAM_W600, tmp_path, yes, print)
 
 
-def test_a_damaged_source_file_is_not_guessed_anew(server, hub, tmp_path):
+def test_after_a_damaged_source_file_no_version_is_guessed(server, hub, tmp_path):
     fetch(RAM_W600, tmp_path, yes, print)
     (tmp_path / fetching.SOURCE_FILE).write_text("{")
     with pytest.raises(FetchError, match="is damaged"):
@@ -436,7 +437,7 @@ def test_the_command_fetches_checks_and_exits_1(server, nobody, hub, monkeypatch
     refused = call("fetch", "ram-w600")
     assert (
         refused.exit_code == 1
-        and "not accepted; nothing was downloaded; give --accept-licence" in refused.output
+        and "not accepted; nothing was downloaded; add --accept-licence" in refused.output
         and "cc-by-4.0" in refused.output
     )
     taken = call("fetch", "ram-w600", "--accept-licence")
