@@ -1,4 +1,4 @@
-"""From a file that somebody brings to an answer: one way, for the panel and for a folder of films."""
+"""From a film's file to an answer, in the same way for the panel and for a folder of films."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pydicom
@@ -28,19 +28,20 @@ from rahelpers.network.bundle import Bundle
 from rahelpers.network.familiarity import Familiarity, OutOfDistribution, SimilarFilm
 from rahelpers.scores.conformal import predict_sets
 
-STATUSES = ("answered", "abstained", "refused", "unreadable", "error")
+Status = Literal["answered", "abstained", "refused", "unreadable", "error"]
 DOES_NOT_KNOW = "the model does not know"
 UNKNOWN_SIDE = (
-    "the file does not say which hand it is; it is read as a left one. Choose the side if it is a"
-    " right one"
+    "the file does not say which hand it shows, and it is read as a left hand. Choose the side if"
+    " it is a right hand"
 )
+
+
+# ---- what is known about a hand
 
 
 @dataclass(frozen=True)
 class DicomReference:
-    """Which object of which study a film is. Numbers alone, nothing about a person; they go into a
-    Secondary Capture and nowhere else.
-    """
+    """The UIDs of a film: they say nothing about a person, and go only into a Secondary Capture."""
 
     study: str
     series: str
@@ -48,7 +49,7 @@ class DicomReference:
     sop_class: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HandFilm:
     """One hand of one file, as read and as the network gets it.
 
@@ -57,16 +58,16 @@ class HandFilm:
     file : str
         Its name, for messages.
     place : str
-        left, right, upper or lower on a film of two hands; '' where it shows one.
+        left, right, upper or lower on a film of two hands; '' if there is one hand.
     film : Radiograph
-        The whole film, with this hand's laterality.
+        The complete film, with the laterality of this hand.
     seen : NetworkInput
     findings : tuple of Finding
-        What quality control found, the severest first.
+        What quality control found, the most severe first.
     refusal : Refusal or None
         Why the network must not be asked.
     reference : DicomReference or None
-        Where the file is DICOM and says so.
+        If the file is DICOM and has all its UIDs.
     """
 
     file: str
@@ -79,7 +80,7 @@ class HandFilm:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should look at, in words."""
+        """What a person should check, in words."""
         unknown = () if self.film.laterality else (UNKNOWN_SIDE,)
         return (
             *(f.words for f in self.findings if f.action != "exclude"),
@@ -88,49 +89,57 @@ class HandFilm:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FilmResult:
-    """What the model says of one hand, or why it says nothing.
+    """The model's answer about one hand, or the reason why there is none.
 
     Attributes
     ----------
     file, place : str
         See HandFilm.
-    status : str
-        answered; abstained (there is a probability, but the model should not be relied on); refused
-        (by quality control, or no hand); unreadable (no radiograph); error (a fault of this
-        program, reported with its words).
+    status : Status
+        answered; abstained (there is a probability, but it should not be relied on); refused (by
+        quality control, or because there is no hand); unreadable (not a radiograph); error (a fault
+        of this program).
+    info : dict
+        The content of the bundle's `bundle.json`.
     reasons : tuple of str
-        Why it is not answered.
+        Why there is no answer.
     hand : HandFilm or None
     logit, probability : float or None
         Of the positive class; the probability is calibrated.
     positive : bool or None
-        At or above the operating point.
+        Whether the probability is at or above the operating point.
     call : str
-        Name of the class at the operating point.
+        Name of the class that the operating point gives.
     answer : str
-        Name of the one class that the conformal set holds, or that the model does not know, and
-        why.
+        Name of the only class in the conformal set, or why the model does not know.
     distribution : OutOfDistribution or None
     similar : tuple of SimilarFilm
     heatmap : float32 array (S, S) in [0, 1] or None
-        Where it was asked for.
+        If it was asked for.
     heatmap_name : str
         Its method and layer.
     flat : bool
-        No place speaks for the positive class.
+        Whether no area of the heat map is evidence for the positive class.
     regions, shap : Regions and RegionShap, or None
-        Regions of the square and their Shapley values, where they were asked for.
-    info : dict
-        The content of the bundle's `bundle.json`.
+        Regions of the square and their Shapley values, if they were asked for.
+
+    Examples
+    --------
+    >>> from rahelpers import load_bundle
+    >>> from rahelpers.prediction import FilmResult
+    >>> info = load_bundle(run.file("train", "bundle")).info
+    >>> result = FilmResult(file="both.png", place="left", status="refused", info=info)
+    >>> result.name, result.probability is None
+    ('both.png, left hand', True)
     """
 
     file: str
-    status: str
+    place: str = ""
+    status: Status
     info: dict[str, Any]
     reasons: tuple[str, ...] = ()
-    place: str = ""
     hand: HandFilm | None = None
     logit: float | None = None
     probability: float | None = None
@@ -147,8 +156,23 @@ class FilmResult:
 
     @property
     def name(self) -> str:
-        """The file, and which of its hands."""
+        """Name of the file, and of the hand if there are two."""
         return f"{self.file}, {self.place} hand" if self.place else self.file
+
+    def require_hand(self) -> HandFilm:
+        """Return the film of this hand, or raise `ValueError` if the file could not be read."""
+        if self.hand is None:
+            raise ValueError(
+                f"{self.file} is {self.status}, so there is no film to show: expected a result with"
+                " a film"
+            )
+        return self.hand
+
+    def require_regions(self) -> tuple[Regions, RegionShap]:
+        """Return regions and their Shapley values, or raise `ValueError` if there are none."""
+        if self.regions is None or self.shap is None:
+            raise ValueError(f"{self.file}: expected a result with regions and Shapley values")
+        return self.regions, self.shap
 
 
 # ---- one film
@@ -157,24 +181,35 @@ class FilmResult:
 def read_hands(
     source: Path | bytes, name: str, info: dict[str, Any], side: str = ""
 ) -> list[HandFilm]:
-    """The hands on a file, each as the bundle's network takes it.
+    """Read the hands on a film, each as the bundle's network takes it.
 
     Parameters
     ----------
     source : path or bytes
-        PNG, JPEG, TIFF, BMP or DICOM; the content decides.
+        PNG, JPEG, TIFF, BMP or DICOM. The content decides, not the name.
     name : str
         Of the file, for messages.
     info : dict
         The content of `bundle.json`.
-    side : str
-        L or R where the person knows better than the file; else empty. Not used where the film
-        shows two hands.
+    side : {'', 'L', 'R'}
+        Laterality, if a person knows better than the file. Not used if the film shows two hands.
 
     Raises
     ------
     RadiographError
-        If the file is no radiograph that can be read; the message is for the person who chose it.
+        If the file is not a radiograph that can be read; the message is for the person who chose
+        it.
+
+    Examples
+    --------
+    >>> from rahelpers import load_bundle
+    >>> from rahelpers.phantom import make_dicom, make_patient, render
+    >>> from rahelpers.prediction import read_hands
+    >>> patient = make_patient(3, 1)
+    >>> file = make_dicom(render(patient, "L", size=256), patient)
+    >>> info = load_bundle(run.file("train", "bundle")).info
+    >>> [(hand.film.laterality, hand.seen.image.shape) for hand in read_hands(file, "a.dcm", info)]
+    [('L', (48, 48))]
     """
     if side not in ("", "L", "R"):
         raise ValueError(f"side={side!r}: expected L, R or nothing")
@@ -194,11 +229,17 @@ def take_hand(
     place: str = "",
     reference: DicomReference | None = None,
 ) -> HandFilm:
-    """A hand that was found on a film, after quality control and the gate."""
+    """Pass a hand that was found on a film through quality control and the gate."""
     findings = tuple(check_film(film, seen, place))
     shown = f"{file} ({place} hand)" if place else file
     return HandFilm(
-        file, place, film, seen, findings, refuse_film(shown, findings, seen), reference
+        file=file,
+        place=place,
+        film=film,
+        seen=seen,
+        findings=findings,
+        refusal=refuse_film(shown, findings, seen),
+        reference=reference,
     )
 
 
@@ -211,66 +252,100 @@ def _read_reference(source: Path | bytes) -> DicomReference | None:
 
 
 def answer_hand(bundle: Bundle, known: Familiarity, hand: HandFilm) -> FilmResult:
-    """What the model says of one hand, from one pass through the network.
+    """Answer one hand, with one pass through the network.
 
     Parameters
     ----------
     bundle : Bundle
     known : Familiarity
-        `rahelpers.network.familiarity.load_familiarity(bundle)`.
+        `rahelpers.network.load_familiarity(bundle)`.
     hand : HandFilm
+
+    Examples
+    --------
+    >>> from rahelpers import answer_hand, load_bundle
+    >>> from rahelpers.network import load_familiarity
+    >>> from rahelpers.phantom import make_dicom, make_patient, render
+    >>> from rahelpers.prediction import read_hands
+    >>> patient, bundle = make_patient(3, 1), load_bundle(run.file("train", "bundle"))
+    >>> file = make_dicom(render(patient, "L", size=256), patient)
+    >>> hand = read_hands(file, "a.dcm", bundle.info)[0]
+    >>> result = answer_hand(bundle, load_familiarity(bundle), hand)
+    >>> result.status in ("answered", "abstained"), 0 <= result.probability <= 1
+    (True, True)
     """
     info = bundle.info
     if hand.refusal:
+        why = f"{hand.refusal.reason}. {hand.refusal.advice}"
         return FilmResult(
-            hand.file,
-            "refused",
-            info,
-            (f"{hand.refusal.reason}. {hand.refusal.advice}",),
-            hand.place,
-            hand,
+            file=hand.file,
+            place=hand.place,
+            status="refused",
+            info=info,
+            reasons=(why,),
+            hand=hand,
         )
+
+    # what the network computes: the logit, and the features before it
     logits, features = familiarity.extract_features(bundle.model, hand.seen.image[None])
     probability = float(bundle.probability(logits)[0])
     positive = probability >= info["operating_point"]["probability"]
     call = info["class_names"][int(positive)]
+
+    # reasons to abstain: the film is unlike the training films, or its conformal set is not one
+    # class
     distribution = known.judge(features[0])
-    answer, silent = _speak(probability, call, info)
-    reasons = (
-        *([distribution.words] if distribution.unlike else []),
-        *([silent] if silent else []),
-    )
-    similar = tuple(known.neighbours(features[0]))
+    answer, unclear = _answer_conformally(probability, info)
+    reasons = [distribution.words] if distribution.unlike else []
+    reasons += [unclear] if unclear else []
     return FilmResult(
-        hand.file,
-        "abstained" if reasons else "answered",
-        info,
-        reasons,
-        hand.place,
-        hand,
-        float(logits[0]),
-        probability,
-        positive,
-        call,
-        answer,
-        distribution,
-        similar,
+        file=hand.file,
+        place=hand.place,
+        status="abstained" if reasons else "answered",
+        info=info,
+        reasons=tuple(reasons),
+        hand=hand,
+        logit=float(logits[0]),
+        probability=probability,
+        positive=positive,
+        call=call,
+        answer=answer,
+        distribution=distribution,
+        similar=tuple(known.neighbours(features[0])),
     )
 
 
-def _speak(probability: float, call: str, info: dict[str, Any]) -> tuple[str, str]:
-    """The conformal answer, and why the model keeps silent; '' where it does not."""
+def _answer_conformally(probability: float, info: dict[str, Any]) -> tuple[str, str]:
+    """The answer of the conformal set, and why the model abstains, or ''."""
     inside = predict_sets(np.array([probability]), info["conformal"])[0]
+    negative, positive = info["class_names"]
     if inside.sum() == 1:
-        return info["class_names"][int(inside[1])], ""
-    both = " and ".join(info["class_names"])
-    silent = f"both {both} fit this film" if inside.all() else f"neither of {both} fits this film"
-    return f"{DOES_NOT_KNOW}: {silent}", silent
+        return (positive if inside[1] else negative), ""
+    unclear = (
+        f"both {negative} and {positive} fit this film"
+        if inside.all()
+        else f"neither {negative} nor {positive} fits this film"
+    )
+    return f"{DOES_NOT_KNOW}: {unclear}", unclear
 
 
 def add_heatmap(bundle: Bundle, result: FilmResult) -> FilmResult:
-    """The result with its Grad-CAM map; unchanged where the film was not looked at."""
-    if result.probability is None:
+    """Add the Grad-CAM map to a result; it stays as it is if the network was not asked.
+
+    Examples
+    --------
+    >>> from rahelpers import answer_hand, load_bundle
+    >>> from rahelpers.network import load_familiarity
+    >>> from rahelpers.phantom import make_dicom, make_patient, render
+    >>> from rahelpers.prediction import add_heatmap, read_hands
+    >>> patient, bundle = make_patient(3, 1), load_bundle(run.file("train", "bundle"))
+    >>> file = make_dicom(render(patient, "L", size=256), patient)
+    >>> hand = read_hands(file, "a.dcm", bundle.info)[0]
+    >>> result = answer_hand(bundle, load_familiarity(bundle), hand)
+    >>> add_heatmap(bundle, result).heatmap.shape
+    (48, 48)
+    """
+    if result.hand is None or result.probability is None:
         return result
     layer = bundle.info["gradcam_layer"]
     found = compute_gradcam(bundle.model, result.hand.seen.image[None], layer)
@@ -286,8 +361,9 @@ def add_heatmap(bundle: Bundle, result: FilmResult) -> FilmResult:
 
 
 def find_film_files(folder: Path) -> list[Path]:
-    """Every file under a folder, sorted; hidden ones are left out. Which of them are radiographs,
-    their content says.
+    """List every file below a folder, sorted, without hidden ones.
+
+    Whether a file is a radiograph is decided later, by its content.
 
     Raises
     ------
@@ -295,15 +371,15 @@ def find_film_files(folder: Path) -> list[Path]:
         If there is no such folder, or it holds no file.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: expected a folder of films; there is none")
-    files = [
-        p
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-    ]
+        raise ValueError(f"{folder}: there is no such folder; expected a folder of films")
+
+    def is_hidden(file: Path) -> bool:
+        return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not is_hidden(p)]
     if not files:
         raise ValueError(
-            f"{folder}: expected films, PNG, JPEG, TIFF, BMP or DICOM; the folder is empty"
+            f"{folder}: the folder is empty; expected films, PNG, JPEG, TIFF, BMP or DICOM"
         )
     return files
 
@@ -315,43 +391,47 @@ def predict_films(
     side: str = "",
     heatmaps: bool = False,
 ) -> Iterator[FilmResult]:
-    """One result for each hand of each file, as they come; a bad film is a result too, and never
-    stops the rest.
+    """Yield one result for each hand of each file; a bad film is a result too and stops nothing.
 
     Parameters
     ----------
     bundle : Bundle
     files : iterable of Path
     root : Path, optional
-        Files are called by their path below it; else by their name alone.
-    side : str
-        L or R where all films are of that side and do not say so.
+        Name files by their path below this folder; otherwise only by their name.
+    side : {'', 'L', 'R'}
+        If all films are of that side and do not say so.
     heatmaps : bool
-        Also Grad-CAM of each hand.
+        Also compute Grad-CAM of each hand.
+
+    Examples
+    --------
+    >>> from rahelpers import load_bundle, predict_films
+    >>> bundle, path = load_bundle(run.file("train", "bundle")), run.folder / "config.json"
+    >>> for result in predict_films(bundle, [path]):
+    ...     result.status, result.file
+    ('unreadable', 'config.json')
     """
-    known, files = familiarity.load_familiarity(bundle), list(files)
-    for file in show_progress(files, "films"):
+    known = familiarity.load_familiarity(bundle)
+    for file in show_progress(list(files), "films"):
         name = str(file.relative_to(root)) if root else file.name
         try:
             for hand in read_hands(file, name, bundle.info, side):
                 result = answer_hand(bundle, known, hand)
                 yield add_heatmap(bundle, result) if heatmaps else result
         except RadiographError as error:
+            shown = quote_name(name)
+            why = str(error).removeprefix(f"{shown}: ")
+            yield FilmResult(file=shown, status="unreadable", info=bundle.info, reasons=(why,))
+        except Exception as error:  # a fault of this program in one film must not stop the others
+            why = f"{type(error).__name__}: {error}"
             yield FilmResult(
-                quote_name(name),
-                "unreadable",
-                bundle.info,
-                (str(error).removeprefix(f"{quote_name(name)}: "),),
-            )
-        # whatever is wrong with one film, the others get their answer; the row says what it was
-        except Exception as error:
-            yield FilmResult(
-                quote_name(name), "error", bundle.info, (f"{type(error).__name__}: {error}",)
+                file=quote_name(name), status="error", info=bundle.info, reasons=(why,)
             )
 
 
 def to_row(result: FilmResult) -> dict[str, Any]:
-    """A result as one row of a table: text, numbers and nothing else; None where not known."""
+    """Turn a result into one row of a table: only text and numbers, and None if not known."""
     hand, distribution = result.hand, result.distribution
     return {
         "file": result.file,
