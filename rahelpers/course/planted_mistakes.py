@@ -52,6 +52,13 @@ class Planted:
     solution : dict
         Mistake -> the right answers: 'inverted' and 'duplicate' name films (for the duplicate
         either of the two is right), 'leak' names a patient.
+
+    Examples
+    --------
+    >>> planted = Planted({}, pd.DataFrame(), {"inverted": ("film C",), "leak": ("03",)})
+    >>> print(planted.mark({"inverted": "film C"}))
+    inverted: right
+    leak: name a patient
     """
 
     films: dict[str, Radiograph]
@@ -84,12 +91,12 @@ def plant_mistakes(config: RunConfig) -> Planted:
 
     Examples
     --------
-    >>> from rahelpers import course, make_config
-    >>> course.plant_mistakes(make_config(n_patients=2))
-    Traceback (most recent call last):
-        ...
-    ValueError: only 2 good films of different patients among the first 60 films; the exercise
-    needs 10
+    It reads some twenty films, which takes a few seconds:
+
+    >>> from rahelpers import course
+    >>> planted = course.plant_mistakes(run.config)  # doctest: +SKIP
+    >>> len(planted.films), sorted(planted.solution)  # doctest: +SKIP
+    (10, ['duplicate', 'inverted', 'leak'])
     """
     # which film gets which mistake
     rng = np.random.default_rng(config.seed)
