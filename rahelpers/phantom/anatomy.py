@@ -227,7 +227,7 @@ def expected_space(patient: Patient, joint: str) -> tuple[float, float]:
 def own_space_z(patient: Patient, side: int) -> dict[str, float]:
     """How wide each joint space of this person is by nature, in SDs of healthy people.
 
-    Standard normal; the joints of a person are correlated, most of all those of one hand.
+    Standard normal; the joints of a person are correlated, and the same joint of both hands most.
     """
     body, shared = random_for(patient, 8), random_for(patient, 9)
     own = random_for(patient, 10, side)
@@ -238,12 +238,12 @@ def own_space_z(patient: Patient, side: int) -> dict[str, float]:
         if (digit, kind) != (1, "DIP")
     ]
     person = body.normal()
-    return {
-        n: float(
-            np.sqrt(0.4) * person + np.sqrt(0.4) * shared.normal() + np.sqrt(0.2) * own.normal()
-        )
-        for n in [*names, *WRIST_JOINTS]
-    }
+    spaces = {}
+    for name in [*names, *WRIST_JOINTS]:
+        both_hands, this_hand = shared.normal(), own.normal()
+        z = np.sqrt(0.4) * person + np.sqrt(0.4) * both_hands + np.sqrt(0.2) * this_hand
+        spaces[name] = float(z)
+    return spaces
 
 
 def build_hand(
@@ -266,11 +266,8 @@ def build_hand(
     HandAnatomy
     """
     pose = pose or Pose()
-    body, own, injury = (
-        random_for(patient, 1),
-        random_for(patient, 2, side),
-        random_for(patient, 11),
-    )
+    body, own = random_for(patient, 1), random_for(patient, 2, side)
+    injury = random_for(patient, 11)
     # How large, stout and fleshy the person is. Size is 0 on average over both sexes, because the
     # sample behind LENGTHS is mixed.
     share_male = 1 - COHORT["people"]["share_female"]
@@ -326,16 +323,15 @@ def build_hand(
     for name, corners, depth, cortex in (("Radius", RADIUS, 9.0, 2.4), ("Ulna", ULNA, 5.5, 2.0)):
         placed = np.array(corners) * overall + own.normal(0, 0.2, (len(corners), 2))
         outlines[name] = placed
-        hand.bones.append(
-            Bone(
-                name=name,
-                outline=_rounded(placed),
-                depth=depth * overall,
-                cortex=cortex * stout,
-                axis=np.array([placed[:, 0].mean(), 0])
-                + np.array([[0, -140.0], [0, -14.0]]) * overall,
-            )
+        middle = np.array([placed[:, 0].mean(), 0])
+        bone = Bone(
+            name=name,
+            outline=_rounded(placed),
+            depth=depth * overall,
+            cortex=cortex * stout,
+            axis=middle + np.array([[0, -140.0], [0, -14.0]]) * overall,
         )
+        hand.bones.append(bone)
     _add_sesamoids(hand, own)
     # Wrist sites that are joints, with a bare area at both rims.
     for name, (centre, direction, half_width) in WRIST_JOINTS.items():
