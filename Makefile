@@ -7,7 +7,7 @@ PYTHONS := python3.12 python3.13
 TESTS := tests
 TWO := -n 2 --dist loadfile --no-loadscope-reorder  # two files of tests at once; notebooks are tested one after the other, each reads what the one before wrote
 
-.PHONY: run test check lint pythons lab panel notebooks lock clean help
+.PHONY: run test check lint pythons bench lab panel notebooks lock clean help
 
 run: $(STAMP)  ## the whole course on the embedded cohort, quick profile
 	$(BIN)/rahelpers run --profile quick
@@ -28,6 +28,9 @@ lint: $(STAMP)  ## style, format, types
 pythons:  ## `make check` on every other supported Python that this machine has, each in an environment of its own
 	@for p in $(PYTHONS); do $$p -c "" 2>/dev/null || { echo "$$p is not on this machine"; continue; }; \
 	$(MAKE) --no-print-directory check PYTHON=$$p VENV=.venv-$$p || exit 1; done
+
+bench: $(STAMP)  ## measure this machine and the networks: the figures of docs/benchmark.md
+	$(BIN)/python -m tests.benchmarks.speed
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

@@ -1,7 +1,9 @@
-"""`python -m tests.benchmarks.speed`: measure this machine and what the networks make of it.
+"""Measure this machine, and how much of its speed the project uses.
 
-Alongside stand plain Keras, PyTorch (where installed) and other explainers. `docs/benchmark.md`
-holds the figures.
+.venv/bin/python -m tests.benchmarks.speed [--profile smoke] [--only peak]
+
+For comparison: plain Keras, PyTorch (if it is installed) and other explainers. The figures are in
+docs/benchmark.md.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from tests.benchmarks.speed.suite import SIZES, run_bench, write_table
     "--only",
     multiple=True,
     metavar="SECTION",
-    help="measure this section; repeat it for several. Default: all",
+    help="measure only this section; can be repeated. Default: all",
 )
 @click.option(
     "--profile", default="quick", show_default=True, type=click.Choice(list(SIZES)), help="sizes"
@@ -30,26 +32,25 @@ from tests.benchmarks.speed.suite import SIZES, run_bench, write_table
     "--run",
     "name",
     metavar="RUN",
-    help="train on the curated films of this run; default: a phantom cohort",
+    help="train on the curated films of this run. Default: a phantom cohort",
 )
 @click.option(
     "--weights",
     default="",
-    help=(
-        "start of VGG16's fine-tuning: a path or imagenet; default: random weights, whose AUC says"
-        " nothing"
-    ),
+    help="where the fine-tuning of VGG16 starts: a path, or imagenet. Default: random weights, with"
+    " an AUC that means nothing",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="also write the table: CSV, or Markdown where the name ends in .md",
+    help="also write the table, as CSV, or as Markdown if the name ends in .md",
 )
 def main(
     only: tuple[str, ...], profile: str, name: str | None, weights: str, out: Path | None
 ) -> None:
-    """Measure this machine and what the networks make of it, next to plain Keras, PyTorch and other
-    explainers.
+    """Measure this machine, and how much of its speed the project uses.
+
+    For comparison: plain Keras, PyTorch (if it is installed) and other explainers.
     """
     try:
         run = find_run(name).folder if name else None

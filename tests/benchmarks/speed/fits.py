@@ -1,5 +1,6 @@
-"""Whole trainings beside the `fit` that a student would write: the films as a float array in
-memory, augmentation by Keras's layers, fp32.
+"""Trainings from films to weights, compared with the `fit` that a student would write.
+
+Plain `fit` has the films as a float array in memory, Keras's layers for augmentation, and fp32.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ SEED = 7
 DRAWN = 256  # pixels of a phantom film
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Films:
-    """What both trainings see.
+    """The films of both trainings.
 
     Attributes
     ----------
@@ -56,16 +57,16 @@ class Films:
 
 @dataclass(frozen=True)
 class Training:
-    """A training that has ended.
+    """A finished training.
 
     Attributes
     ----------
     seconds : float
-        From the films to the best epoch's weights.
+        From the films to the weights of the best epoch.
     epoch : float
         Seconds of the fastest epoch.
     auc : dict
-        value, low, high: of the validation films, at the best epoch.
+        value, low, high; of the validation films, at the best epoch.
     """
 
     seconds: float
@@ -75,44 +76,38 @@ class Training:
 
 @cache
 def find_films(run: Path | None, patients: int, pixels: int, spectrum: str = "mixed") -> Films:
-    """The curated films of a run, or where none is given a phantom cohort with every fourth patient
-    of each class for validation.
+    """Take the curated films of a run, or draw a phantom cohort.
+
+    Of the phantom, every fourth patient of each class is for validation.
     """
     if run:
-        cohort = load_cohort(open_run(run))
-        table, source = cohort.manifest, open_run(run).config.title
-        seen = np.sort(
-            np.concatenate([cohort.split("train"), cohort.split("validation")])
-        )  # neither training looks at the test films
-        images, table = cohort.images[seen], table.iloc[seen]
-        train, validation = (
-            np.flatnonzero(table["split"] == name) for name in ("train", "validation")
-        )
+        cohort, source = load_cohort(open_run(run)), open_run(run).config.title
+        splits = cohort.manifest["split"].to_numpy()
+        seen = np.flatnonzero(np.isin(splits, ["train", "validation"]))  # test films stay unseen
+        images, table = cohort.images[seen], cohort.manifest.iloc[seen]
+        validates = splits[seen] == "validation"
     else:
-        drawn = list(iter_cohort(SEED, patients, DRAWN, spectrum))
+        drawn, source = list(iter_cohort(SEED, patients, DRAWN, spectrum)), "phantom"
         images = [
             np.uint8(255 * (f.image if f.laterality == "L" else f.image[:, ::-1])) for _, f in drawn
         ]
-        table = pd.DataFrame(
-            {
-                "label": [int(p.label) for p, _ in drawn],
-                "patient_id": [p.patient_id for p, _ in drawn],
-            }
-        )
-        fourth = (
-            table.groupby("label").cumcount() // 2 % 4 == 3
-        )  # of each class; films 2 k and 2 k + 1 are the hands of one patient
-        train, validation, source = np.flatnonzero(~fourth), np.flatnonzero(fourth), "phantom"
-    small = np.stack(
-        [cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA) for image in images]
-    )
+        rows = [{"label": int(p.label), "patient_id": p.patient_id} for p, _ in drawn]
+        table = pd.DataFrame(rows)
+        # the fourth of each class; films 2 k and 2 k + 1 are the hands of one patient
+        validates = (table.groupby("label").cumcount() // 2 % 4 == 3).to_numpy()
+    size, area = (pixels, pixels), cv2.INTER_AREA
     return Films(
-        small, table["label"].to_numpy(), table["patient_id"].to_numpy(), train, validation, source
+        images=np.stack([cv2.resize(image, size, interpolation=area) for image in images]),
+        labels=table["label"].to_numpy(),
+        patients=table["patient_id"].to_numpy(),
+        train=np.flatnonzero(~validates),
+        validation=np.flatnonzero(validates),
+        source=source,
     )
 
 
 class EpochClock(keras.callbacks.Callback):
-    """When each epoch ended."""
+    """Notes when each epoch ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,8 +126,10 @@ class EpochClock(keras.callbacks.Callback):
 
 
 def fit_plainly(films: Films, config: RunConfig) -> Training:
-    """Keras's `fit` on arrays in fp32: every layer learns, Keras's layers augment, validation data
-    are scored after each epoch, the best epoch is kept.
+    """Train with Keras's `fit` on arrays in fp32.
+
+    Every layer learns, Keras's layers augment, validation data are scored after each epoch, and the
+    best epoch is kept.
     """
     begun, clock = time.perf_counter(), EpochClock()
     side = films.images.shape[1]
@@ -170,22 +167,14 @@ def fit_plainly(films: Films, config: RunConfig) -> Training:
 
 
 def fit_ours(films: Films, config: RunConfig) -> Training:
-    """`fit_network`, from films on disk, with nothing cached before."""
+    """Train with `fit_network`, from films on disk, with an empty cache."""
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         np.save(Path(folder) / "films.npy", films.images)
         images, clock = np.load(Path(folder) / "films.npy", mmap_mode="r"), EpochClock()
         begun = time.perf_counter()
-        fit = fit_network(
-            images,
-            films.labels,
-            films.train,
-            films.validation,
-            config,
-            SEED,
-            Path(folder) / "fit",
-            Path(folder) / "cache",
-            callbacks=[clock],
-        )
+        folders = Path(folder) / "fit", Path(folder) / "cache"
+        rows = films.train, films.validation
+        fit = fit_network(images, films.labels, *rows, config, SEED, *folders, callbacks=[clock])
         seconds = time.perf_counter() - begun
     return Training(seconds, clock.fastest, _score(fit.model, films))
 
@@ -201,20 +190,18 @@ def _score(model: keras.Model, films: Films) -> dict[str, float]:
 
 
 def measure_small(sizes: Sizes) -> pd.DataFrame:
-    """vgg_small from films to weights, beside plain `fit` on the same films."""
+    """Measure vgg_small from films to weights, compared with plain `fit` on the same films."""
     films = find_films(sizes.run, sizes.patients, sizes.training_pixels)
     config = RunConfig(epochs=sizes.epochs, patience=sizes.epochs, precision="auto")
     return _compare(films, config, "vgg_small", sizes.fits, None, 1.5)
 
 
 def measure_finetuning(sizes: Sizes) -> pd.DataFrame:
-    """VGG16 from block 5 on cached maps, beside plain `fit` of the whole network."""
+    """Measure VGG16 from block 5 on cached maps, compared with plain `fit` of the full network."""
     films = find_films(sizes.run, sizes.patients, sizes.training_pixels)
     with tempfile.TemporaryDirectory() as folder:
         weights = sizes.weights
-        # a file all the same: a network with random weights and none to start from would be trained
-        # whole
-        if not weights:
+        if not weights:  # random ones, as a file: without a file, all layers would be trained
             weights = f"{folder}/random.weights.h5"
             keras.applications.VGG16(include_top=False, weights=None).save_weights(weights)
         config = RunConfig(
@@ -226,14 +213,8 @@ def measure_finetuning(sizes: Sizes) -> pd.DataFrame:
             learning_rate=5e-5,
             batch_size=sizes.training_batch,
         )
-        return _compare(
-            films,
-            config,
-            f"vgg16 {'' if sizes.weights else 'with random weights '}from block 5",
-            1,
-            4.0,
-            5.0,
-        )
+        name = f"vgg16 {'' if sizes.weights else 'with random weights '}from block 5"
+        return _compare(films, config, name, 1, 4.0, 5.0)
 
 
 def _compare(
@@ -252,24 +233,15 @@ def _compare(
     rows = []
     for who, trainings in zip(("ours", "plain fit"), zip(*pairs, strict=True), strict=True):
         auc = trainings[-1].auc
-        rows.append(as_row(f"{what}: {who}, to the end", min(t.seconds for t in trainings), "s"))
-        rows.append(as_row(f"{what}: {who}, an epoch", min(t.epoch for t in trainings), "s"))
-        rows.append(
-            as_row(
-                f"{what}: {who}, validation AUC, interval {auc['low']:.2f} to {auc['high']:.2f}",
-                auc["value"],
-                "AUC",
-            )
-        )
-    (end, epoch, auc), (plain_end, plain_epoch, plain_auc) = (
-        [r["value"] for r in rows[i : i + 3]] for i in (0, 3)
-    )
-    rows.append(
-        as_row(
-            f"{what}: an epoch, faster than plain fit", plain_epoch / epoch, "times", epoch_target
-        )
-    )
-    rows.append(
-        as_row(f"{what}: to the end, faster than plain fit", plain_end / end, "times", target)
-    )
+        interval = f"interval {auc['low']:.2f} to {auc['high']:.2f}"
+        rows += [
+            as_row(f"{what}: {who}, to the end", min(t.seconds for t in trainings), "s"),
+            as_row(f"{what}: {who}, per epoch", min(t.epoch for t in trainings), "s"),
+            as_row(f"{what}: {who}, validation AUC, {interval}", auc["value"], "AUC"),
+        ]
+    end, epoch, _, plain_end, plain_epoch, _ = (row["value"] for row in rows)
+    faster = f"{what}: per epoch, faster than plain fit"
+    rows.append(as_row(faster, plain_epoch / epoch, "times", epoch_target))
+    faster = f"{what}: to the end, faster than plain fit"
+    rows.append(as_row(faster, plain_end / end, "times", target))
     return as_table(rows)

@@ -1,5 +1,6 @@
-"""Region SHAP: how long it takes, and how much longer the library shap takes for the same error on
-the same game.
+"""Region SHAP: how long it takes, and how much longer the library shap takes.
+
+For the same error, on the same game.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -37,23 +39,21 @@ MOST_SECONDS = {"vgg_small": 3.0, "vgg16": 30.0}
 
 
 def measure_shap(sizes: Sizes) -> pd.DataFrame:
-    """Errors against a long run of an unbiased estimate, for a run's network or one that is trained
-    on phantom films; then seconds for a film.
+    """Measure errors against a long run without bias, then seconds per film.
+
+    The network is that of a run, or one that is trained on phantom films.
     """
-    model, image, regions = (
-        _load_network(sizes.run)
-        if sizes.run
-        else (_train_small(sizes), *_phantom_hand(sizes.training_pixels))
-    )
-    masker, fast = (
-        RegionMasker(regions, make_baseline(image, "blur")),
-        change_precision(model, "auto"),
-    )
+    if sizes.run:
+        model, image, regions = _load_network(sizes.run)
+    else:
+        model, (image, regions) = _train_small(sizes), _phantom_hand(sizes.training_pixels)
+    masker = RegionMasker(regions, make_baseline(image, "blur"))
+    fast = change_precision(model, "auto")
     naive = _play_naively(model, image, masker)
     truth, doubt = _long_run(RegionGame(model, image, masker), sizes.orders)
 
     def error_of(estimate: Callable[[int], np.ndarray]) -> float:
-        """Root mean square over regions and draws, less what the long run's own error adds to it."""
+        """Root mean square over regions and draws, minus what the long run's own error adds."""
         square = np.mean([(estimate(seed) - truth) ** 2 for seed in range(DRAWS)])
         return float(np.sqrt(max(square - doubt**2, doubt**2 / 4)))
 
@@ -62,25 +62,19 @@ def measure_shap(sizes: Sizes) -> pd.DataFrame:
         return estimate_values(game, regions.tree, OURS, np.random.default_rng(seed)).shapley
 
     what = f"region SHAP of {model.name}, {len(image)} px, {len(regions.names)} regions"
-    rows = [
-        as_row(
-            f"{what}: root mean square of the values (long run's error: {doubt:.2g})",
-            float(np.sqrt(np.mean(truth**2))),
-            "logits",
-        )
-    ]
+    spread = f"{what}: root mean square of the values (long run's error: {doubt:.2g})"
     reached = error_of(ours)
-    rows.append(as_row(f"{what}: error of ours, {OURS} evaluations", reached, "logits"))
+    rows = [
+        as_row(spread, float(np.sqrt(np.mean(truth**2))), "logits"),
+        as_row(f"{what}: error of ours, {OURS} evaluations", reached, "logits"),
+    ]
+
+    # errors of shap, and how many evaluations it would need for our error
     works: dict[str, Callable[[], np.ndarray]] = {"ours": lambda: ours(0)}
     needed = {}
     for name, method in (("KernelExplainer", "kernel"), ("PermutationExplainer", "permutation")):
         errors = [
-            error_of(
-                lambda seed, n=n, method=method: explain_with_shap(
-                    naive, regions.tree, method, n, seed
-                )
-            )
-            for n in THEIRS
+            error_of(partial(explain_with_shap, naive, regions.tree, method, n)) for n in THEIRS
         ]
         rows += [
             as_row(f"{what}: error of shap's {name}, {n} evaluations", error, "logits")
@@ -88,40 +82,26 @@ def measure_shap(sizes: Sizes) -> pd.DataFrame:
         ]
         slope, start = np.polyfit(np.log(errors), np.log(THEIRS), 1)
         needed[name] = float(np.exp(start + slope * np.log(reached)))
-        works[name] = lambda method=method: explain_with_shap(
-            naive, regions.tree, method, THEIRS[-1], 0
-        )
+        works[name] = partial(explain_with_shap, naive, regions.tree, method, THEIRS[-1], 0)
+
+    # seconds
     seconds = time_in_turn(works, min(sizes.rounds, 3))
     rows.append(as_row(f"{what}: ours, {OURS} evaluations", seconds["ours"], "s"))
     for name, evaluations in needed.items():
-        rows.append(as_row(f"{what}: shap's {name}, {THEIRS[-1]} evaluations", seconds[name], "s"))
-        rows.append(
-            as_row(
-                f"{what}: fewer evaluations than {name} for the same error",
-                evaluations / OURS,
-                "times",
-            )
-        )
+        fewer = f"{what}: fewer evaluations than {name} for the same error"
+        faster = f"{what}: faster than {name} at the same error"
         same = seconds[name] * evaluations / THEIRS[-1]
-        rows.append(
-            as_row(
-                f"{what}: faster than {name} at the same error",
-                same / seconds["ours"],
-                "times",
-                FASTER,
-            )
-        )
-    return as_table(
-        rows
-        + [
-            _time_film(name, pixels)
-            for name, pixels in (("vgg_small", sizes.small_pixels), ("vgg16", sizes.pixels))
+        rows += [
+            as_row(f"{what}: shap's {name}, {THEIRS[-1]} evaluations", seconds[name], "s"),
+            as_row(fewer, evaluations / OURS, "times"),
+            as_row(faster, same / seconds["ours"], "times", FASTER),
         ]
-    )
+    rows += [_time_film("vgg_small", sizes.small_pixels), _time_film("vgg16", sizes.pixels)]
+    return as_table(rows)
 
 
 def _load_network(folder: Path) -> tuple[keras.Model, np.ndarray, Regions]:
-    """A run's network, and its first test film of the positive class."""
+    """Load a run's network, and its first test film of the positive class."""
     run = open_run(folder)
     cohort, bundle = load_cohort(run), load_bundle(run.file("train", "bundle/bundle.json").parent)
     row = next(row for row in cohort.split("test") if cohort.manifest["label"].iloc[row] == 1)
@@ -130,27 +110,20 @@ def _load_network(folder: Path) -> tuple[keras.Model, np.ndarray, Regions]:
 
 
 def _train_small(sizes: Sizes) -> keras.Model:
-    """A network that has learned something, or there would be nothing to explain: an easy task,
-    more patients and epochs than elsewhere.
+    """Train a network on an easy task, with more patients and epochs than elsewhere.
+
+    If it had learned nothing, there would be nothing to explain.
     """
     films = find_films(None, 2 * sizes.patients, sizes.training_pixels, "healthy")
     config = RunConfig(epochs=2 * sizes.epochs, patience=2 * sizes.epochs, precision="auto")
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        place = Path(folder)
-        return fit_network(
-            films.images,
-            films.labels,
-            films.train,
-            films.validation,
-            config,
-            SEED,
-            place / "fit",
-            place / "cache",
-        ).model
+        folders = Path(folder) / "fit", Path(folder) / "cache"
+        rows = films.train, films.validation
+        return fit_network(films.images, films.labels, *rows, config, SEED, *folders).model
 
 
 def _phantom_hand(pixels: int) -> tuple[np.ndarray, Regions]:
-    """A left hand with RA that no network has seen, and its regions: every SvdH site."""
+    """Draw a left hand with RA that no network has seen, and its regions: every SvdH site."""
     hand = next(
         film
         for patient, film in iter_cohort(SEED + 1, 16, DRAWN)
@@ -161,15 +134,14 @@ def _phantom_hand(pixels: int) -> tuple[np.ndarray, Regions]:
 
 
 def _play_naively(model: keras.Model, image: np.ndarray, masker: RegionMasker) -> Game:
-    """As shap's documentation has it: every coalition that is asked for becomes a film, and every
-    film goes through the network.
-    """
+    """Play as in shap's documentation: each coalition becomes a film that the network reads."""
     return lambda coalitions: predict_logits(model, masker.compose(coalitions, image))
 
 
 def _long_run(game: RegionGame, orders: int) -> tuple[np.ndarray, float]:
-    """Shapley values without bias, float (p,): means over random orders, each also read backwards;
-    and their standard error, over all players.
+    """Estimate Shapley values without bias, float (p,), and their standard error over all players.
+
+    They are means over random orders, each of which is also read backwards.
     """
     rng, found = np.random.default_rng(SEED), np.zeros((orders, game.players))
     for k in range(orders):

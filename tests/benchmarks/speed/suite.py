@@ -1,13 +1,12 @@
-"""How fast this machine is, and what of it this project uses.
+"""How fast this machine is, and how much of its speed this project uses.
 
-A section is a function `Sizes -> DataFrame` of `as_table`, named in `SECTIONS`. What is compared in
-a section is timed in turn, in one process: A, B, A, B; the fastest round of each counts, because a
-machine is only ever disturbed towards slower.
+A section is a function from `Sizes` to a table (`as_table`), named in `SECTIONS`. What a section
+compares is timed in turn and in one process: A, B, A, B. The fastest round of each is reported,
+because other work on a machine can only slow it down.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,35 +21,36 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How large the things are that are timed.
+    """Sizes of what is timed.
 
     Attributes
     ----------
     matmul_sides : tuple of int
         Of square matrices.
     large : tuple of str
-        Networks of the paper that are timed in single steps beside vgg_small.
+        Networks of the paper of which single steps are timed, as well as those of vgg_small.
     pixels, batch : int
-        Side and number of films for these, forward and Grad-CAM.
+        Their side and number of films, forward and for Grad-CAM.
     training_pixels, training_batch : int
-        The same for whole VGG networks in training, and for all trainings from films to weights.
+        The same for training steps of complete VGG networks, and for all trainings from films to
+        weights.
     small_pixels : int
         Side of the films of vgg_small in single steps and Grad-CAM.
     patients, epochs : int
-        Phantom cohort of the trainings from films to weights, and their passes over it.
+        Size of the phantom cohort of the trainings from films to weights, and their epochs.
     rounds : int
         How often each thing is timed.
     fits : int
         How often vgg_small is trained.
     orders : int
-        Random orders of the players behind the Shapley values that count as true.
+        Random orders of the players for the Shapley values that are taken as true.
     run : Path, optional
-        A run whose curated films are trained on in place of the phantom's.
+        A run whose curated films replace the phantom's in trainings.
     weights : str
-        Start of VGG16's fine-tuning: a path, 'imagenet', or '' for random weights: enough for the
-        speed, not for the AUC.
+        Where the fine-tuning of VGG16 starts: a path, 'imagenet', or '' for random weights, which
+        are enough to measure the speed, but not the AUC.
     """
 
     matmul_sides: tuple[int, ...] = (1024, 2048, 4096)
@@ -70,7 +70,20 @@ class Sizes:
 
 
 SIZES = {
-    "smoke": Sizes((64,), ("vgg16",), 32, 2, 32, 4, 32, 16, 1, 1, 1, orders=4),
+    "smoke": Sizes(
+        matmul_sides=(64,),
+        large=("vgg16",),
+        pixels=32,
+        batch=2,
+        training_pixels=32,
+        training_batch=4,
+        small_pixels=32,
+        patients=16,
+        epochs=1,
+        rounds=1,
+        fits=1,
+        orders=4,
+    ),
     "quick": Sizes(),
     "full": Sizes(patients=320, epochs=20, rounds=10, fits=3),
 }
@@ -95,35 +108,24 @@ def as_row(
     Parameters
     ----------
     measured : str
-        What, in which number format, at how many pixels, beside what.
+        What, in which number format, at how many pixels, compared with what.
     value : float
     unit : str
         Such as images/s, GFLOP/s, s, or 'times'.
     target : float, optional
         In the same unit.
     at_most : bool
-        The target is a largest value, not a least one.
+        The value should be at most the target, not at least.
     """
-    if target is None:
-        return dict(zip(COLUMNS, (measured, value, unit, "", ""), strict=True))
-    met = value <= target if at_most else value >= target
-    return dict(
-        zip(
-            COLUMNS,
-            (
-                measured,
-                value,
-                unit,
-                f"{'at most' if at_most else 'at least'} {target:g}",
-                "yes" if met else "no",
-            ),
-            strict=True,
-        )
-    )
+    words, met = "", ""
+    if target is not None:
+        words = f"{'at most' if at_most else 'at least'} {target:g}"
+        met = "yes" if (value <= target if at_most else value >= target) else "no"
+    return dict(zip(COLUMNS, (measured, value, unit, words, met), strict=True))
 
 
 def as_note(measured: str, note: str) -> dict[str, object]:
-    """A line without a number: why something was not measured."""
+    """One line without a number: why something was not measured."""
     return dict(zip(COLUMNS, (measured, float("nan"), note, "", ""), strict=True))
 
 
@@ -135,13 +137,14 @@ def as_table(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
 
 
 def time_in_turn(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of the fastest round of each work. All are done once untimed, then each once a round,
-    so that a disturbance meets them all.
+    """Time several functions, and return the seconds of the fastest round of each.
+
+    All run once untimed, and then once per round, so that a disturbance affects all of them.
 
     Parameters
     ----------
     works : dict of name -> function without arguments
-        Each returns when its work is done.
+        Each returns when its work is finished.
     rounds : int
     """
     for work in works.values():
@@ -158,7 +161,7 @@ def time_in_turn(works: dict[str, Callable[[], object]], rounds: int) -> dict[st
 def run_bench(
     sizes: Sizes, only: Sequence[str] = (), echo: Callable[[str], object] = print
 ) -> pd.DataFrame:
-    """Measure the sections, all or those named, and say what each has found.
+    """Measure all sections, or those named, and print what each has found.
 
     Returns
     -------
@@ -180,29 +183,23 @@ def run_bench(
         if only and name not in only:
             continue
         echo(f"\n{name}")
-        measure = getattr(import_module(f"tests.benchmarks.speed.{module}"), function)
-        logging.getLogger("tensorflow").setLevel(
-            logging.ERROR
-        )  # it warns of many tracings, and here many networks are traced
-        table = measure(sizes)
+        table = getattr(import_module(f"tests.benchmarks.speed.{module}"), function)(sizes)
         for row in table.itertuples():
-            echo(
-                f"  {row.measured:<78} {show_number(row.value):>8}"
-                f" {row.unit:<9}{f'  {row.target}: {row.met}' if row.target else ''}"
-            )
+            target = f"  {row.target}: {row.met}" if row.target else ""
+            echo(f"  {row.measured:<78} {show_number(row.value):>8} {row.unit:<9}{target}")
         tables.append(table.assign(section=name)[["section", *COLUMNS]])
     return pd.concat(tables, ignore_index=True)
 
 
 def show_number(value: float) -> str:
-    """Three digits; nothing for NaN."""
+    """Format a number with three digits, and NaN as nothing."""
     if value != value:
         return ""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
-    """Write the table as CSV, or as Markdown where the file's name ends in .md."""
+    """Write the table as CSV, or as Markdown if the file's name ends in .md."""
     if file.suffix == ".md":
         shown = table.assign(value=table["value"].map(show_number))
         lines = [

@@ -1,5 +1,5 @@
-"""The speed benchmark: operations counted as by hand, works timed in turn, and a table that says
-what was measured. Never how fast.
+"""The speed benchmark: operations are counted as by hand, works are timed in turn, and the table
+says what was measured. No test says how fast anything must be.
 """
 
 import numpy as np
@@ -39,41 +39,32 @@ def test_operations_are_counted_as_by_hand():
     from tests.benchmarks.speed.networks import count_flops, count_training_flops
 
     film = keras.Input((8, 8, 1))
-    x = keras.layers.Conv2D(4, 3, padding="same", name="first")(
-        film
-    )  # 64 places x 9 x 1 x 4, two operations each: 4,608
+    # 64 places x 9 x 1 x 4, two operations each: 4,608
+    x = keras.layers.Conv2D(4, 3, padding="same", name="first")(film)
     x = keras.layers.MaxPooling2D()(x)
-    x = keras.layers.Conv2D(8, 3, padding="same", name="second")(x)  # 16 x 9 x 4 x 8 x 2: 9,216
-    model = keras.Model(
-        film, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x))
-    )  # 8 x 2: 16
+    # 16 x 9 x 4 x 8 x 2: 9,216
+    x = keras.layers.Conv2D(8, 3, padding="same", name="second")(x)
+    # 8 x 2: 16
+    model = keras.Model(film, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))
     assert count_flops(model) == 4608 + 9216 + 16
     assert count_training_flops(model) == 2 * 4608 + 3 * (9216 + 16), (
-        "no gradient leads to the film itself"
+        "there is no gradient of the film itself"
     )
     model.get_layer("first").trainable = False
     assert count_training_flops(model) == 4608 + 2 * 9216 + 3 * 16, (
-        "frozen: forward alone, and none behind it asks for its gradient"
+        "frozen: only forward, and no later layer needs its gradient"
     )
 
 
-def test_vgg16_has_the_operations_that_its_paper_s_layers_have():
+def test_vgg16_has_the_operations_of_the_layers_in_its_paper():
     from tests.benchmarks.speed.networks import count_flops
 
     blocks = (
-        (224, 3, 64),
-        (224, 64, 64),
-        (112, 64, 128),
-        (112, 128, 128),
-        (56, 128, 256),
-        (56, 256, 256),
-        (56, 256, 256),
-        (28, 256, 512),
-        (28, 512, 512),
-        (28, 512, 512),
-        (14, 512, 512),
-        (14, 512, 512),
-        (14, 512, 512),
+        *((224, 3, 64), (224, 64, 64)),
+        *((112, 64, 128), (112, 128, 128)),
+        *((56, 128, 256), (56, 256, 256), (56, 256, 256)),
+        *((28, 256, 512), (28, 512, 512), (28, 512, 512)),
+        *((14, 512, 512), (14, 512, 512), (14, 512, 512)),
     )
     expected = sum(2 * side**2 * 9 * before * after for side, before, after in blocks) + 2 * 2048
     assert count_flops(build_network("vgg16", 224)) == expected == pytest.approx(30.69e9, rel=1e-3)
@@ -97,12 +88,8 @@ def test_a_target_is_met_or_missed_and_says_so():
     )
     assert table["met"].tolist() == ["yes", "no", "", ""]
     assert table["target"].tolist() == ["at least 1.5", "at most 1.15", "", ""]
-    assert [show_number(v) for v in (0.01234, 12.34, 1234.5, float("nan"))] == [
-        "0.0123",
-        "12.3",
-        "1234",
-        "",
-    ]
+    shown = [show_number(v) for v in (0.01234, 12.34, 1234.5, float("nan"))]
+    assert shown == ["0.0123", "12.3", "1234", ""]
 
 
 def test_the_table_can_be_written_for_a_page(tmp_path):
@@ -125,14 +112,11 @@ def test_one_command_measures_every_section(smoke_bench):
     assert table["section"].drop_duplicates().tolist() == list(SECTIONS)
     assert all(f"\n{name}\n" in output for name in SECTIONS)
     measured = table[table["value"] != ""]
-    assert (
-        measured.loc[measured["unit"] != "AUC", "value"].astype(float) > 0
-    ).all() and not table.duplicated(["section", "measured"]).any()
+    assert (measured.loc[measured["unit"] != "AUC", "value"].astype(float) > 0).all()
+    assert not table.duplicated(["section", "measured"]).any()
     assert (table["met"].isin(["yes", "no"]) == (table["target"] != "")).all()
-    assert set(table.loc[table["value"] == "", "unit"]) <= {
-        "torch is not installed",
-        "not installed",
-    }, "a line without a number says why"
+    notes = set(table.loc[table["value"] == "", "unit"])
+    assert notes <= {"torch is not installed", "not installed"}, "a line without a number says why"
 
 
 @pytest.mark.slow
@@ -143,7 +127,7 @@ def test_one_command_measures_every_section(smoke_bench):
         "vgg16 forward bf16",
         "vgg16 training",
         "to the end, faster than plain fit",
-        "an epoch, faster than plain fit",
+        "per epoch, faster than plain fit",
         "in forward passes",
         "faster than tf-explain",
     ],
@@ -175,17 +159,11 @@ def test_both_trainings_see_the_same_films_and_no_patient_twice():
 
 @pytest.mark.parametrize("architecture", ["vgg_small", "vgg16"])
 def test_pytorch_has_the_same_layers(architecture):
-    """The comparison is between the same networks: same weights, same logit, forward; where torch
-    is installed.
-    """
+    """If torch is installed: the compared networks have the same weights and the same logits."""
     pytest.importorskip("torch")
     from tests.benchmarks.speed import torch_peer
     from tests.benchmarks.speed.networks import draw_batch
 
     model, (films, labels) = build_network(architecture, 64, seed=2), draw_batch(64, 3)
-    np.testing.assert_allclose(
-        torch_peer.forward_work(model, films, labels, "fp32")(),
-        model.predict_on_batch(films),
-        rtol=1e-4,
-        atol=1e-4,
-    )
+    found = torch_peer.forward_work(model, films, labels, "fp32")()
+    np.testing.assert_allclose(found, model.predict_on_batch(films), rtol=1e-4, atol=1e-4)

@@ -1,5 +1,6 @@
-"""The same networks in native PyTorch, where it is installed. It is no dependency of this project:
-whoever wants the comparison installs it.
+"""The same networks in native PyTorch, if it is installed.
+
+It is not a dependency of this project: install it for the comparison.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from rahelpers.network.backend import keras
 
 
 class TorchTwin(nn.Module):
-    """A network of `rahelpers.network.vgg.build_network`, layer by layer in PyTorch, with the same weights.
+    """A network of `rahelpers.network.build_network`, layer by layer in PyTorch.
 
     Parameters
     ----------
@@ -32,14 +33,11 @@ class TorchTwin(nn.Module):
             self.steps[layer.name] = _translate(layer)
 
     def forward(self, film: torch.Tensor) -> torch.Tensor:
-        """Logits (n, 1) of films (n, 1, S, S)."""
+        """Compute logits (n, 1) of films (n, 1, S, S)."""
         known: dict[str, torch.Tensor] = {}
         for name, step in self.steps.items():
-            known[name] = (
-                film
-                if isinstance(step, _Input)
-                else step(*(known[source] for source in self.sources[name]))
-            )
+            inputs = (known[source] for source in self.sources[name])
+            known[name] = film if isinstance(step, _Input) else step(*inputs)
         return known[self.last]
 
 
@@ -83,26 +81,21 @@ def _translate(layer: keras.Layer) -> nn.Module:
             padding="same",
             bias=layer.use_bias,
         )
-        _take(convolution, layer, lambda kernel: kernel.transpose(3, 2, 0, 1))
-        return (
-            nn.Sequential(convolution, nn.ReLU(inplace=True))
-            if layer.activation is keras.activations.relu
-            else convolution
-        )
+        _copy_weights(layer, convolution, lambda kernel: kernel.transpose(3, 2, 0, 1))
+        if layer.activation is keras.activations.relu:
+            return nn.Sequential(convolution, nn.ReLU(inplace=True))
+        return convolution
     if isinstance(layer, kinds.Dense):
         dense = nn.Linear(layer.input.shape[-1], layer.units)
-        _take(dense, layer, np.transpose)
+        _copy_weights(layer, dense, np.transpose)
         return dense
     if isinstance(layer, kinds.BatchNormalization):
         kind = nn.BatchNorm2d if len(layer.input.shape) == 4 else nn.BatchNorm1d
         norm = kind(layer.input.shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+        values = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
         with torch.no_grad():
-            for mine, theirs in zip(
-                (norm.weight, norm.bias, norm.running_mean, norm.running_var),
-                layer.get_weights(),
-                strict=True,
-            ):
-                mine.copy_(torch.from_numpy(theirs))
+            for value, weight in zip(values, layer.get_weights(), strict=True):
+                value.copy_(torch.from_numpy(weight))
         return norm
     if isinstance(layer, kinds.Rescaling):
         return _Rescale(layer.scale, list(layer.offset))
@@ -117,7 +110,9 @@ def _translate(layer: keras.Layer) -> nn.Module:
     return plain[type(layer)]()
 
 
-def _take(module: nn.Module, layer: keras.Layer, turn: Callable[[np.ndarray], np.ndarray]) -> None:
+def _copy_weights(
+    layer: keras.Layer, module: nn.Module, turn: Callable[[np.ndarray], np.ndarray]
+) -> None:
     with torch.no_grad():
         module.weight.copy_(torch.from_numpy(turn(np.asarray(layer.kernel)).copy()))
         if layer.use_bias:
@@ -127,8 +122,9 @@ def _take(module: nn.Module, layer: keras.Layer, turn: Callable[[np.ndarray], np
 def forward_work(
     model: keras.Model, films: np.ndarray, _: np.ndarray, name: str
 ) -> Callable[[], object]:
-    """One call of the twin, as PyTorch's guide for CPUs has it: evaluation mode, no gradients,
-    channels last.
+    """Call the twin as PyTorch's guide for CPUs recommends.
+
+    In evaluation mode, without gradients, channels last.
 
     Parameters
     ----------
@@ -148,7 +144,7 @@ def forward_work(
 def training_work(
     model: keras.Model, films: np.ndarray, labels: np.ndarray, name: str
 ) -> Callable[[], object]:
-    """One step of Adam on a batch.
+    """Take one step of Adam on a batch.
 
     Parameters
     ----------
