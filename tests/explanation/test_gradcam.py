@@ -119,11 +119,11 @@ def test_rounding_is_not_heat():
         ({"method": "lrp"}, "gradcam, hirescam"),
         ({"images": np.full((1, 4, 4), np.nan, np.float32)}, "film 0 of 1 .* not finite"),
         ({"images": FILM[0]}, "expected \\(n, S, S\\)"),
-        ({"images": FILM[:, :3]}, "square films"),
+        ({"images": FILM[:, :3]}, "\\(1, 3, 4\\): expected .* all of them square"),
         ({"images": FILM[:0]}, "at least one"),
-        ({"images": FILM[:, :3, :3]}, "\\(3, 3, 1\\) for .* reads \\(4, 4, 1\\)"),
+        ({"images": FILM[:, :3, :3]}, "have shape \\(3, 3, 1\\): expected \\(4, 4, 1\\)"),
         ({"images": (255 * FILM).astype(int)}, "are int64: expected uint8"),
-        ({"images": 255 * FILM}, "hold 255: expected \\[0, 1\\]"),
+        ({"images": 255 * FILM}, "hold 255: expected values in \\[0, 1\\]"),
     ],
 )
 def test_what_cannot_be_explained_is_refused(change, message):
