@@ -1,4 +1,4 @@
-"""Steps 04 and 05: heat maps, regions and how good they are."""
+"""Steps 04 and 05: heat maps, Shapley values of regions, and how good both are."""
 
 import lazy_loader as lazy
 

@@ -134,7 +134,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
         mean_map = compute_mean_map(bundle.model, cohort, layer, config.seed)
         explainers = make_explainers(layer, mean_map)
 
-        # the maps of the films, or the work where a killed run left it
+        # explain the films, or resume where a killed run stopped
         def explain_film(row: int) -> dict[str, np.ndarray]:
             image = np.asarray(cohort.images[row : row + 1])
             return {

@@ -250,6 +250,7 @@ def make_tree(names: Sequence[str], places: np.ndarray) -> np.ndarray:
     size = {k: 1 for k in range(len(names))}
 
     def join(a: int, b: int) -> int:
+        """Join two nodes, and return the number of the new one."""
         steps.append([a, b, 0.0, size[a] + size[b]])
         size[len(names) + len(steps) - 1] = size[a] + size[b]
         return len(names) + len(steps) - 1

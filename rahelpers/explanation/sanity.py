@@ -96,7 +96,7 @@ def run_cascade(
     seed: int,
     draws: int = 2,
 ) -> pd.DataFrame:
-    """Randomise a network block by block, from the logit down: does the map change?
+    """Randomise a network block by block from the logit down, and see how the map changes.
 
     Cascading model randomisation. A copy is randomised; the network itself stays as it is.
 
@@ -159,9 +159,10 @@ def run_retrained(
     images: np.ndarray,
     explainers: Mapping[str, Explainer],
 ) -> pd.DataFrame:
-    """Compare with networks trained again: is the map a different one?
+    """Compare with the maps of networks that were trained again.
 
-    They were trained on the same labels with another seed, or on shuffled labels.
+    They were trained on the same labels with another seed, or on shuffled labels. A faithful map is
+    the same in the first case and a different one in the second.
 
     Parameters
     ----------
@@ -209,7 +210,7 @@ def shift_films(films: np.ndarray, right: int, down: int) -> np.ndarray:
 def run_changes(
     model: keras.Model, images: np.ndarray, explainers: Mapping[str, Explainer]
 ) -> pd.DataFrame:
-    """Make small changes that leave the disease as it is: does the map stay?
+    """Make small changes that leave the disease as it is, and see whether the map stays.
 
     The changes are another exposure, and a shift by 2 % of the side.
 
@@ -251,7 +252,7 @@ def run_changes(
 def run_counterfactuals(
     model: keras.Model, films: list[Redrawn], explainers: Mapping[str, Explainer]
 ) -> pd.DataFrame:
-    """Remove the disease from films: does the heat leave the places where the lesions were?
+    """Remove the disease from films, and see whether the heat leaves the places of the lesions.
 
     Parameters
     ----------

@@ -165,11 +165,12 @@ def explain_shap(run: Run) -> dict[str, Any]:
         config.subset("seed", "n_explain", "n_bootstrap", "shap_evaluations", "shap_baseline"),
     )
     if not step.is_done():
-        # explain the films, or take up the work where a killed run left it
+        # the network and the films
         cohort = load_cohort(run)
         bundle = load_bundle(run.file("train", "bundle/bundle.json").parent)
         rows = choose_films(cohort.manifest, config.n_explain, config.seed)
 
+        # explain the films, or resume where a killed run stopped
         def explain(row: int) -> dict[str, Any]:
             image = np.asarray(cohort.images[row])
             found = compute_region_shap(

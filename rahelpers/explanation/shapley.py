@@ -105,6 +105,7 @@ def _owen_terms(tree: bytes, players: int) -> tuple[np.ndarray, np.ndarray]:
     terms: list[tuple[int, int, float]] = []
 
     def column(coalition: np.ndarray) -> int:
+        """The number of a coalition, new or known."""
         key = coalition.tobytes()
         if key not in columns:
             columns[key] = len(coalitions)
@@ -313,6 +314,7 @@ class _CoalitionMasker:
         return (np.atleast_2d(mask),)
 
     def mask_shapes(self, _: np.ndarray) -> list[tuple[int]]:
+        """Shape of a mask, in the form in which shap asks for it."""
         return [(self.shape[1],)]
 
 

@@ -269,7 +269,7 @@ def test_vgg16_is_explained_at_its_last_convolution():
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("row", "column"), [(12, 52), (52, 12), (30, 40)])
-def test_the_heat_lies_where_the_evidence_lies(method, row, column):
+def test_the_heat_is_where_the_evidence_is(method, row, column):
     """A positive control: every filter of vgg_small sums its input, so a bright spot is evidence.
 
     Rows of the map are rows of the film.

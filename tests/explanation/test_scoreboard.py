@@ -39,7 +39,7 @@ BOXES = pd.DataFrame(
 )
 
 
-def test_masks_of_255_are_masks_and_what_is_no_heat_is_refused():
+def test_masks_of_255_are_masks_and_what_is_not_heat_is_refused():
     for score in (pointing_hit, energy_inside, overlap):
         assert score(HEAT, 255 * LEFT.astype(np.uint8)) == score(HEAT, LEFT)
         with pytest.raises(ValueError, match="map of \\(1, 2\\) and a mask of \\(2, 2\\)"):
@@ -65,7 +65,7 @@ def test_scores_on_paper():
     )
 
 
-def test_heat_beside_the_hand_counts_for_pointing_alone():
+def test_heat_next_to_the_hand_counts_only_for_pointing():
     hand, lesion = (
         np.array([[False, True], [True, True]]),
         np.array([[False, True], [False, False]]),
@@ -77,7 +77,7 @@ def test_heat_beside_the_hand_counts_for_pointing_alone():
     assert found["chance"] == pytest.approx(1 / 3)
 
 
-def test_a_flat_map_finds_nothing_and_is_never_nan_but_in_its_energy():
+def test_a_flat_map_finds_nothing_and_is_nan_only_in_its_energy():
     found = score_map(0 * HEAT, TOP, ALL)
     assert (found["hit"], found["iou"], found["ap"]) == (0, 0, 0.5) and np.isnan(found["energy"])
 
@@ -110,7 +110,7 @@ def test_a_lesion_is_named_after_the_nearest_box_that_holds_it(rows, columns, si
     assert name_site(mask, BOXES) == site and name_site(mask, BOXES.iloc[:0]) == "no marked joint"
 
 
-def test_places_are_named_after_kinds_of_joints_and_an_unknown_name_is_no_wrist():
+def test_places_are_named_after_kinds_of_joints_and_an_unknown_name_is_not_a_wrist():
     sites = ["MCP2", "PIP5", "IP1", "CMC4", "Ulna", "SC", "DIP3", "no marked joint"]
     ranks = pd.DataFrame(
         {
@@ -307,7 +307,7 @@ def test_the_board_puts_a_map_of_the_lesion_above_its_baselines(film_tables):
     assert np.isnan(board.loc[("lesions", "energy", "even"), "value"])
 
 
-def test_heat_beside_the_hand_is_counted_without_any_mask():
+def test_heat_next_to_the_hand_is_counted_without_any_mask():
     image = redraw_film(make_config(image_size=64), "P00000_L").image
     beside, on = np.zeros((64, 64)), np.zeros((64, 64))
     beside[20, 0] = on[np.unravel_index(image[20:60].argmax() + 20 * 64, image.shape)] = 1.0
