@@ -161,8 +161,8 @@ def run_retrained(
 ) -> pd.DataFrame:
     """Compare with the maps of networks that were trained again.
 
-    They were trained on the same labels with another seed, or on shuffled labels. A faithful map is
-    the same in the first case and a different one in the second.
+    They were trained on the same labels with another seed, or on shuffled labels. The map should be
+    similar in the first case and different in the second.
 
     Parameters
     ----------
