@@ -74,7 +74,7 @@ class Bundle:
     >>> from rahelpers import load_bundle
     >>> bundle = load_bundle(run.file("train", "bundle"))
     >>> bundle.info["class_names"]
-    ['no RA', 'RA']
+    ['non-RA', 'RA']
     >>> low, high = bundle.probability([-5.0, 5.0])  # calibrated
     >>> bool(low < high)
     True

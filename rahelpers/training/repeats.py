@@ -122,10 +122,11 @@ def repeat(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Examples
     --------
+    >>> from rahelpers import Run
     >>> from rahelpers.training import repeat
-    >>> scores, held_out = repeat(run)  # its configuration asks for no other training
-    >>> scores["kind"].tolist(), len(held_out)
-    (['run'], 0)
+    >>> scores, held_out = repeat(Run(run.config.replace(folds=40)))
+    Traceback (most recent call last):
+    ValueError: folds=40: the rarer class has ... patients; expected at least 80, two per fold
     """
     config = run.config
     step = run.step("repeat", config.subset(*RERUN_KEYS), weights_fingerprint(config))
