@@ -60,7 +60,7 @@ def test_a_configuration_lists_its_jobs():
         ({"learning_curve": "half"}, "expected numbers"),
         ({"learning_curve": "2"}, "0.01 to 1"),
         ({"resolutions": "600"}, "32 to 512"),
-        ({"folds": 1}, "holds nobody out"),
+        ({"folds": 1}, "holds no patient out"),
     ],
 )
 def test_an_impossible_request_is_refused(values, words):
