@@ -315,10 +315,7 @@ class RunConfig(BaseModel):
         " class",
     )
     shap_evaluations: Whole = Field(
-        default=128,
-        ge=16,
-        le=1_000_000,
-        description="network evaluations per film for region SHAP",
+        default=128, ge=16, le=1_000_000, description="network evaluations per film for region SHAP"
     )
     shap_baseline: Literal["blur", "mean", "black", "inpaint"] = Field(
         default="blur", description="what replaces a hidden region: blur, mean, black or inpaint"
