@@ -1,6 +1,4 @@
-"""Facts that give a label away are found, each with its AUC; facts that say nothing are not
-accused.
-"""
+"""Facts that give a label away are found, each with its AUC; other facts are not accused."""
 
 import numpy as np
 import pandas as pd
@@ -10,9 +8,7 @@ from rahelpers.scores.intervals import Resampling
 
 
 def cohort(n=80):
-    """Positives come from a wider film; age is known in one class alone; 7 of 10 of hospital A are
-    positive.
-    """
+    """Positive films are wider; age is known for one class only."""
     rng = np.random.default_rng(0)
     label = np.arange(n) % 2
     manifest = pd.DataFrame(
@@ -43,14 +39,14 @@ def test_a_fact_that_is_the_label_and_facts_that_say_nothing():
         found.loc["film width", "AUC"] == "1.00 (0.91 to 1.00)"
         and found.loc["film width", "interval contains 0.5"] == "NO"
     )
-    # sex and hospital are shared out evenly over the labels: their AUC is one half exactly
+    # sex and hospital are spread evenly over the labels: their AUC is exactly one half
     for fact in ("male", "hospital is A", "hospital is B"):
         assert (
             found.loc[fact, "AUC"].startswith("0.50")
             and found.loc[fact, "interval contains 0.5"] == "yes"
             and found.loc[fact, "films"] == 80
         )
-    # the same in every film, or known in one class alone: no question can be asked of it
+    # the same in every film, or known for one class only: the question cannot be asked
     assert not {
         "film height",
         "bits stored",

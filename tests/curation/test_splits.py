@@ -7,7 +7,7 @@ import pytest
 from rahelpers.curation.splits import find_leaks, split_by_patient
 
 
-def test_split_keeps_patients_whole_and_balanced():
+def test_split_keeps_patients_together_and_balanced():
     rng = np.random.default_rng(0)
     patients = pd.Series(np.repeat([f"p{i}" for i in range(200)], 3))
     labels = pd.Series(np.repeat(rng.integers(0, 2, 200), 3))

@@ -1,5 +1,6 @@
-"""Curation as a whole: nothing vanishes, what was done once is not done again, and it does not
-matter where it is done.
+"""Curation from end to end.
+
+Nothing disappears, what was done once is not done again, and it does not matter where it is done.
 """
 
 import base64
@@ -35,23 +36,21 @@ LABELS = [i % 2 for i in range(30)]
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """Thirty phantom patients as files of a folder, with planted mistakes; made once."""
+    """Thirty phantom patients as files in a folder, with planted mistakes; made once."""
     folder = tmp_path_factory.mktemp("planted")
     (folder / "films").mkdir()
     images = [
         np.rint(render(make_patient(51, i), "L", 256).image * 255).astype(np.uint8)
         for i in range(30)
     ]
-    images[20] = images[3][:, ::-1][
-        6:-6, 4:-10
-    ]  # the hand of patient 3 again, mirrored and cropped
-    images[21] = 255 - images[21]  # bone stored dark
+    # the hand of patient 3 again, mirrored and cropped; and one film with bone stored dark
+    images[20] = images[3][:, ::-1][6:-6, 4:-10]
+    images[21] = 255 - images[21]
     for i, image in enumerate(images):
         Image.fromarray(np.ascontiguousarray(image)).save(folder / "films" / f"{i}.png")
     (folder / "films" / "22.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    (folder / "films" / "24.png").write_bytes(
-        (folder / "films" / "7.png").read_bytes()
-    )  # patient 7, other label
+    # the file of patient 7, with the other label
+    (folder / "films" / "24.png").write_bytes((folder / "films" / "7.png").read_bytes())
     table = pd.DataFrame(
         {
             "image_id": range(30),
@@ -85,20 +84,18 @@ def planted(films, tmp_path_factory):
     return curate(run_of(films, folder)), folder
 
 
-def test_planted_mistakes_are_found_and_said(planted):
+def test_planted_mistakes_are_found_and_explained(planted):
     cohort, _ = planted
     rows = cohort.manifest.set_index("image_id")
-    assert cohort.excluded.set_index("image_id")["reason"].to_dict() == {
-        "22": cohort.excluded.set_index("image_id")["reason"]["22"],
-        "24": "same content as 7 of patient p07, whose label is 1 and not 0",
-    }
-    assert "22.png" in cohort.excluded.set_index("image_id")["reason"]["22"]
+    reasons = cohort.excluded.set_index("image_id")["reason"].to_dict()
+    assert reasons.keys() == {"22", "24"} and "22.png" in reasons["22"]
+    assert reasons["24"] == "same content as 7 of patient p07, whose label is 1 and not 0"
     assert rows.loc["21", "action"] == "fix" and "inverted" in rows.loc["21", "reason"]
     assert cohort.pairs[["image_a", "image_b", "verdict"]].to_numpy().tolist() == [
         ["7", "24", "same file"],
         ["3", "20", "same hand"],
     ]
-    # both films count as one patient's, stand in one split, and say why
+    # both films count as one patient's, are in one split, and say why
     assert (
         rows.loc["3", "patient_id"] == rows.loc["20", "patient_id"] == "p03"
         and rows.loc["3", "split"] == rows.loc["20", "split"]
@@ -216,7 +213,7 @@ def test_what_a_table_shows_is_refused_before_a_film_is_read(
         )
 
 
-def test_blanks_are_no_label_and_spaces_no_other_patient(films, tmp_path):
+def test_blanks_are_not_a_label_and_spaces_not_another_patient(films, tmp_path):
     table = pd.read_csv(films / "t.csv").assign(grade=["yes" if g else "no" for g in LABELS])
     table.loc[0, "grade"] = "  "
     table.loc[1, "who"] = " p01 "
@@ -231,7 +228,7 @@ def test_blanks_are_no_label_and_spaces_no_other_patient(films, tmp_path):
     )
 
 
-def test_a_film_of_that_name_in_another_folder_is_not_taken(films, tmp_path):
+def test_a_film_of_that_name_in_another_folder_is_not_used(films, tmp_path):
     table = pd.read_csv(films / "t.csv").assign(file=lambda t: t["image_id"].astype(str) + ".png")
     table.loc[0, "file"], table.loc[1, "file"] = "wardB/0.png", "films/1.png"
     table.to_csv(tmp_path / "t.csv", index=False)
@@ -243,7 +240,7 @@ def test_a_film_of_that_name_in_another_folder_is_not_taken(films, tmp_path):
     )
 
 
-def test_no_film_vanishes(planted):
+def test_no_film_disappears(planted):
     cohort, _ = planted
     assert set(cohort.manifest["image_id"]) | set(cohort.excluded["image_id"]) == {
         str(i) for i in range(30)
@@ -311,7 +308,7 @@ def cohort_table(n: int, centres: str = "ABC"):
     )
 
 
-def test_the_external_hospital_stands_in_its_split_alone():
+def test_the_external_hospital_is_only_in_its_own_split():
     patients, labels, centres = cohort_table(90)
     centres[0] = "B"  # one patient was seen in two hospitals
     split = split_by_patient(patients, labels, 0.25, 0.2, 7, centres, "B")
@@ -324,12 +321,12 @@ def test_the_external_hospital_stands_in_its_split_alone():
         split_by_patient(patients, labels, 0.25, 0.2, 7, centres, "D")
 
 
-def test_every_hospital_is_shared_evenly_where_asked():
+def test_every_hospital_is_split_evenly_if_asked():
     patients, labels, centres = cohort_table(300)
     split = split_by_patient(patients, labels, 0.25, 0.2, 7, centres, by_centre=True)
     share = pd.crosstab(centres, split, normalize="index")
     assert share["test"].between(0.22, 0.28).all() and np.ptp(share["test"]) < 0.03
-    # hospitals too small to be shared do not stop the split
+    # hospitals that are too small for that do not stop the split
     patients, labels, centres = cohort_table(60, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     assert set(split_by_patient(patients, labels, 0.25, 0.2, 7, centres, by_centre=True)) == {
         "train",
@@ -420,7 +417,7 @@ def test_a_cluster_that_does_not_answer_is_explained(films, tmp_path, free_addre
 @pytest.mark.parametrize("shape", [(32, 32), (33, 700), (700, 33), (65, 64), (90, 400)])
 @pytest.mark.parametrize("kind", ["noise", "ramp", "steps", "spot"])
 def test_no_picture_that_can_be_read_breaks_curation(shape, kind):
-    """What a reader lets through may be anything: it becomes a row or a reason."""
+    """Whatever a reader accepts becomes a row or a reason."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
     spot = np.zeros(shape, np.float32)

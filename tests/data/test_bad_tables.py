@@ -1,4 +1,4 @@
-"""Bad tables of the folder source: each ends in a message, and a bad film costs itself alone."""
+"""Bad tables of the folder source: each ends in a message, and a bad film costs only itself."""
 
 import os
 from pathlib import Path
@@ -16,9 +16,7 @@ FILE_HEAD = "image_id,patient,ra,file\n"
 
 
 def read_folder(tmp_path: Path, table: str | bytes, **settings_: str) -> dict[str, str]:
-    """Curate's first step on four good films and this table: the fault of each film by its id, ''
-    where it was read.
-    """
+    """Read four good films by this table: image_id -> fault, '' where the film was read."""
     images = tmp_path / "images"
     images.mkdir(exist_ok=True)
     for name in "abcd":
@@ -57,7 +55,7 @@ BAD_TABLES = {
         (HEAD + ROWS + "ö,5,1\n").encode() + "ä,6,1\n".encode("latin-1"),
         "table.csv",
     ),
-    "NUL bytes alone": (b"\0" * 300, "byte 0 is NUL"),
+    "only NUL bytes": (b"\0" * 300, "byte 0 is NUL"),
     "NUL before the header": (b"\0" + (HEAD + ROWS).encode(), "byte 0 is NUL"),
     "a picture": (GOOD, "table.csv"),
     "empty": ("", "table.csv"),
@@ -87,7 +85,7 @@ def test_good_tables_are_read(mark, line_end, tmp_path):
     assert faults == dict.fromkeys("abcd", "")
 
 
-def test_a_missing_file_or_label_costs_its_own_film_alone(tmp_path):
+def test_a_missing_file_or_label_costs_only_its_own_film(tmp_path):
     faults = read_folder(tmp_path, HEAD + ROWS.replace("c,3,0", "c,3,") + "gone,5,1\n")
     assert faults.pop("gone") and faults.pop("c")
     assert faults == dict.fromkeys("abd", "")
@@ -95,7 +93,7 @@ def test_a_missing_file_or_label_costs_its_own_film_alone(tmp_path):
 
 @POSIX
 @pytest.mark.parametrize("by_file", [False, True], ids=["by id", "by file"])
-def test_bad_films_cost_themselves_alone(by_file, tmp_path, alarm):
+def test_bad_films_cost_only_themselves(by_file, tmp_path, alarm):
     images = tmp_path / "images"
     images.mkdir()
     (images / "loop.png").symlink_to("loop.png")

@@ -1,4 +1,4 @@
-"""The folder source, label rules, and splits that never share a patient."""
+"""The folder source: labels from rules, words in cells, files, boxes."""
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ def test_label_rules(values, rule, expected):
 @pytest.mark.parametrize(
     ("values", "rule"), [(["M", "F"], ">=3"), (["M", "F"], "X"), ([1, 2], ">=many"), ([1, 2], ">=")]
 )
-def test_rules_that_cannot_be(values, rule):
+def test_impossible_rules_are_refused(values, rule):
     with pytest.raises(ValueError, match="positive"):
         make_labels(pd.Series(values), rule)
 
@@ -39,9 +39,7 @@ def test_missing_labels_stay_missing():
 
 @pytest.fixture
 def folder(tmp_path):
-    """30 patients with one noisy film each, one of them damaged, one missing, one a copy of
-    another.
-    """
+    """30 patients with one film of noise each: one is damaged, one missing, one a copy."""
     images = tmp_path / "films"
     images.mkdir()
     rng = np.random.default_rng(1)
@@ -225,7 +223,7 @@ def test_two_films_of_one_name_are_not_guessed(folder):
         (("a", 0, 1, 1), "x0"),
     ],
 )
-def test_boxes_that_cannot_be_are_explained(folder, box, match):
+def test_impossible_boxes_are_explained(folder, box, match):
     pd.DataFrame(
         [("1", "MCP", *box)], columns=["image_id", "joint", "x0", "y0", "x1", "y1"]
     ).to_csv(folder / "boxes.csv", index=False)

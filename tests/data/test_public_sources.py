@@ -1,4 +1,4 @@
-"""Public datasets on tiny replicas of their layouts, and tables and folders that would mislead the
+"""Public datasets as tiny replicas of their layouts; tables and folders that could mislead the
 folder source.
 """
 
@@ -84,14 +84,14 @@ FINGER_BOXES = {
 
 
 def h_stem(i: int) -> str:
-    """Fifteen patients, both hands; patient 14 has a second visit's film in another split."""
+    """Fifteen patients, both hands; patient 14 is a second visit of patient 0 in another split."""
     centre = "SCGH" if i % 8 < 4 else "HMCRD"
     return f"JP_{centre}_P{i // 2:04d}_20121201_{5800 + i // 2}_{'LR'[i % 2]}"
 
 
 def make_h1200(root: Path) -> Path:
-    """30 films: odd pairs erosive; film 5 has no scores, film 7 a score that cannot be; patient 0
-    in train and test.
+    """30 films: odd pairs are erosive; film 5 has no scores, film 7 an impossible score; patient 0
+    is in train and test.
     """
     annotations = {
         s: {
@@ -260,22 +260,16 @@ def test_h1200_joints_hold_scores_and_boxes(h1200):
     )
 
 
-def test_h1200_lesions_of_all_three_encodings_are_svdh_erosions_alone(h1200):
+def test_h1200_lesions_of_all_three_encodings_are_svdh_erosions_only(h1200):
     masks = {}
     for f in list_films(h_config(h1200)):
         if not f.fault:
             masks[f.row["image_id"]] = f.read().lesion
     assert masks[h_stem(0)].shape == (HEIGHT, WIDTH) and not masks[h_stem(0)].any()
-    for i in (
-        2,
-        3,
-        10,
-    ):  # a polygon, compressed and plain run lengths; the square at 60, 60 is an erosion elsewhere
-        assert (
-            masks[h_stem(i)][11:18, 11:18].all()
-            and masks[h_stem(i)].sum() <= 100
-            and not masks[h_stem(i)][60:].any()
-        ), i
+    # a polygon, compressed and plain run lengths; the square at 60, 60 is an erosion elsewhere
+    for i in (2, 3, 10):
+        mask = masks[h_stem(i)]
+        assert mask[11:18, 11:18].all() and mask.sum() <= 100 and not mask[60:].any(), i
 
 
 POLYGON = [10, 10, 20, 10, 20, 20, 10, 20]
@@ -306,7 +300,7 @@ def test_a_mask_of_another_size_is_a_fault(h1200):
 
 
 @pytest.mark.slow
-def test_h1200_curates_with_patients_whole(h1200):
+def test_h1200_curates_with_patients_together(h1200):
     cohort = curate(Run(h_config(h1200)))
     reasons = cohort.excluded.set_index("image_id")["reason"]
     assert len(cohort.manifest) + len(cohort.excluded) == N and {h_stem(5), h_stem(7)} <= set(
@@ -347,9 +341,8 @@ def test_another_label_needs_a_rule_and_a_column(h1200):
     with pytest.raises(ValueError, match="did you mean 'damage'"):
         list_films(h_config(h1200, label_column="damages", positive="1"))
     films = list_films(h_config(h1200, label_column="is_ra", positive="1"))
-    assert (
-        next(f for f in films if f.row["image_id"] == h_stem(5)).row["label"] == 1
-    )  # unscored, but its diagnosis is known
+    unscored = next(f for f in films if f.row["image_id"] == h_stem(5))
+    assert unscored.row["label"] == 1, "its diagnosis is known"
     assert len(list_films(h_config(h1200, max_films=10))) == 10
 
 
@@ -370,8 +363,8 @@ def test_audit_names_patients_in_two_official_splits_and_counts(h1200):
 
 
 def test_a_film_without_metadata_keeps_its_patient(h1200):
-    """Patient of the name, or the metadata's patient of another film with that name: never a second
-    patient of one person.
+    """The patient in its name, or the metadata's patient of a film with that name: one person never
+    becomes two patients.
     """
     other_visit = h_stem(0).replace("5800", "5999")
     film(h1200 / "Segmentation/train" / f"{other_visit}.bmp", 99)
@@ -385,7 +378,7 @@ def test_a_film_without_metadata_keeps_its_patient(h1200):
     assert "no patient is known" in by_name["odd name"].fault
 
 
-def test_a_reading_with_gaps_is_no_negative(h1200):
+def test_a_reading_with_gaps_is_not_a_negative(h1200):
     file = h1200 / "SvdH_Scoring/SvdH_BE_Scoring/train/_annotation_be_scores.json"
     edit(file, lambda s: [s[f"{h_stem(i)}.bmp"].pop("BE_U") for i in (0, 2)])
     by_name = {f.row["image_id"]: f for f in list_films(h_config(h1200))}
@@ -481,7 +474,7 @@ def test_check_lists_each_fault_of_h1200(h1200):
         ),
     ],
 )
-def test_what_is_not_as_seen_is_named(h1200, break_it, message):
+def test_what_is_not_as_expected_is_named(h1200, break_it, message):
     break_it(h1200)
     with pytest.raises(ValueError, match=message):
         list_films(h_config(h1200))
@@ -509,8 +502,8 @@ def w_stem(i: int) -> str:
 
 
 def make_w600(root: Path) -> Path:
-    """30 wrists; 0 to 25 scored in the JSON, 26 in the metadata alone, 27 to 29 not at all; bones
-    misspelled as theirs.
+    """30 wrists: 0 to 25 scored in the JSON, 26 only in the metadata, 27 to 29 not at all; bones
+    are misspelled as in the dataset.
     """
     crops = list(ram_w600.CROPS)
     joints, pictures, boxes = [], [], []
@@ -609,9 +602,8 @@ def test_w600_films_labels_boxes(w600):
         and len(joints) == 6
         and np.isclose(joints.at["Trapezium", "x0"], 15 / WIDTH)
     )
-    of_masks = by_name[w_stem(26)].joints.set_index(
-        "site"
-    )  # scored in the metadata alone, boxes from the masks
+    # scored only in the metadata, boxes from the masks
+    of_masks = by_name[w_stem(26)].joints.set_index("site")
     assert (
         by_name[w_stem(26)].row["label"] == 1
         and np.isclose(of_masks.at["Radius", "y0"], 5 / HEIGHT)
@@ -620,7 +612,7 @@ def test_w600_films_labels_boxes(w600):
 
 
 def test_left_is_left_by_the_stem(w600):
-    """The authors' `filename[-4] == "L"` looks at the dot: in their loaders no film is left."""
+    """The authors' `filename[-4] == "L"` looks at the dot: in their loaders no hand is left."""
     sides = [f.laterality for f in list_films(w_config(w600))]
     assert sides.count("L") == sides.count("R") == N // 2
     assert [side_of(n) for n in ("0001_0001_L", "a_l", "L", "x_L.bmp", "x_R1")] == [
@@ -693,7 +685,7 @@ def test_check_lists_each_fault_of_w600(w600):
         ),
     ],
 )
-def test_what_is_not_as_seen_in_w600_is_named(w600, break_it, message):
+def test_what_is_not_as_expected_in_w600_is_named(w600, break_it, message):
     break_it(w600)
     with pytest.raises(ValueError, match=message):
         list_films(w_config(w600))
@@ -784,7 +776,7 @@ def test_ages(value, age):
 @pytest.mark.parametrize(
     "value", ["old", "200", "-5", "1961", ">90", "63 J", "12.03.1961", True, "٦٣", "1e1", "inf"]
 )
-def test_an_age_that_is_none_is_named_with_its_row(value):
+def test_what_is_not_an_age_is_named_with_its_row(value):
     reading = read_ages(pd.Series([50, value, None], dtype=object))
     assert reading.values.tolist()[0] == 50 and reading.values.isna().tolist() == [
         False,
@@ -823,8 +815,8 @@ def test_words_of_sex_and_side(reader, said):
     "values", [[1, 2], [1.0, None, 2.0], ["Rücken", "wer"], [True, False], ["FM", "L/R"]]
 )
 def test_codes_and_other_words_are_not_guessed(reader, values):
-    """'Rücken' began with R, and so was a right hand; 1 and 2 are men and women in ISO 5218, and
-    the other way round elsewhere.
+    """'Rücken' (back) starts with R, and once counted as a right hand; 1 and 2 are men and women in
+    ISO 5218, and the other way round elsewhere.
     """
     reading = reader(pd.Series(values, dtype=object))
     assert set(reading.values) == {""} and len(reading.unread) == 2
@@ -835,7 +827,7 @@ def test_codes_and_other_words_are_not_guessed(reader, values):
 # ------------------------------------------------------------------ records and the command
 
 
-def test_every_source_has_a_record_and_the_command_tells_it(monkeypatch, tmp_path):
+def test_every_source_has_a_record_and_the_command_prints_it(monkeypatch, tmp_path):
     monkeypatch.setenv("RAHELPERS_DATA", str(tmp_path))
     listed = CliRunner().invoke(main, ["data", "list"])
     assert (
@@ -855,7 +847,7 @@ def test_every_source_has_a_record_and_the_command_tells_it(monkeypatch, tmp_pat
     assert wrong.exit_code == 2 and "did you mean 'ram-h1200'" in wrong.output
 
 
-def test_check_command_says_how_many_and_exits_1(h1200, monkeypatch):
+def test_check_command_counts_faults_and_exits_1(h1200, monkeypatch):
     monkeypatch.setenv("RAHELPERS_DATA", str(h1200.parent))
     result = CliRunner().invoke(main, ["data", "check", "ram-h1200"])
     assert (
@@ -1083,9 +1075,7 @@ def test_leaks_missing_and_unknown_columns(manifest, tmp_path):
 
     text = "\n".join(explain_faults(changed(manifest, tmp_path / "m.csv", leak)))
     assert (
-        re.search(
-            r"patient \S+ is in 2 splits: row \d+ is \w+, row \d+ is \w+; expected one", text
-        )
+        re.search(r"patient \S+ is in 2 splits: row \d+ is \w+, row \d+ is \w+; expected one", text)
         and "file content" in text
     )
     text = "\n".join(
@@ -1100,7 +1090,7 @@ def test_leaks_missing_and_unknown_columns(manifest, tmp_path):
     assert "row 1: column label is missing; did you mean 'lable'?" in text
 
 
-def test_a_table_that_is_no_manifest_yet_is_checked_as_one_of_own_films(tmp_path):
+def test_a_table_that_is_not_a_manifest_yet_is_checked_as_one_of_own_films(tmp_path):
     (tmp_path / "t.csv").write_text(
         "image_id,Geschlecht,Alter,Seite,ra\na,weiblich,63,links,1\nb,2,1961,hinten,0\n",
         encoding="utf-8",
@@ -1125,7 +1115,7 @@ def test_a_table_that_is_no_manifest_yet_is_checked_as_one_of_own_films(tmp_path
         (None, "no such file"),
     ],
 )
-def test_files_that_are_no_manifest(tmp_path, data, part):
+def test_files_that_are_not_a_manifest(tmp_path, data, part):
     path = tmp_path / "m.csv"
     if data is not None:
         path.write_bytes(data)
