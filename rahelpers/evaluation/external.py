@@ -1,9 +1,11 @@
-"""External test: a finished bundle scored on another cohort, with a report of its own. Nothing is
-trained or chosen here.
+"""External test: a finished bundle scored on another cohort, with a report of its own.
+
+Nothing is trained or chosen here.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from rahelpers.core.store import (
     MissingArtefactError,
     Run,
     library_versions,
+    open_run,
     sha256_of,
     write_atomically,
     write_json,
@@ -28,14 +31,8 @@ from rahelpers.evaluation.figures import (
     plot_forest,
     plot_net_benefit,
 )
-from rahelpers.evaluation.tables import (
-    compute_tables,
-    describe_run,
-    load_predictions,
-    make_predictions,
-    metrics_table,
-    show_score,
-)
+from rahelpers.evaluation.split_scores import compute_tables, describe_run, make_predictions
+from rahelpers.evaluation.tables import load_predictions, metrics_table, show_score
 from rahelpers.scores.intervals import Resampling, auc_interval, gap_interval
 from rahelpers.scores.metrics import ScoredFilms, say_few
 
@@ -43,26 +40,24 @@ FOLDER = "external_test"
 
 
 def find_bundle(path: Path) -> tuple[Path, Run | None]:
-    """The bundle at `path`, and the run that made it where there is one.
+    """Find the bundle at `path`, and the run that made it if there is one.
 
     Parameters
     ----------
     path : Path
-        A run's folder, or a bundle's.
+        Folder of a run, or of a bundle.
 
     Raises
     ------
     MissingArtefactError
         If there is neither.
     """
-    from rahelpers.core.store import open_run
-
     for bundle, owner in ((path / "02_train" / "bundle", path), (path, path.parent.parent)):
         if (bundle / "bundle.json").exists():
             return bundle, open_run(owner) if (owner / "config.json").exists() else None
     raise MissingArtefactError(
-        f"{path} holds neither a run with a bundle nor a bundle (bundle.json is missing); make one"
-        " with: rahelpers run"
+        f"{path} holds neither a run with a bundle nor a bundle (bundle.json is missing); to make"
+        " one, use: rahelpers run"
     )
 
 
@@ -70,19 +65,19 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
     """Score the bundle of a run, or a bundle, on every film of another cohort.
 
     The cohort is curated as in step 01 into the run that `config` names. Patients with a film that
-    the network was trained or chosen on are left out, where the run that made it is at hand.
+    the network was trained or chosen on are left out, if the run that made the bundle is available.
 
     Parameters
     ----------
     path : Path
-        A run's folder, or a bundle's.
+        Folder of a run, or of a bundle.
     config : RunConfig
-        The cohort; its image_size must be the bundle's.
+        The cohort; its image_size must be that of the bundle.
 
     Returns
     -------
     Path
-        `report.html`; beside it metrics.json, predictions.csv and the tables of `compute_tables`.
+        `report.html`, next to metrics.json, predictions.csv and the tables of `compute_tables`.
 
     Raises
     ------
@@ -90,6 +85,17 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
         If there is no bundle.
     ValueError
         If the sizes do not fit, or no film remains that the network has not seen.
+
+    Examples
+    --------
+    >>> from rahelpers import make_config
+    >>> from rahelpers.evaluation import evaluate_elsewhere
+    >>> other = make_config(n_patients=40, image_size=48, seed=8, run_dir="runs/other")
+    >>> evaluate_elsewhere(run.folder, other).name  # doctest: +SKIP
+    'report.html'
+    >>> evaluate_elsewhere(run.folder, run.config)  # the run's own cohort is not an external test
+    Traceback (most recent call last):
+    ValueError: the test would overwrite run '...', which made the bundle; choose another --name
     """
     from rahelpers.curation.step import curate
     from rahelpers.network.bundle import load_bundle
@@ -99,13 +105,16 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
     bundle, run = load_bundle(folder), Run(config)
     if config.image_size != bundle.info["image_size"]:
         raise ValueError(
-            f"image_size={config.image_size}: expected the bundle's {bundle.info['image_size']}"
+            f"image_size={config.image_size}: expected {bundle.info['image_size']}, the size that"
+            " the network was trained at"
         )
     if owner is not None and owner.folder.resolve() == run.folder.resolve():
         raise ValueError(
             f"the test would overwrite run '{owner.folder.name}', which made the bundle; choose"
             " another --name"
         )
+
+    # the films that the network has not seen, and what it says of them
     cohort = curate(run)
     unseen, notes = drop_seen(cohort.manifest, owner)
     rows = cohort.manifest.index.get_indexer(unseen.index)
@@ -113,6 +122,8 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
     table = make_predictions(
         unseen.assign(split="external"), logits, features, bundle, load_familiarity(bundle)
     )
+
+    # scores and tables, as for a split of step 03
     title = f"{config.title}, network of {bundle.info['title']}"
     resampling = Resampling(config.n_bootstrap, config.seed)
     metrics = describe_run(title, config.source, bundle.info, table, resampling, config.prevalence)
@@ -127,18 +138,19 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
     }
     tables = compute_tables(table, "external", metrics, resampling)
     home = _compare_with_home(owner, table, resampling)
+
     out = run.folder / FOLDER
     write_json(out / "metrics.json", metrics)
     for name, part in (tables | {"predictions": table}).items():
-        write_atomically(out / f"{name}.csv", lambda p, t=part: t.to_csv(p, index=False))
+        write_atomically(out / f"{name}.csv", partial(part.to_csv, index=False))
     write_text(out / "report.html", _render(run, metrics, table, tables, home))
     return out / "report.html"
 
 
 def drop_seen(manifest: pd.DataFrame, owner: Run | None) -> tuple[pd.DataFrame, list[str]]:
-    """The films of patients none of whose films stands in the network's training or validation
-    split, and what was found.
+    """Keep the films of patients whom the network has not seen, and say in words what was dropped.
 
+    A patient was seen if one of their films is in the training or validation split of the network.
     Films are compared by the SHA-256 of their content.
 
     Raises
@@ -148,8 +160,8 @@ def drop_seen(manifest: pd.DataFrame, owner: Run | None) -> tuple[pd.DataFrame, 
     """
     if owner is None:
         return manifest, [
-            "The run that made the bundle is not at hand: whether it was trained on some of these"
-            " films was not checked."
+            "The run that made the bundle is not available: whether the network was trained on some"
+            " of these films was not checked."
         ]
     home = pd.read_csv(owner.file("curate", "manifest.csv"), usecols=["sha256", "split"])
     seen = manifest["sha256"].isin(home.loc[home["split"].isin(["train", "validation"]), "sha256"])
@@ -157,7 +169,7 @@ def drop_seen(manifest: pd.DataFrame, owner: Run | None) -> tuple[pd.DataFrame, 
     rest = manifest[~manifest["patient_id"].isin(patients)]
     if rest.empty:
         raise ValueError(
-            f"all {len(manifest)} films belong to patients that the network was trained or chosen"
+            f"all {len(manifest)} films belong to patients whom the network was trained or chosen"
             " on: expected another cohort (for the phantom another seed, such as -p seed=8)"
         )
     words = (
@@ -166,7 +178,8 @@ def drop_seen(manifest: pd.DataFrame, owner: Run | None) -> tuple[pd.DataFrame, 
         else "No film was left out"
     )
     return rest, [
-        f"{words}: films were compared by content with the network's training and validation films."
+        f"{words}: films were compared by content with the training and validation films of the"
+        " network."
     ]
 
 
@@ -174,12 +187,12 @@ def _questions(info: dict[str, Any], config: RunConfig) -> list[str]:
     notes = []
     if list(info["class_names"]) != list(config.class_names):
         own, asked = (
-            "' against '".join(reversed(names))
-            for names in (list(info["class_names"]), list(config.class_names))
+            "' against '".join(reversed(list(names)))
+            for names in (info["class_names"], config.class_names)
         )
         notes.append(
-            f"The network answers '{own}'; the cohort's label is '{asked}'. Whether that is the"
-            " same question is for a person to say."
+            f"The network answers '{own}'; the label of the cohort is '{asked}'. A person must"
+            " decide whether that is the same question."
         )
     if info["source"] == "phantom":
         notes.append("The network was trained on drawn films (the phantom).")
@@ -189,8 +202,9 @@ def _questions(info: dict[str, Any], config: RunConfig) -> list[str]:
 
 
 def _compare_with_home(owner: Run | None, table: pd.DataFrame, resampling: Resampling) -> str:
-    """The AUC on the network's own test split less the AUC here, in words; '' where the own test is
-    not at hand.
+    """The AUC on the network's own test split minus the AUC here, in words.
+
+    '' if the network's own test split is not available.
     """
     if owner is None or not (owner.folder / "03_evaluate" / "record.json").exists():
         return ""
@@ -229,14 +243,14 @@ def _render(
         ),
         (
             plot_abstention(tables["abstention"], title),
-            "Accuracy on the films left, against the share that goes to a person",
+            "Accuracy on the rest of the films, against the share that goes to a person",
         ),
     ]
     if "net_benefit" in tables:
         figures.append(
             (
                 plot_net_benefit(tables["net_benefit"], metrics["prevalence"], title),
-                "Decision curve beside treating everybody and nobody",
+                "Decision curve, compared with treating everyone and no one",
             )
         )
     return render_page(

@@ -16,8 +16,9 @@ from rahelpers.scores.intervals import interval_text
 
 
 def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
-    """ROC curves of train and test together, with AUC, interval and counts in the legend, and the
-    operating point.
+    """Plot the ROC curves of train and test, with the operating point on test.
+
+    The legend has AUC, interval and counts.
 
     Parameters
     ----------
@@ -37,16 +38,12 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
             f"{split}: {shown},\n{counts['films_positive']} positive, {counts['films_negative']}"
             " negative films"
         )
-        axis.plot(
-            fpr, tpr, color=SPLIT_STYLE[split][0], linestyle=SPLIT_STYLE[split][1], label=label
-        )
-    test = metrics["splits"]["test"]
-    axis.plot(
-        1 - test["specificity"]["value"],
-        test["sensitivity"]["value"],
-        "ko",
-        label="operating point, on test",
+        colour, dash = SPLIT_STYLE[split]
+        axis.plot(fpr, tpr, color=colour, linestyle=dash, label=label)
+    specificity, sensitivity = (
+        metrics["splits"]["test"][name]["value"] for name in ("specificity", "sensitivity")
     )
+    axis.plot(1 - specificity, sensitivity, "ko", label="operating point, on test")
     axis.plot([0, 1], [0, 1], color="lightgrey", zorder=0)
     axis.set(xlabel="1 − specificity", ylabel="sensitivity", title=metrics["title"], aspect="equal")
     axis.legend(frameon=False, fontsize=7, loc="lower right")
@@ -55,48 +52,33 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
 
 
 def plot_calibration(calibration: pd.DataFrame, probability: np.ndarray, title: str) -> Figure:
-    """Predicted probability against observed share with intervals, over a histogram of the
-    predictions.
+    """Plot predicted probability against observed share, over a histogram of the predictions.
 
     Parameters
     ----------
     calibration : DataFrame
-        As `compute_calibration` returns it; with a column `calibrator`, each is drawn, the
-        network's own first.
+        As `compute_calibration` returns it. With a column `calibrator`, each calibrator is drawn;
+        that of the network comes first.
     probability : float array (n,)
-        The network's own.
+        From the network's own calibration.
     title : str
     """
     figure = Figure(figsize=(4.6, 5), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     top.plot([0, 1], [0, 1], color="lightgrey")
-    parts = (
-        calibration.groupby("calibrator", sort=False)
-        if "calibrator" in calibration
-        else [("", calibration)]
-    )
+
+    # one line per calibrator, each point with its interval and its number of films
+    several = "calibrator" in calibration
+    parts = calibration.groupby("calibrator", sort=False) if several else [("", calibration)]
     for (name, part), split, marker in zip(parts, ("test", "validation"), ("o", "s"), strict=False):
         colour, dash = SPLIT_STYLE[split]
         top.vlines(part["predicted"], part["low"], part["high"], color=colour, linewidth=1.2)
-        top.plot(
-            part["predicted"],
-            part["observed"],
-            marker=marker,
-            linestyle=dash,
-            color=colour,
-            label=name,
-        )
+        top.plot("predicted", "observed", marker + dash, data=part, label=name, color=colour)
         for row in part.itertuples():
-            top.annotate(
-                f"{row.films}",
-                (row.predicted, row.observed),
-                xytext=(5, 4),
-                textcoords="offset points",
-                fontsize=7,
-                color=colour,
-            )
-    if "calibrator" in calibration:
+            _note(top, f"{row.films}", (row.predicted, row.observed), (5, 4), color=colour)
+    if several:
         top.legend(fontsize=8, frameon=False)
+
     sns.histplot(x=probability, bins=20, binrange=(0, 1), color="#7f7f7f", ax=bottom)
     top.set(ylabel="observed share of positives", ylim=(-0.03, 1.03), title=title)
     bottom.set(xlabel="predicted probability", ylabel="films", xlim=(0, 1))
@@ -105,7 +87,7 @@ def plot_calibration(calibration: pd.DataFrame, probability: np.ndarray, title: 
 
 
 def plot_confusion(confusion: dict[str, int], class_names: list[str], title: str) -> Figure:
-    """The confusion matrix, with counts of films.
+    """Plot the confusion matrix, with counts of films.
 
     Parameters
     ----------
@@ -116,19 +98,17 @@ def plot_confusion(confusion: dict[str, int], class_names: list[str], title: str
     """
     figure = Figure(figsize=(3.8, 3.2), layout="constrained")
     axis = figure.subplots()
-    table = pd.DataFrame(
-        [[confusion["tn"], confusion["fp"]], [confusion["fn"], confusion["tp"]]],
-        index=class_names,
-        columns=class_names,
-    )
+    counts = [[confusion["tn"], confusion["fp"]], [confusion["fn"], confusion["tp"]]]
+    table = pd.DataFrame(counts, index=class_names, columns=class_names)
     sns.heatmap(table, annot=True, fmt="d", cmap="Greys", cbar=False, linewidths=1, ax=axis)
-    axis.set(xlabel="called", ylabel="truth", title=title)
+    axis.set(xlabel="classified as", ylabel="truth", title=title)
     return figure
 
 
 def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
-    """AUC, sensitivity and specificity of every split side by side, with intervals; no AUC where a
-    class has few films.
+    """Plot AUC, sensitivity and specificity of every split side by side, with intervals.
+
+    There is no AUC if a class has few films.
 
     Parameters
     ----------
@@ -139,23 +119,16 @@ def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
     axis = figure.subplots()
     names = ("auc", "sensitivity", "specificity")
     for k, split in enumerate(split for split in SPLIT_STYLE if split in metrics["splits"]):
-        axis.plot([], [], marker="os^D"[k], color=SPLIT_STYLE[split][0], label=split)
+        scores, marker, colour = metrics["splits"][split], "os^D"[k], SPLIT_STYLE[split][0]
+        axis.plot([], [], marker=marker, color=colour, label=split)
         for i, name in enumerate(names):
-            score, x = metrics["splits"][split][name], i + 0.22 * (k - 1)
-            if score is None or (name == "auc" and metrics["splits"][split]["few"]):
-                axis.annotate(
-                    f"{split}: too few films",
-                    (x, 0.02),
-                    rotation=90,
-                    fontsize=7,
-                    ha="center",
-                    va="bottom",
-                )
+            score, x = scores[name], i + 0.22 * (k - 1)
+            if score is None or (name == "auc" and scores["few"]):
+                words = f"{split}: too few films"
+                axis.annotate(words, (x, 0.02), rotation=90, fontsize=7, ha="center", va="bottom")
                 continue
-            axis.plot(
-                [x, x], [score["low"], score["high"]], color=SPLIT_STYLE[split][0], linewidth=2
-            )
-            axis.plot(x, score["value"], marker="os^D"[k], color=SPLIT_STYLE[split][0])
+            axis.plot([x, x], [score["low"], score["high"]], color=colour, linewidth=2)
+            axis.plot(x, score["value"], marker=marker, color=colour)
     axis.set_xticks(range(3), ["AUC", "sensitivity", "specificity"])
     axis.set(ylim=(0, 1.03), title=metrics["title"], ylabel="95 % interval")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -164,7 +137,7 @@ def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
 
 
 def plot_net_benefit(curve: pd.DataFrame, prevalence: float, title: str) -> Figure:
-    """Decision curve: net benefit of the network beside treating everybody and treating nobody.
+    """Plot the decision curve: net benefit of the network, of treating everyone, and of no one.
 
     Parameters
     ----------
@@ -176,23 +149,16 @@ def plot_net_benefit(curve: pd.DataFrame, prevalence: float, title: str) -> Figu
     figure = Figure(figsize=(5.4, 3.4), layout="constrained")
     axis = figure.subplots()
     shown = curve[curve["threshold"] <= min(max(3 * prevalence, 0.5), 0.99)]
-    axis.fill_between(
-        shown["threshold"],
-        shown["low"],
-        shown["high"],
-        color=SPLIT_STYLE["test"][0],
-        alpha=0.15,
-        linewidth=0,
-    )
+    _band(axis, shown["threshold"], shown, SPLIT_STYLE["test"][0])
     for name, words, dash, colour in (
         ("network", "act on the network (band: 95 %)", "-", SPLIT_STYLE["test"][0]),
-        ("treat_all", "treat everybody", "--", "#b58900"),
-        ("treat_none", "treat nobody", ":", "black"),
+        ("treat_all", "treat everyone", "--", "#b58900"),
+        ("treat_none", "treat no one", ":", "black"),
     ):
         axis.plot(shown["threshold"], shown[name], color=colour, linestyle=dash, label=words)
     axis.set(
         xlabel="threshold: probability from which one would act",
-        ylabel="net benefit, true positives a person",
+        ylabel="net benefit, true positives per person",
         ylim=(-0.5 * prevalence, 1.1 * prevalence),
     )
     axis.set_title(f"{title}, prevalence {prevalence:g}", fontsize=10)
@@ -202,8 +168,9 @@ def plot_net_benefit(curve: pd.DataFrame, prevalence: float, title: str) -> Figu
 
 
 def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity") -> Figure:
-    """One score of every subgroup with interval and counts; hollow where films are few, a cross of
-    words where nothing is known.
+    """Plot one score of every subgroup with interval and counts.
+
+    The mark is hollow if there are few films; words replace it if nothing is known.
 
     Parameters
     ----------
@@ -215,49 +182,27 @@ def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity")
     rows = subgroups.iloc[::-1].reset_index(drop=True)
     figure = Figure(figsize=(6.6, 0.3 * len(rows) + 1.2), layout="constrained")
     axis = figure.subplots()
+    names, colour = [], SPLIT_STYLE["test"][0]
+    outside: dict[str, Any] = {"annotation_clip": False}  # words may be outside the axes
     for y, row in enumerate(rows.to_dict("records")):
+        names.append(row["value"] if row["group"] == "all" else f"{row['group']}: {row['value']}")
+
+        # the score, as far as it is known
         value = pd.to_numeric(row[score], errors="coerce")
         if pd.isna(value):
-            axis.annotate(
-                row["warning"] or "no film of the class",
-                (0.5, y),
-                fontsize=7,
-                ha="center",
-                va="center",
-            )
+            words = row["warning"] or "no film of the class"
+            axis.annotate(words, (0.5, y), fontsize=7, ha="center", va="center")
         else:
             few = bool(row["warning"])
-            axis.plot(
-                [float(row[f"{score}_low"]), float(row[f"{score}_high"])],
-                [y, y],
-                color=SPLIT_STYLE["test"][0],
-                linestyle=":" if few else "-",
-            )
-            axis.plot(
-                value,
-                y,
-                "o",
-                color=SPLIT_STYLE["test"][0],
-                markerfacecolor="white" if few else SPLIT_STYLE["test"][0],
-            )
-        axis.annotate(
-            f"{row['films_positive']} / {row['films_negative']}",
-            (1.04, y),
-            fontsize=8,
-            va="center",
-            annotation_clip=False,
-        )
-    axis.annotate(
-        "positive /\nnegative films",
-        (1.04, len(rows) - 0.3),
-        fontsize=7,
-        va="bottom",
-        annotation_clip=False,
-    )
-    names = [
-        r["value"] if r["group"] == "all" else f"{r['group']}: {r['value']}"
-        for r in rows.to_dict("records")
-    ]
+            ends = [float(row[f"{score}_low"]), float(row[f"{score}_high"])]
+            axis.plot(ends, [y, y], color=colour, linestyle=":" if few else "-")
+            axis.plot(value, y, "o", color=colour, markerfacecolor="white" if few else colour)
+
+        # the counts, in a column on the right
+        counts = f"{row['films_positive']} / {row['films_negative']}"
+        axis.annotate(counts, (1.04, y), fontsize=8, va="center", **outside)
+    heading = "positive /\nnegative films"
+    axis.annotate(heading, (1.04, len(rows) - 0.3), fontsize=7, va="bottom", **outside)
     axis.set_yticks(range(len(rows)), names)
     axis.set(
         xlim=(-0.02, 1.02),
@@ -265,17 +210,17 @@ def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity")
         xlabel={"auc": "AUC"}.get(score, score) + ", 95 % interval (hollow: few films)",
     )
     axis.set_title(title, fontsize=10)
-    if not rows.empty and not pd.isna(
-        overall := pd.to_numeric(rows[score].iloc[-1], errors="coerce")
-    ):
-        axis.axvline(overall, color="lightgrey", zorder=0)
+    overall = pd.to_numeric(rows[score], errors="coerce").iloc[-1:].dropna()
+    for value in overall:  # the last row is that of all films
+        axis.axvline(value, color="lightgrey", zorder=0)
     sns.despine(figure, left=True)
     return figure
 
 
 def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
-    """Accuracy on the films that are left, against the share that goes to a person: the least
-    certain first, or the strangest first.
+    """Plot the accuracy on the rest of the films, against the share that goes to a person.
+
+    The least certain films go first, or the strangest ones.
 
     Parameters
     ----------
@@ -292,39 +237,25 @@ def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
     for by, part in curve.groupby("by", sort=False):
         colour, dash, marker, words = styles[by]
         axis.plot(
-            part["abstained"],
-            part["accuracy"],
-            color=colour,
-            linestyle=dash,
-            marker=marker,
-            markersize=4,
-            label=words,
+            "abstained", "accuracy", marker + dash, data=part, label=words, color=colour, ms=4
         )
         if by == "certainty":
-            axis.fill_between(
-                part["abstained"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0
-            )
+            _band(axis, part["abstained"], part, colour)
             for row in part.itertuples():
-                axis.annotate(
-                    f"{row.films}",
-                    (row.abstained, row.accuracy),
-                    xytext=(0, 6),
-                    textcoords="offset points",
-                    fontsize=7,
-                    ha="center",
-                )
+                _note(axis, f"{row.films}", (row.abstained, row.accuracy), (0, 6), ha="center")
     axis.set(
         xlabel="share of films that go to a person", ylabel="accuracy on the rest", ylim=(0, 1.08)
     )
     axis.legend(frameon=False, fontsize=8, loc="lower left")
-    axis.set_title(f"{title}; small numbers: films left", fontsize=9)
+    axis.set_title(f"{title}; small numbers: remaining films", fontsize=9)
     sns.despine(figure)
     return figure
 
 
 def plot_probes(probes: pd.DataFrame, title: str) -> Figure:
-    """What each edit costs: AUC before less after with its interval, or the share of changed calls
-    where films are too few for an AUC.
+    """Plot what each edit costs: AUC before minus AUC after, with its interval.
+
+    If there are too few films for an AUC: the share of films whose decision changes.
 
     Parameters
     ----------
@@ -338,18 +269,16 @@ def plot_probes(probes: pd.DataFrame, title: str) -> Figure:
     names = ("changed", "changed_low", "changed_high") if few else ("less", "low", "high")
     figure = Figure(figsize=(6, 0.32 * len(probes) + 1.1), layout="constrained")
     axis = figure.subplots()
-    for y, row in enumerate(probes.iloc[::-1].to_dict("records")):
-        value, low, high = (row[n] for n in names)
+    rows = probes.iloc[::-1]
+    for y, (value, low, high) in enumerate(rows[list(names)].to_numpy()):
         axis.plot([low, high], [y, y], color=SPLIT_STYLE["test"][0])
         axis.plot(value, y, "o", color=SPLIT_STYLE["test"][0])
     axis.axvline(0, color="lightgrey", zorder=0)
-    axis.set_yticks(
-        range(len(probes)), [f"{row.part} {row.done}" for row in probes.iloc[::-1].itertuples()]
-    )
+    axis.set_yticks(range(len(rows)), rows["part"] + " " + rows["done"])
     axis.set_xlabel(
-        f"share of calls that change ({probes['few'].iloc[0]}: no AUC)"
+        f"share of films whose decision changes ({probes['few'].iloc[0]}: no AUC)"
         if few
-        else "AUC as it is, less AUC after; 95 % interval"
+        else "AUC before minus AUC after; 95 % interval"
     )
     axis.set_title(f"{title}, {probes['films'].iloc[0]} films", fontsize=10)
     sns.despine(figure, left=True)
@@ -357,12 +286,12 @@ def plot_probes(probes: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_strange(strange: pd.DataFrame, title: str) -> Figure:
-    """How well each score tells pictures that do not belong from films that do.
+    """Plot how well each score separates pictures that do not belong from films that do.
 
     Parameters
     ----------
     strange : DataFrame
-        As `rahelpers.evaluation.tables.compute_strange` returns it.
+        As `rahelpers.evaluation.strange_films.compute_strange` returns it.
     title : str
     """
     kinds = list(dict.fromkeys(strange["kind"]))
@@ -383,7 +312,7 @@ def plot_strange(strange: pd.DataFrame, title: str) -> Figure:
     axis.set(
         xlim=(-0.02, 1.02),
         xlabel=(
-            "AUC against test films, 95 % interval; below 0.5: the picture seems to belong better"
+            "AUC against test films, 95 % interval; below 0.5: the picture seems to belong more"
             " than a film"
         ),
     )
@@ -394,7 +323,7 @@ def plot_strange(strange: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_probability_by_condition(predictions: pd.DataFrame, title: str) -> Figure:
-    """Predicted probability of each test film, by what the patient has.
+    """Plot the predicted probability of each test film, by condition of the patient.
 
     Parameters
     ----------
@@ -414,3 +343,15 @@ def plot_probability_by_condition(predictions: pd.DataFrame, title: str) -> Figu
     axis.set(xlabel="predicted probability", ylabel="", xlim=(-0.02, 1.02), title=title)
     sns.despine(figure)
     return figure
+
+
+def _band(axis: Any, x: pd.Series, table: pd.DataFrame, colour: str) -> None:
+    """Shade the interval of a line, from the columns `low` and `high`."""
+    axis.fill_between(x, table["low"], table["high"], color=colour, alpha=0.15, linewidth=0)
+
+
+def _note(
+    axis: Any, words: str, point: tuple[float, float], offset: tuple[int, int], **style: Any
+) -> None:
+    """Write small words next to a point, `offset` points away."""
+    axis.annotate(words, point, offset, textcoords="offset points", fontsize=7, **style)

@@ -1,34 +1,87 @@
-"""Pictures that a network should not answer: what stands in the way of `rahelpers.network.familiarity` when
-it is tested.
+"""Pictures that a network should not answer: they test `rahelpers.network.familiarity`.
 
-All are made at the network's door, so that quality control and normalisation, which mend or refuse
-many of them, do not help.
+All are made as network inputs, so that quality control and normalisation, which fix or refuse many
+such pictures, cannot help.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+import pandas as pd
 import skimage.data
 
+from rahelpers.scores.intervals import Resampling, auc_interval
+from rahelpers.scores.metrics import ScoredFilms
+
 MOST = 20  # of a kind
-# those that come with scikit-image, none is downloaded
+# those that come with scikit-image: none is downloaded
 PHOTOGRAPHS = (
-    "astronaut",
-    "camera",
-    "cat",
-    "coffee",
-    "coins",
-    "brick",
-    "grass",
-    "gravel",
-    "cell",
-    "hubble_deep_field",
-    "moon",
-    "page",
-    "rocket",
-    "retina",
+    *("astronaut", "camera", "cat", "coffee", "coins", "brick", "grass", "gravel", "cell"),
+    *("hubble_deep_field", "moon", "page", "rocket", "retina"),
 )
+
+
+def compute_strange(
+    known: Any,
+    films: np.ndarray,
+    features: np.ndarray,
+    logits: np.ndarray,
+    patients: np.ndarray,
+    resampling: Resampling,
+) -> pd.DataFrame:
+    """How well three scores separate pictures that do not belong from films that do.
+
+    Parameters
+    ----------
+    known : rahelpers.network.familiarity.Familiarity
+    films : uint8 array (k, S, S)
+        Films that the network was not trained on.
+    features, logits, patients : array (k, ...)
+        Of these films.
+    resampling : Resampling
+        Its seed also makes the pictures.
+
+    Returns
+    -------
+    DataFrame
+        One row per kind of picture and score: kind, score (distance: Mahalanobis, which the bundle
+        uses; neighbours: distance to the fifth nearest training film; certainty: minus the absolute
+        logit), auc, low, high, warned (share of these pictures beyond the limit of the bundle; only
+        for distance), pictures, films.
+    """
+    from rahelpers.network.familiarity import extract_features
+
+    rows = []
+    for kind, pictures in make_strange(films, resampling.seed).items():
+        other_logits, other = extract_features(known.model, pictures)
+        distance = known.gaussian.distance(other)
+        scores = {
+            "distance": (known.gaussian.distance(features), distance),
+            "neighbours": (known.neighbour_distance(features), known.neighbour_distance(other)),
+            "certainty": (-np.abs(logits), -np.abs(other_logits)),
+        }
+        strange = np.repeat([0, 1], [len(films), len(pictures)])
+        people = [*patients.astype(str), *(f"strange {i}" for i in range(len(pictures)))]
+        warned = float((distance > known.threshold).mean())
+        for score, both in scores.items():
+            scored = ScoredFilms(strange, np.concatenate(both), people)
+            found = auc_interval(scored, resampling, "percentile")
+            rows.append(
+                {
+                    "kind": kind,
+                    "score": score,
+                    "auc": found["value"],
+                    "low": found["low"],
+                    "high": found["high"],
+                    "warned": warned if score == "distance" else np.nan,
+                    "pictures": len(pictures),
+                    "films": len(films),
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def make_strange(images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
@@ -78,27 +131,23 @@ def _photograph(name: str, side: int) -> np.ndarray:
 
 
 def draw_chest(side: int, rng: np.random.Generator) -> np.ndarray:
-    """A rough drawing of a chest film: two dark lungs, ribs, spine and heart. uint8 (side, side)."""
+    """Draw a rough chest film, uint8 (side, side): two dark lungs, ribs, spine and heart."""
     y, x = np.mgrid[:side, :side] / side
     width, height, apart, middle = (
-        rng.uniform(0.13, 0.18),
-        rng.uniform(0.28, 0.36),
-        rng.uniform(0.19, 0.24),
-        rng.uniform(0.42, 0.5),
+        rng.uniform(low, high)
+        for low, high in ((0.13, 0.18), (0.28, 0.36), (0.19, 0.24), (0.42, 0.5))
     )
     film = np.full((side, side), 0.75)
-    for centre in (0.5 - apart, 0.5 + apart):
-        film[((x - centre) / width) ** 2 + ((y - middle) / height) ** 2 < 1] = 0.25
+    for lung in (0.5 - apart, 0.5 + apart):
+        film[((x - lung) / width) ** 2 + ((y - middle) / height) ** 2 < 1] = 0.25
+    inside = np.abs(x - 0.5) < 0.42
     for rib in np.arange(0.12, 0.8, 0.08):
-        film += (
-            0.18
-            * np.exp(-(((y - rib - 0.25 * (x - 0.5) ** 2) / 0.012) ** 2))
-            * (np.abs(x - 0.5) < 0.42)
-        )
-    film += 0.2 * np.exp(-(((x - 0.5) / 0.04) ** 2)) + 0.35 * np.exp(
-        -(((x - 0.56) / 0.1) ** 2 + ((y - 0.62) / 0.13) ** 2)
-    )
-    film = film * np.clip((0.48 - np.abs(x - 0.5)) / 0.03, 0, 1) + rng.normal(0, 0.02, film.shape)
+        film += 0.18 * np.exp(-(((y - rib - 0.25 * (x - 0.5) ** 2) / 0.012) ** 2)) * inside
+    spine = 0.2 * np.exp(-(((x - 0.5) / 0.04) ** 2))
+    heart = 0.35 * np.exp(-(((x - 0.56) / 0.1) ** 2 + ((y - 0.62) / 0.13) ** 2))
+    film += spine + heart
+    outline = np.clip((0.48 - np.abs(x - 0.5)) / 0.03, 0, 1)
+    film = film * outline + rng.normal(0, 0.02, film.shape)
     return np.rint(255 * np.clip(film / 1.1, 0, 1)).astype(np.uint8)
 
 

@@ -1,6 +1,4 @@
-"""Scores by sex, age band, side, hospital and condition: where a network fails that looks good on
-the whole.
-"""
+"""Scores by sex, age band, side, hospital and condition: where a good network may still fail."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ def compute_subgroups(
 ) -> pd.DataFrame:
     """AUC, sensitivity and specificity of each subgroup of one split, with intervals and counts.
 
-    A condition stands on one side of the label only, so its films are scored against all films of
+    All films of a condition usually have the same label. They are then scored against all films of
     the other class.
 
     Parameters
@@ -35,10 +33,10 @@ def compute_subgroups(
     Returns
     -------
     DataFrame
-        One subgroup a row, 'all' first: group, value, films_positive, films_negative, patients,
-        then auc, sensitivity and specificity, each with _low and _high (NaN where not known), and
-        `warning`: which class has fewer films than `FEW_FILMS` ('' where none has). A subgroup with
-        too few films has no AUC.
+        One row per subgroup, 'all' first: group, value, films_positive, films_negative, patients,
+        then auc, sensitivity and specificity, each with _low and _high (NaN if not known), and
+        `warning`: which class has fewer films than `FEW_FILMS` ('' if none). A subgroup with too
+        few films has no AUC.
     """
     groups = {
         "sex": predictions["sex"].fillna("").replace({"F": "women", "M": "men"}),
@@ -72,7 +70,7 @@ def _score(
 ) -> dict[str, Any]:
     films = ScoredFilms.from_table(part)
     few, counts = say_few(films.labels), films.counts()
-    row = {"group": group, "value": value}
+    row: dict[str, Any] = {"group": group, "value": value}
     row |= {name: counts[name] for name in ("films_positive", "films_negative", "patients")}
     found = {"auc": None if few else auc_interval(films, resampling)}
     for name, hits, rows in (

@@ -6,14 +6,12 @@ import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from rahelpers.curation.cohort import load_cohort
+from rahelpers.evaluation.split_scores import compute_scores, describe_run
 from rahelpers.evaluation.step import evaluate
-from rahelpers.evaluation.strange_films import make_strange
+from rahelpers.evaluation.strange_films import compute_strange, make_strange
 from rahelpers.evaluation.subgroups import compute_subgroups
 from rahelpers.evaluation.tables import (
     compare_networks,
-    compute_scores,
-    compute_strange,
-    describe_run,
     find_worst_errors,
     load_predictions,
     load_table,
@@ -171,6 +169,7 @@ def predictions(n=60, seed=0, **columns):
         "laterality": ["L", "R"] * n,
         "centre": "",
         "probability": np.clip(0.3 * labels + 0.7 * rng.random(2 * n), 0, 1),
+        "unlike": False,
     }
     return pd.DataFrame(table | columns)
 
