@@ -1,10 +1,10 @@
-"""How often a 95 % interval holds the true value, in simulated cohorts with two films a patient.
+"""How often a 95 % interval covers the true value, in simulated cohorts with two films per patient.
 
     nice .venv/bin/python tests/benchmarks/interval_coverage.py [COHORTS]
 
-Not a test: 800 cohorts take about ten minutes on 2 cores. tests/test_metrics.py has a reduced form.
-A patient's two films share 60 % of their variance. docs/evaluation.md has the figures of 800
-cohorts.
+Not a test: 800 cohorts take about ten minutes on 2 cores. tests/scores/test_metrics.py has a
+reduced form. The two films of a patient share 60 % of their variance. docs/evaluation.md has the
+figures for 800 cohorts.
 """
 
 import sys
@@ -35,14 +35,14 @@ RESAMPLES = 300
 
 
 def draw(rng: np.random.Generator, patients: int) -> np.ndarray:
-    """Standard normal values of two films a patient, (2 x patients,)."""
+    """Standard normal values of two films per patient, (2 x patients,)."""
     return np.repeat(rng.normal(0, np.sqrt(SHARED), patients), 2) + rng.normal(
         0, np.sqrt(1 - SHARED), 2 * patients
     )
 
 
 def cover_auc(cohorts: int, patients: int, distance: float) -> dict[str, float]:
-    """Share of cohorts whose interval holds the AUC of two normals `distance` apart."""
+    """Share of cohorts whose interval covers the AUC of two normals `distance` apart."""
     rng, inside, truth = np.random.default_rng(0), Counter(), norm.cdf(distance / np.sqrt(2))
     labels, names = np.repeat([0, 1], 2 * patients), np.repeat(np.arange(2 * patients), 2)
     for seed in range(cohorts):
@@ -58,7 +58,7 @@ def cover_auc(cohorts: int, patients: int, distance: float) -> dict[str, float]:
 
 
 def cover_rate(cohorts: int, patients: int, share: float) -> dict[str, float]:
-    """Share of cohorts whose interval holds a true share of hits."""
+    """Share of cohorts whose interval covers a true share of hits."""
     rng, inside, names = np.random.default_rng(1), Counter(), np.repeat(np.arange(patients), 2)
     for seed in range(cohorts):
         hits = draw(rng, patients) < norm.ppf(share)
@@ -72,11 +72,11 @@ def cover_rate(cohorts: int, patients: int, share: float) -> dict[str, float]:
 
 
 def cover_probability_scores(cohorts: int, patients: int, temperature: float) -> dict[str, float]:
-    """Share of cohorts whose interval holds the Brier score, the average precision and the
-    calibration error of a network that is too sure.
+    """Share of cohorts whose intervals cover the scores of an overconfident network.
 
-    One film a patient; the log odds of being positive are normal with SD 1.5, and the network
-    divides them by `temperature`.
+    The scores are Brier score, average precision and calibration error. One film per patient; the
+    log odds of being positive are normal with SD 1.5, and the network divides them by
+    `temperature`.
     """
     rng, inside = np.random.default_rng(3), Counter()
 
@@ -104,8 +104,9 @@ def cover_probability_scores(cohorts: int, patients: int, temperature: float) ->
 
 
 def cover_gap(cohorts: int, patients: int, train: float, test: float) -> dict[str, float]:
-    """Share of cohorts whose interval holds the gap of two AUCs, of twice as many patients in train
-    as in test.
+    """Share of cohorts whose interval covers the gap between two AUCs.
+
+    There are twice as many patients in train as in test.
     """
     rng, inside = np.random.default_rng(2), 0
     truth = norm.cdf(train / np.sqrt(2)) - norm.cdf(test / np.sqrt(2))
@@ -123,13 +124,8 @@ def cover_gap(cohorts: int, patients: int, train: float, test: float) -> dict[st
 if __name__ == "__main__":
     cohorts = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     for patients, distance in ((20, 1.2), (40, 1.2), (75, 1.2), (40, 2.0)):
-        print(
-            "AUC",
-            patients,
-            f"{norm.cdf(distance / np.sqrt(2)):.2f}",
-            cover_auc(cohorts, patients, distance),
-            flush=True,
-        )
+        truth = f"{norm.cdf(distance / np.sqrt(2)):.2f}"
+        print("AUC", patients, truth, cover_auc(cohorts, patients, distance), flush=True)
     for patients in (6, 15, 40):
         for share in (0.6, 0.85):
             print("share", patients, share, cover_rate(cohorts, patients, share), flush=True)
@@ -137,10 +133,5 @@ if __name__ == "__main__":
         print("gap", patients, cover_gap(cohorts, patients, 2.0, 1.2), flush=True)
     for patients in (40, 150):
         for temperature in (0.5, 0.9):
-            print(
-                "probability",
-                patients,
-                temperature,
-                cover_probability_scores(cohorts // 4, patients, temperature),
-                flush=True,
-            )
+            covered = cover_probability_scores(cohorts // 4, patients, temperature)
+            print("probability", patients, temperature, covered, flush=True)
