@@ -1,11 +1,10 @@
-"""How curation scales: time per film, memory and the gain of the cache, at several numbers of
-films.
+"""How curation scales with the number of films: time per film, memory, and what the cache saves.
 
-    .venv/bin/python tests/benchmarks/curation_scale.py [FILMS ...]
+    .venv/bin/python -m tests.benchmarks.curation_scale [FILMS ...]
 
-Not a test: 20,000 films take about ten minutes on 2 cores, and 3 GB of disk in a temporary folder.
-Films are 256 px PNG files, made from 100 phantom hands with other exposure and noise each; every
-hand is one patient.
+20,000 films take about ten minutes on 2 cores, and 3 GB of disk in a temporary folder. Films are
+PNG files of 256 px, made from 100 phantom hands, each with its own exposure and noise; every hand
+is one patient. The figures are in docs/curation.md.
 """
 
 import json
@@ -16,11 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pandas as pd
 
-from rahelpers.core.config import make_config
+from rahelpers.core.config import make_config, project_root
 from rahelpers.core.store import Run
 from rahelpers.curation.step import curate
 from rahelpers.phantom import make_patient, render
@@ -49,7 +49,7 @@ def make_films(folder: Path, n: int) -> None:
 
 
 def measure(folder: Path, name: str) -> None:
-    """Curate, and print seconds, films kept and the largest memory of this process in MB."""
+    """Curate, and print seconds, films kept, and the peak memory of this process in MB."""
     begun = time.monotonic()
     config = make_config(
         source="folder",
@@ -67,23 +67,25 @@ def measure(folder: Path, name: str) -> None:
 
 
 def measure_all(sizes: list[int]) -> None:
-    """Each size twice, each time in a new process."""
+    """Measure each size twice, each time in a new process."""
     rows = []
     for n in sizes:
         with tempfile.TemporaryDirectory() as place:
             make_films(Path(place), n)
             row: dict[str, float] = {"films": n}
             for name in ("first", "second"):
-                out = subprocess.run(
-                    [sys.executable, __file__, "--one", place, name],
+                command = [sys.executable, "-m", "tests.benchmarks.curation_scale"]
+                done = subprocess.run(
+                    [*command, "--one", place, name],
                     check=True,
                     capture_output=True,
                     text=True,
-                ).stdout
-                seconds, kept, memory = json.loads(out.splitlines()[-1])
+                    cwd=project_root(),
+                )
+                seconds, kept, memory = json.loads(done.stdout.splitlines()[-1])
                 row |= {
                     f"{name}, s": round(seconds, 1),
-                    f"{name}, ms a film": round(1000 * seconds / n, 2),
+                    f"{name}, ms per film": round(1000 * seconds / n, 2),
                     f"{name}, MB": round(memory),
                     "kept": kept,
                 }
@@ -92,8 +94,15 @@ def measure_all(sizes: list[int]) -> None:
     print(pd.DataFrame(rows).to_string(index=False))
 
 
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        measure(Path(sys.argv[2]), sys.argv[3])
+@click.command(help=__doc__)
+@click.argument("films", nargs=-1, type=int)
+@click.option("--one", nargs=2, help="measure one folder and run, in this process", hidden=True)
+def main(films: tuple[int, ...], one: tuple[str, str] | None) -> None:
+    if one:
+        measure(Path(one[0]), one[1])
     else:
-        measure_all([int(a) for a in sys.argv[1:]] or [1000, 5000, 20000])
+        measure_all(list(films) or [1000, 5000, 20000])
+
+
+if __name__ == "__main__":
+    main()

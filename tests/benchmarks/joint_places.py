@@ -1,18 +1,20 @@
-"""Writes rahelpers/joint_locator/places.toml: where joints lie in a hand, as medians over phantom
-hands. Prints the hit rate on marked real films.
+"""Where joints are in a hand: writes rahelpers/films/places.toml, and prints the hit rate.
 
     .venv/bin/python -m tests.benchmarks.joint_places [FOLDER_OF_RSNA_HANDS]
 
-Takes about a minute. Hands without RA, so that proportions are of joints in their place.
+The places are medians over phantom hands without RA, so that no joint is displaced. The hit rate is
+of real films whose joints experts have marked. It takes about a minute. The figures are in
+docs/explanations.md.
 """
 
-import sys
 from collections import Counter
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 
+from rahelpers.core.config import project_root
 from rahelpers.films.joints import (
     FINGERS,
     SIDE,
@@ -29,8 +31,8 @@ from rahelpers.phantom import make_patient, render
 from rahelpers.scores.intervals import wilson_interval
 
 HANDS, SEED = 600, 1234
-# of the way from proximal joint to knuckle: a web that ends before is no skin, the outline has
-# closed the gap between two fingers
+# of the way from proximal joint to knuckle. A web that ends earlier is not skin: the outline has
+# closed the gap between two fingers.
 DEEP = 0.4
 KINDS = {
     "MCP": [f"MCP{k}" for k in range(1, 6)],
@@ -42,8 +44,7 @@ KINDS = {
 
 
 def measure_places(image: np.ndarray, joints: pd.DataFrame) -> pd.DataFrame:
-    """Where the joints of a marked film lie in the frames that `locate_joints` uses: what the
-    proportions are made from.
+    """Measure the joints of a marked film in the frames that `locate_joints` uses.
 
     Parameters
     ----------
@@ -54,8 +55,8 @@ def measure_places(image: np.ndarray, joints: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        site, frame, u, v, half; fingers whose webs the outline does not show are left out. Empty
-        where no fingers are found.
+        One row per joint: site, frame, u, v, half. Fingers whose webs the outline does not show are
+        left out. Empty if no fingers are found.
     """
     fingers, columns = find_fingers(image), ["site", "frame", "u", "v", "half"]
     if isinstance(fingers, str):
@@ -70,16 +71,16 @@ def measure_places(image: np.ndarray, joints: pd.DataFrame) -> pd.DataFrame:
     for row in joints.itertuples():
         finger = row.site[-1] if row.site.startswith(("MCP", "PIP", "IP")) else "hand"
         if finger == "hand" or _webs_are_deep(fingers, middles, finger):
-            u, v = (to_hand if finger == "hand" else finger_frame(fingers, finger)[0])(
-                middles[row.site]
-            )
+            to_frame = to_hand if finger == "hand" else finger_frame(fingers, finger)[0]
+            u, v = to_frame(middles[row.site])
             rows.append((row.site, finger, u, v, SIDE * (row.x1 - row.x0) / 2 / length))
     return pd.DataFrame(rows, columns=columns)
 
 
 def _webs_are_deep(fingers: Fingers, middles: dict[str, np.ndarray], finger: str) -> bool:
-    """The outline runs down between a finger and its neighbours, well past the proximal joint, as
-    skin does where fingers stand apart.
+    """Whether the outline runs down on both sides of a finger, well past the proximal joint.
+
+    So does the skin if fingers are spread.
     """
     i = FINGERS.index(finger)
     for web in (w for w in (i - 1, i) if 0 <= w < 3):
@@ -93,7 +94,7 @@ def _webs_are_deep(fingers: Fingers, middles: dict[str, np.ndarray], finger: str
 
 
 def learn() -> pd.DataFrame:
-    """The proportions."""
+    """Measure the proportions, as medians over phantom hands."""
     tables = []
     for k in range(HANDS):
         patient = make_patient(SEED, k)
@@ -110,31 +111,23 @@ def learn() -> pd.DataFrame:
         tables.append(measure_places(seen.image, joints))
     every = pd.concat(tables)
     found = every.groupby(["site", "frame"], sort=False)[["u", "v", "half"]].median().reset_index()
-    print(
-        found.assign(
-            hands=every.groupby(["site", "frame"], sort=False).size().to_numpy()
-        ).to_string(index=False)
-    )
+    hands = every.groupby(["site", "frame"], sort=False).size().to_numpy()
+    print(found.assign(hands=hands).to_string(index=False))
     return found
 
 
 def check(folder: Path) -> None:
-    """Predicted middles inside the boxes of experts, and experts' middles inside the predicted
-    regions; then the share of all films with an answer.
+    """Print how many predicted middles are inside the boxes of experts, and the other way round.
 
-    A box of a kind counts as hit where any site of that kind lies in it.
+    A box of a kind counts as hit if any site of that kind is in it. Then the reasons why films get
+    no answer.
     """
     films, boxes = pd.read_csv(folder / "manifest.csv"), pd.read_csv(folder / "joint_boxes.csv")
     corners = ["x0", "y0", "x1", "y1"]
     hits, covered, away = ({kind: [] for kind in KINDS} for _ in range(3))
     for name, marked in boxes.groupby("image_id"):
-        seen = to_network_input(
-            read_radiograph(
-                folder / "images" / Path(films.loc[films["image_id"] == name, "file"].iloc[0]).name
-            ),
-            SIDE,
-            True,
-        )
+        file = Path(films.loc[films["image_id"] == name, "file"].iloc[0]).name
+        seen = to_network_input(read_radiograph(folder / "images" / file), SIDE, True)
         found = locate_joints(seen.image)
         if found.reason:
             print(name, found.reason)
@@ -143,30 +136,22 @@ def check(folder: Path) -> None:
             row.site: ((row.x0 + row.x1) / 2, (row.y0 + row.y1) / 2)
             for row in found.joints.itertuples()
         }
-        for kind, x0, y0, x1, y1 in zip(
-            marked["joint"],
-            *seen.geometry.boxes_to_square(marked[corners].to_numpy()).T,
-            strict=True,
-        ):
-            if kind in KINDS:
-                points = np.array(
-                    [middles[site] for site in KINDS[kind] if site in middles] or [[9.0, 9.0]]
-                )
-                points = points.mean(axis=0, keepdims=True) if kind == "Wrist" else points
-                hits[kind].append(
-                    bool(((points >= [x0, y0]) & (points <= [x1, y1])).all(axis=1).any())
-                )
-                own = regions.reindex(KINDS[kind])
-                inside = (
-                    (own["x0"] <= (x0 + x1) / 2)
-                    & ((x0 + x1) / 2 <= own["x1"])
-                    & (own["y0"] <= (y0 + y1) / 2)
-                    & ((y0 + y1) / 2 <= own["y1"])
-                )
-                covered[kind].append(bool(inside.any()))
-                away[kind].append(
-                    np.hypot(*((points - [(x0 + x1) / 2, (y0 + y1) / 2]).T / (x1 - x0))).min()
-                )
+        boxes_here = seen.geometry.boxes_to_square(marked[corners].to_numpy())
+        for kind, (x0, y0, x1, y1) in zip(marked["joint"], boxes_here, strict=True):
+            if kind not in KINDS:
+                continue
+            # predicted middles in the expert's box; of the wrist's sites, their mean
+            points = [middles[site] for site in KINDS[kind] if site in middles] or [(9.0, 9.0)]
+            points = np.array(points)
+            points = points.mean(axis=0, keepdims=True) if kind == "Wrist" else points
+            inside = (points >= [x0, y0]) & (points <= [x1, y1])
+            hits[kind].append(bool(inside.all(axis=1).any()))
+
+            # the expert's middle in a predicted region, and its distance in widths of the box
+            x, y, own = (x0 + x1) / 2, (y0 + y1) / 2, regions.reindex(KINDS[kind])
+            covers = (own["x0"] <= x) & (x <= own["x1"]) & (own["y0"] <= y) & (y <= own["y1"])
+            covered[kind].append(bool(covers.any()))
+            away[kind].append(np.hypot(*((points - [x, y]).T / (x1 - x0))).min())
     for kind, found in hits.items():
         low, high = wilson_interval(np.mean(found), len(found))
         print(
@@ -181,7 +166,9 @@ def check(folder: Path) -> None:
     print(f"{len(films)} films:", dict(reasons))
 
 
-if __name__ == "__main__":
+@click.command(help=__doc__)
+@click.argument("films", required=False, type=click.Path(path_type=Path, exists=True))
+def main(films: Path | None) -> None:
     text = (
         "# Medians over phantom hands; tests/benchmarks/joint_places.py writes this file. What the"
         " words mean: load_places in joints.py\n"
@@ -191,6 +178,10 @@ if __name__ == "__main__":
             f'\n[{row.site}]\nframe = "{row.frame}"\nu = {row.u:.4f}\nv = {row.v:.4f}\nhalf ='
             f" {row.half:.4f}\n"
         )
-    (Path(__file__).resolve().parents[2] / "rahelpers" / "films" / "places.toml").write_text(text)
-    if len(sys.argv) > 1:
-        check(Path(sys.argv[1]))
+    (project_root() / "rahelpers" / "films" / "places.toml").write_text(text)
+    if films:
+        check(films)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,11 @@
-"""The panel under load: several browsers at once over loopback, each with films of its own.
+"""The panel under load: several browsers at once over loopback, each with its own films.
 
-    .venv/bin/python tests/benchmarks/panel_load.py [RUN] [MINUTES] [BROWSERS]
+    .venv/bin/python -m tests.benchmarks.panel_load [RUN] [MINUTES] [BROWSERS]
 
-Not a test: it takes as long as it is told, by default 5 minutes with 8 browsers. Each browser has
-its own cookies and kernel, chooses one film after another, waits for the probability and the
-explanations, and looks whether another browser's film stands on its page. Memory is that of all
-processes below the server, sampled every 5 seconds; shared pages count once (PSS). docs/panel.md
-has the figures.
+By default 5 minutes with 8 browsers. Each browser has its own cookies and kernel. It chooses one
+film after another, waits for the probability and the explanations, and checks whether another
+browser's film is on its page. Memory is that of all processes below the server, sampled every 5
+seconds; shared pages count once (PSS). The figures are in docs/panel.md.
 """
 
 import asyncio
@@ -16,6 +15,7 @@ import subprocess
 import sys
 import time
 
+import click
 import numpy as np
 import psutil
 from PIL import Image
@@ -31,7 +31,7 @@ PORT, TOKEN, SECONDS = 18870, "a-token-for-a-load-test", 180_000
 
 
 def draw_film(user: int, number: int) -> dict:
-    """A file that nobody else has: its name holds the user."""
+    """Draw a film for one user, whose number is in its name."""
     image = render(make_patient(100 + user, number), "L" if number % 2 else "R", 512).image
     buffer = io.BytesIO()
     Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(buffer, "PNG")
@@ -43,18 +43,18 @@ def draw_film(user: int, number: int) -> dict:
 
 
 def measure_memory(server: int) -> float:
-    """Megabytes of the server and all below it."""
+    """Measure the memory of the server and all processes below it, in megabytes."""
     total = 0
     for process in [psutil.Process(server), *psutil.Process(server).children(recursive=True)]:
         try:
             total += process.memory_full_info().pss
         except psutil.NoSuchProcess:
-            continue  # it ended between the listing and the look
+            continue  # it ended after it was listed
     return total / 1e6
 
 
 async def use_panel(page: Page, user: int, until: float, found: list[dict]) -> None:
-    """One person: film after film until the time is over."""
+    """Act as one person, who reads film after film until the time is over."""
     begun = time.monotonic()
     await page.goto(f"http://127.0.0.1:{PORT}/?token={TOKEN}", timeout=SECONDS)
     await page.get_by_text("Ready. Choose a film.").wait_for(timeout=SECONDS)
@@ -81,7 +81,7 @@ async def use_panel(page: Page, user: int, until: float, found: list[dict]) -> N
 
 
 async def load(server: int, minutes: float, browsers: int) -> None:
-    """Run all of them and print what was found."""
+    """Run all browsers and print what was found."""
     found: list[dict] = []
     memory: list[float] = []
     async with async_playwright() as play:
@@ -121,9 +121,12 @@ async def load(server: int, minutes: float, browsers: int) -> None:
     )
 
 
-if __name__ == "__main__":
-    name, minutes, browsers = (sys.argv[1:] + ["smoke", "5", "8"][len(sys.argv) - 1 :])[:3]
-    book = write_panel_notebook(open_run(project_root() / "runs" / name))
+@click.command(help=__doc__)
+@click.argument("run", default="smoke")
+@click.argument("minutes", default=5.0)
+@click.argument("browsers", default=8)
+def main(run: str, minutes: float, browsers: int) -> None:
+    book = write_panel_notebook(open_run(project_root() / "runs" / run))
     with this_python_kernel(book.parent / "kernels"):
         environment = os.environ | {"JUPYTER_TOKEN": TOKEN}
         process = subprocess.Popen(
@@ -135,7 +138,11 @@ if __name__ == "__main__":
     try:
         if not wait_until_up(f"http://127.0.0.1:{PORT}/", 60):
             sys.exit("the panel did not start")
-        asyncio.run(load(process.pid, float(minutes), int(browsers)))
+        asyncio.run(load(process.pid, minutes, browsers))
     finally:
         process.terminate()
         process.wait(20)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,14 +1,12 @@
-"""How hard the phantom is: test AUC of `quick` on each spectrum, its ceiling, and what is left when
-the disease is taken away.
+"""How hard the phantom is: the test AUC of `quick` on each spectrum.
 
-    .venv/bin/python tests/benchmarks/phantom_difficulty.py [SEED ...]
+    .venv/bin/python -m tests.benchmarks.phantom_difficulty [SEED ...]
 
-Not a test: three spectra and three seeds take about half an hour on 2 cores. Finished runs are
-reused. The table stands in docs/phantom.md.
+Also its ceiling, and the AUC that is left if the disease is removed. Three spectra and three seeds
+take about half an hour on 2 cores. Finished runs are reused. The figures are in docs/phantom.md.
 """
 
-import sys
-
+import click
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
@@ -33,7 +31,7 @@ RESAMPLES = 1000
 
 
 def patients_of(cohort: Cohort, run: Run) -> list[Patient]:
-    """The phantom patient behind each row of the manifest."""
+    """List the phantom patient of each row of the manifest."""
     return [
         make_patient(run.config.seed, int(p.removeprefix("P")), run.config.spectrum)
         for p in cohort.manifest["patient_id"]
@@ -41,24 +39,18 @@ def patients_of(cohort: Cohort, run: Run) -> list[Patient]:
 
 
 def auc_without_disease(run: Run, cohort: Cohort, model: object) -> np.ndarray:
-    """Logits of the test films rendered again with nobody ill: same patients, same pose, same
-    noise.
-    """
+    """Compute logits of the test films without disease: same patients, same pose, same noise."""
     patients, sides, films = patients_of(cohort, run), cohort.manifest["laterality"], []
     for row in cohort.split("test"):
-        film = render(
-            patients[row], sides[row], int(cohort.manifest["width"].iloc[row]), disease=None
-        )
-        films.append(
-            to_network_input(
-                Radiograph(film.image, film.spacing_mm, film.laterality), run.config.image_size
-            ).image
-        )
+        width = int(cohort.manifest["width"].iloc[row])
+        film = render(patients[row], sides[row], width, disease=None)
+        read = Radiograph(film.image, film.spacing_mm, film.laterality)
+        films.append(to_network_input(read, run.config.image_size).image)
     return predict_logits(model, np.stack(films))
 
 
 def ceiling(run: Run, cohort: Cohort) -> np.ndarray:
-    """Scores of the test films by a logistic regression on the true findings of the training films."""
+    """Score the test films by a logistic regression on the true findings of the training films."""
     found = [
         count_features(draw_findings(p, "LR".index(s)))
         for p, s in zip(patients_of(cohort, run), cohort.manifest["laterality"], strict=True)
@@ -71,7 +63,7 @@ def ceiling(run: Run, cohort: Cohort) -> np.ndarray:
 
 
 def measure(spectrum: str, seed: int) -> dict[str, object]:
-    """One run, as a row of the table."""
+    """Measure one run, as one row of the table."""
     run = Run(
         make_config(
             profile="quick",
@@ -108,17 +100,19 @@ def measure(spectrum: str, seed: int) -> dict[str, object]:
     }
 
 
-if __name__ == "__main__":
+@click.command(help=__doc__)
+@click.argument("seeds", nargs=-1, type=int)
+def main(seeds: tuple[int, ...]) -> None:
     rows = []
     for spectrum in SPECTRA:
-        for seed in [int(s) for s in sys.argv[1:]] or [101, 102, 103]:
+        for seed in seeds or (101, 102, 103):
             rows.append(measure(spectrum, seed))
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     print(table.drop(columns="value").to_string(index=False))
-    print(
-        table.groupby("spectrum", sort=False)["value"]
-        .agg(["mean", "min", "max"])
-        .round(3)
-        .to_string()
-    )
+    auc = table.groupby("spectrum", sort=False)["value"].agg(["mean", "min", "max"])
+    print(auc.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

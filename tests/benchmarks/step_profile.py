@@ -1,16 +1,17 @@
-"""Where a training step's time goes, operation by operation, beside the speed that each convolution
-reaches. TensorFlow's profiler, read without TensorBoard.
+"""How the time of a training step is spent, and the speed that each convolution reaches.
 
-TF_NUM_INTEROP_THREADS=1 .venv/bin/python tests/benchmarks/step_profile.py vgg16 128 16 bfloat16
+    TF_NUM_INTEROP_THREADS=1 .venv/bin/python -m tests.benchmarks.step_profile vgg16 128 16 bfloat16
 
-With one thread between operations each has both cores to itself, so that its own speed is seen.
+It reads TensorFlow's profiler, without TensorBoard. With one thread between operations, each of
+them has both cores to itself, so that its own speed is seen.
 """
 
 import re
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+import click
 
 from rahelpers.network.backend import keras, tf
 from rahelpers.network.precision import computing_in
@@ -26,7 +27,7 @@ KINDS = {
 
 
 def profile_steps(work, steps: int) -> Counter:
-    """Milliseconds a step of each operation that TensorFlow's executor ran."""
+    """Measure each operation of TensorFlow's executor, in milliseconds per step."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     for _ in range(2):
@@ -47,14 +48,13 @@ def profile_steps(work, steps: int) -> Counter:
     return spent
 
 
-if __name__ == "__main__":
-    architecture, pixels, films, dtype = (
-        sys.argv[1],
-        int(sys.argv[2]),
-        int(sys.argv[3]),
-        sys.argv[4],
-    )
-    with computing_in(dtype):
+@click.command(help=__doc__)
+@click.argument("architecture", type=click.Choice(["vgg_small", "vgg16", "vgg19"]))
+@click.argument("pixels", type=int)
+@click.argument("films", type=int)
+@click.argument("precision", type=click.Choice(["float32", "bfloat16", "float16"]))
+def main(architecture: str, pixels: int, films: int, precision: str) -> None:
+    with computing_in(precision):
         model = build_network(architecture, pixels, one_pass=True)
     spent = profile_steps(training_work(model, films), STEPS)
     flops = {
@@ -63,34 +63,30 @@ if __name__ == "__main__":
         if isinstance(layer, keras.layers.Conv2D)
     }
     total = sum(spent.values())
-    print(f"{total:.0f} ms of operations a step of {films} films\n")
-    print(
-        "| layer | "
-        + " | ".join(
-            f"{what}, ms (GFLOP/s)"
-            for what in ("forward", "gradient of the input", "gradient of the weights")
-        )
-        + " |\n|---|---|---|---|"
-    )
+    print(f"{total:.0f} ms of operations per step of {films} films\n")
+
+    # one row per convolution: its operations, and their speed
+    columns = ("forward", "gradient of the input", "gradient of the weights")
+    print("| layer | " + " | ".join(f"{what}, ms (GFLOP/s)" for what in columns) + " |")
+    print("|---|---|---|---|")
     for name, operations in flops.items():
-        cells = {what: 0.0 for what in KINDS.values()}
+        cells = dict.fromkeys(columns, 0.0)
         for operation, milliseconds in list(spent.items()):
-            kind = next(
-                (what for key, what in KINDS.items() if key in operation.rsplit(":", 1)[1]), None
-            )
-            if kind and f"/{name}" in operation:
-                cells[kind] += milliseconds
+            kind = operation.rsplit(":", 1)[1]
+            what = next((what for key, what in KINDS.items() if key in kind), None)
+            if what and f"/{name}" in operation:
+                cells[what] += milliseconds
                 del spent[operation]
-        shown = [
-            f"{cells[w]:.0f} ({operations / cells[w] / 1e6:.0f})" if cells[w] else ""
-            for w in ("forward", "gradient of the input", "gradient of the weights")
-        ]
+        shown = [f"{ms:.0f} ({operations / ms / 1e6:.0f})" if ms else "" for ms in cells.values()]
         print(f"| {name} | " + " | ".join(shown) + " |")
+
+    # the rest, by kind of operation
     rest = Counter()
     for operation, milliseconds in spent.items():
         rest[operation.rsplit(":", 1)[1]] += milliseconds
-    print(
-        "\nall else: "
-        + ", ".join(f"{kind} {ms:.0f} ms" for kind, ms in rest.most_common(8))
-        + f"; together {sum(rest.values()):.0f} ms"
-    )
+    longest = ", ".join(f"{kind} {ms:.0f} ms" for kind, ms in rest.most_common(8))
+    print(f"\nall others: {longest}; together {sum(rest.values()):.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
