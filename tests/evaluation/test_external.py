@@ -1,6 +1,4 @@
-"""A bundle on another cohort: nothing chosen again, nothing seen before, and a report that says
-what it rests on.
-"""
+"""A bundle on another cohort: nothing chosen again, nothing seen before, and a full report."""
 
 import json
 import shutil
@@ -39,10 +37,8 @@ def test_a_run_on_another_cohort(tiny_run, tmp_path):
     own = evaluate(tiny_run)
     report = evaluate_elsewhere(tiny_run.folder, cohort(tmp_path / "out"))
     metrics, text = json.loads((report.parent / "metrics.json").read_text()), report.read_text()
-    assert (
-        list(metrics["splits"]) == ["external"]
-        and metrics["operating_point"] == own["operating_point"]
-    )
+    assert list(metrics["splits"]) == ["external"]
+    assert metrics["operating_point"] == own["operating_point"]
     counts = metrics["splits"]["external"]["counts"]
     assert (
         counts["films_positive"] + counts["films_negative"]
@@ -162,9 +158,7 @@ def test_a_damaged_bundle_is_named(tiny_run, tmp_path, spoil, words):
 
 @pytest.mark.slow
 def test_a_hospital_held_out_is_scored_as_a_split_of_its_own(tmp_path):
-    """external_centre: its films stand in no other split, and step 03 scores them with their
-    counts.
-    """
+    """external_centre: its films are in no other split, and step 03 scores them with counts."""
     rng = np.random.default_rng(0)
     (tmp_path / "films").mkdir()
     hand = np.zeros((90, 80))
@@ -200,13 +194,11 @@ def test_a_hospital_held_out_is_scored_as_a_split_of_its_own(tmp_path):
     curate(run)
     train(run)
     metrics = evaluate(run)
-    assert metrics["splits"]["external"]["counts"]["films_positive"] == 6 and metrics["splits"][
-        "external"
-    ]["few"].startswith("6 positive")
-    assert metrics["conformal"]["splits"]["external"]["films"] == 12 and metrics_table(metrics).loc[
-        "AUC", "external"
-    ].startswith("not shown: 6 positive")
-    assert (
-        "external" in run.file("evaluate", "model_card.md").read_text()
-        and "phantom" not in run.file("evaluate", "model_card.md").read_text()
-    )
+    external = metrics["splits"]["external"]
+    assert external["counts"]["films_positive"] == 6 and external["few"].startswith("6 positive")
+    assert metrics["conformal"]["splits"]["external"]["films"] == 12
+    shown = metrics_table(metrics).loc["AUC", "external"]
+    assert shown.startswith("not shown: 6 positive")
+    card = run.file("evaluate", "model_card.md").read_text()
+    assert "- external: 6 positive films" in card and "phantom" not in card
+    assert "- [x] External test: 6 pos" in run.file("evaluate", "checklist.md").read_text()

@@ -1,4 +1,4 @@
-"""Scores against numbers worked by hand and against scikit-learn."""
+"""Scores of step 03 against numbers worked out by hand and against scikit-learn."""
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from rahelpers.evaluation.tables import (
     load_predictions,
     load_table,
     metrics_table,
+    show_score,
 )
 from rahelpers.network import familiarity
 from rahelpers.network.bundle import load_bundle
@@ -34,12 +35,11 @@ SCORES = np.array([0.1, 0.2, 0.6, 0.4, 0.7, 0.9])
 
 def test_scores_by_hand():
     found = compute_scores(ScoredFilms(LABELS, SCORES), 0.5, Resampling(100, 0))
-    # 9 pairs, one of them (0.4 against 0.6) the wrong way round
+    # 9 pairs, one of them (0.4 against 0.6) in the wrong order
     assert found["auc"]["value"] == pytest.approx(8 / 9)
     assert found["confusion"] == {"tn": 2, "fp": 1, "fn": 1, "tp": 2}
-    assert found["sensitivity"]["value"] == pytest.approx(2 / 3) and found["specificity"][
-        "value"
-    ] == pytest.approx(2 / 3)
+    assert found["sensitivity"]["value"] == pytest.approx(2 / 3)
+    assert found["specificity"]["value"] == pytest.approx(2 / 3)
     assert found["counts"] == {
         "films_positive": 3,
         "films_negative": 3,
@@ -48,11 +48,9 @@ def test_scores_by_hand():
         "patients_negative": 3,
     }
     assert found["auc"]["low"] <= 8 / 9 <= found["auc"]["high"]
-    # at prevalence 0.1: 2/3 x 0.1 called rightly, 1/3 x 0.9 wrongly
-    assert (
-        found["ppv"]["value"] == pytest.approx(0.2 / 1.1)
-        and found["ppv"]["low"] <= 0.2 / 1.1 <= found["ppv"]["high"]
-    )
+    # at prevalence 0.1: true alarms 2/3 x 0.1, false alarms 1/3 x 0.9
+    assert found["ppv"]["value"] == pytest.approx(0.2 / 1.1)
+    assert found["ppv"]["low"] <= 0.2 / 1.1 <= found["ppv"]["high"]
     assert found["few"] == "3 positive films and 3 negative films"
 
 
@@ -63,10 +61,10 @@ def test_operating_points_by_hand():
     assert 0.6 < point["probability"] < 0.7 and point["specificity"] == 1
     point = choose_operating_point(LABELS, SCORES, "sensitivity", 1.0)
     assert 0.2 < point["probability"] < 0.4 and point["sensitivity"] == 1
-    # a missed positive as dear as one false alarm, half are ill: 1 miss (0.7) or 1 false alarm
-    # (0.4), 1/6 each: the higher threshold wins
+    # a missed positive costs as much as one false alarm, half are ill: 1 miss (0.7) or 1 false
+    # alarm (0.4), 1/6 each: the higher threshold wins
     assert 0.6 < choose_operating_point(LABELS, SCORES, "cost", 0.9, 1.0, 0.5)["probability"] < 0.7
-    # ten times as dear: none may be missed; rare disease turns it round
+    # ten times the cost: none may be missed; a rare disease reverses it
     point = choose_operating_point(LABELS, SCORES, "cost", 0.9, 10.0, 0.5)
     assert 0.2 < point["probability"] < 0.4 and "10 false alarms" in point["rule"]
     assert choose_operating_point(LABELS, SCORES, "cost", 0.9, 10.0, 0.01)["specificity"] == 1
@@ -81,11 +79,9 @@ def test_operating_points_by_hand():
 
 
 def test_interval_has_about_its_coverage():
-    """Nominal 95 %; 120 simulated cohorts of 80 patients, so 0.88 is three standard errors below."""
+    """Nominal 95 %, 120 simulated cohorts of 80 patients: 0.88 is three standard errors below."""
 
-    def share_of_pairs_in_order(
-        labels, scores
-    ):  # the AUC: no positive ever ties with a negative here
+    def share_of_pairs_in_order(labels, scores):  # the AUC, as there are no ties here
         return (scores[labels == 1][:, None] > scores[labels == 0]).mean()
 
     rng, inside = np.random.default_rng(0), 0
@@ -109,7 +105,7 @@ def test_two_films_of_a_patient_are_not_two_patients():
     assert np.ptp(twice) == pytest.approx(np.ptp(once), rel=0.05)
 
 
-def test_temperature_is_found_again():
+def test_temperature_is_recovered():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, 20000)
     labels = (rng.random(20000) < 1 / (1 + np.exp(-logits))).astype(int)
@@ -117,31 +113,30 @@ def test_temperature_is_found_again():
     assert temperature == pytest.approx(3, rel=0.05) and offset == pytest.approx(0, abs=0.05)
 
 
-def test_calibration_brings_back_how_common_the_classes_are():
-    """Class weights shift every logit as if half the films were positive; with a tenth positive the
-    offset is log(1 / 9).
+def test_calibration_restores_how_common_the_classes_are():
+    """Class weights shift every logit as if half the films were positive.
+
+    With a tenth of them positive, the offset is log(1 / 9).
     """
     rng = np.random.default_rng(1)
     labels = (rng.random(40000) < 0.1).astype(int)
-    evidence = rng.normal(
-        np.where(labels == 1, 1.0, -1.0), 1.0
-    )  # log likelihood ratio of two normals one SD either side: 2 x
+    evidence = rng.normal(np.where(labels == 1, 1.0, -1.0), 1.0)
+    # the log likelihood ratio of two normals with means 1 and -1 is 2 x
     temperature, offset = fit_calibration(2 * evidence, labels)
-    assert temperature == pytest.approx(1, rel=0.05) and offset == pytest.approx(
-        np.log(1 / 9), abs=0.1
-    )
+    assert temperature == pytest.approx(1, rel=0.05)
+    assert offset == pytest.approx(np.log(1 / 9), abs=0.1)
 
 
-def test_a_network_worse_than_chance_is_not_turned_round():
-    temperature, _ = fit_calibration(
-        np.linspace(-3, 3, 50), (np.linspace(-3, 3, 50) < 0).astype(int)
-    )
+def test_a_network_worse_than_chance_is_not_reversed():
+    logits = np.linspace(-3, 3, 50)
+    temperature, _ = fit_calibration(logits, (logits < 0).astype(int))
     assert 0.05 <= temperature <= 20
 
 
-def test_few_patients_are_no_certainty():
-    """0 of 4 patients: the exact upper limit is 1 - 0.025 ** (1 / 4) = 0.602, with two films a
-    patient or one.
+def test_few_patients_are_not_certainty():
+    """0 of 4 patients: the exact upper limit is 1 - 0.025 ** (1 / 4) = 0.602.
+
+    It is the same with one film per patient and with two.
     """
     for films in (1, 2):
         found = rate_interval(
@@ -184,19 +179,15 @@ INFO = {
 }
 
 
-def test_counts_stand_where_an_auc_would_mean_nothing():
+def test_counts_replace_an_auc_that_would_mean_nothing():
     table = predictions(60)
     table.loc[:35, "split"] = "train"
-    few = table.drop(
-        table.index[(table["split"] == "test") & (table["label"] == 0)][FEW_FILMS - 1 :]
-    )
+    negative = table.index[(table["split"] == "test") & (table["label"] == 0)]
+    few = table.drop(negative[FEW_FILMS - 1 :])
     metrics = describe_run("RA (x)", "x", INFO, few, FIFTY, 0.1)
     shown = metrics_table(metrics)
-    assert (
-        shown.loc["AUC", "test"]
-        == shown.loc["average precision", "test"]
-        == "not shown: 9 negative films"
-    )
+    for score in ("AUC", "average precision"):
+        assert shown.loc[score, "test"] == "not shown: 9 negative films"
     assert " to " in shown.loc["AUC", "train"] and " to " in shown.loc["specificity", "test"]
     assert metrics["gap"]["few"] == "9 negative films in test" and shown.columns.name == "RA (x)"
     assert describe_run("RA (x)", "x", INFO, table, FIFTY, 0.1)["gap"]["few"] == ""
@@ -206,42 +197,34 @@ def test_a_split_with_one_class_has_counts_and_rates_but_no_auc():
     table = predictions(20)
     table.loc[:9, "split"] = "train"
     outside = predictions(10, split="external")
-    metrics = describe_run(
-        "t", "x", INFO, pd.concat([table, outside[outside["label"] == 1]]), FIFTY, 0.1
-    )
+    positive = pd.concat([table, outside[outside["label"] == 1]])
+    metrics = describe_run("t", "x", INFO, positive, FIFTY, 0.1)
     external = metrics["splits"]["external"]
     assert external["auc"] is None and external["specificity"] is None and external["ppv"] is None
     assert external["sensitivity"]["value"] > 0 and external["counts"]["films_negative"] == 0
     assert metrics_table(metrics).loc["specificity", "external"] == "not known"
-    whole = describe_run(
-        "t", "x", INFO, pd.concat([table, predictions(20, split="external")]), FIFTY, 0.1
-    )  # as external_centre makes it
-    assert whole["splits"]["external"]["auc"]["value"] > 0.5 and set(
-        whole["conformal"]["splits"]
-    ) == {"test", "external"}
+    # as external_centre makes it
+    both = pd.concat([table, predictions(20, split="external")])
+    metrics = describe_run("t", "x", INFO, both, FIFTY, 0.1)
+    assert metrics["splits"]["external"]["auc"]["value"] > 0.5
+    assert set(metrics["conformal"]["splits"]) == {"test", "external"}
     with pytest.raises(ValueError, match="at least one"):
         compute_scores(ScoredFilms([], []), 0.5, FIFTY)
 
 
-def test_subgroups_warn_and_conditions_meet_the_other_class():
+def test_subgroups_warn_and_conditions_are_scored_against_the_other_class():
     found = compute_subgroups(predictions(), 0.5, FIFTY).set_index("value")
     assert found.loc["all", "films_positive"] == found.loc["all", "films_negative"] == 60
     assert found.loc["women", "films_positive"] + found.loc["men", "films_positive"] == 60
-    # osteoarthritis is never positive: its films are set against all positive ones
-    assert (
-        found.loc["osteoarthritis", "films_positive"] == 60
-        and found.loc["osteoarthritis", "films_negative"] == 30
-    )
+    # osteoarthritis is never positive: its films are scored against all positive ones
+    assert found.loc["osteoarthritis", "films_positive"] == 60
+    assert found.loc["osteoarthritis", "films_negative"] == 30
     assert "RA" not in found.index and "left" in found.index and not found["warning"].any()
     small = compute_subgroups(predictions(16), 0.5, FIFTY).set_index("value")
-    assert (
-        small.loc["men", "warning"].startswith("few: ")
-        and np.isnan(small.loc["men", "auc"])
-        and small.loc["all", "auc"] > 0.5
-    )
-    assert compute_subgroups(
-        predictions(sex="", age=np.nan, laterality="", condition=""), 0.5, FIFTY
-    )["value"].tolist() == ["all"]
+    assert small.loc["men", "warning"].startswith("few: ") and np.isnan(small.loc["men", "auc"])
+    assert small.loc["all", "auc"] > 0.5
+    unknown = predictions(sex="", age=np.nan, laterality="", condition="")
+    assert compute_subgroups(unknown, 0.5, FIFTY)["value"].tolist() == ["all"]
 
 
 def test_two_networks_on_the_same_films():
@@ -249,14 +232,9 @@ def test_two_networks_on_the_same_films():
     one["logit"] = one["probability"]
     other = one.assign(logit=one["probability"] + np.random.default_rng(1).normal(0, 1, len(one)))
     found = compare_networks(one, other.sample(frac=1, random_state=0))
-    assert found["auc"][0] == pytest.approx(
-        compute_auc(one["label"].to_numpy(), one["logit"].to_numpy())
-    )
-    assert (
-        found["value"] == pytest.approx(found["auc"][0] - found["auc"][1])
-        and found["low"] > 0
-        and found["p"] < 0.05
-    )
+    assert found["auc"][0] == pytest.approx(compute_auc(one["label"], one["logit"]))
+    assert found["value"] == pytest.approx(found["auc"][0] - found["auc"][1])
+    assert found["low"] > 0 and found["p"] < 0.05
     assert found["counts"]["patients"] == 60 and found["few"] == ""
     assert compare_networks(one, one)["p"] == 1
     with pytest.raises(ValueError, match="no film of split test"):
@@ -265,37 +243,28 @@ def test_two_networks_on_the_same_films():
         compare_networks(one, one.assign(label=1 - one["label"]))
 
 
-def test_worst_errors_are_the_surest():
+def test_worst_errors_are_the_most_certain():
     table = predictions()
     found = find_worst_errors(table, 0.5, most=3)
     assert found["error"].tolist() == ["false positive"] * 3 + ["false negative"] * 3
     wrong = table[(table["label"] == 0) & (table["probability"] >= 0.5)]
-    assert (
-        found["probability"].iloc[0] == wrong["probability"].max()
-        and found["probability"].iloc[:3].is_monotonic_decreasing
-    )
+    assert found["probability"].iloc[0] == wrong["probability"].max()
+    assert found["probability"].iloc[:3].is_monotonic_decreasing
     assert found["probability"].iloc[3] == table.loc[table["label"] == 1, "probability"].min()
     assert find_worst_errors(table.assign(probability=table["label"].astype(float)), 0.5).empty
 
 
 def test_step_03_writes_what_a_reader_needs(tiny_run):
     metrics = evaluate(tiny_run)
-    assert (
-        set(metrics["splits"]) == {"train", "validation", "test"}
-        and metrics["source"] == "phantom"
-        and "phantom" in metrics["title"]
-    )
+    assert set(metrics["splits"]) == {"train", "validation", "test"}
+    assert metrics["source"] == "phantom" and "phantom" in metrics["title"]
     for scores in metrics["splits"].values():
         for name in ("auc", "average_precision", "sensitivity", "specificity", "brier", "ece"):
-            assert (
-                scores[name]["low"] <= scores[name]["value"] + 1e-9
-                and scores[name]["value"] <= scores[name]["high"] + 1e-9
-            )
+            score = scores[name]
+            assert score["low"] - 1e-9 <= score["value"] <= score["high"] + 1e-9
     assert metrics["gap"]["low"] <= metrics["gap"]["value"] <= metrics["gap"]["high"]
-    assert (
-        sum(metrics["conformal"]["splits"]["test"]["sets"].values())
-        == metrics["conformal"]["splits"]["test"]["films"]
-    )
+    conformal = metrics["conformal"]["splits"]["test"]
+    assert sum(conformal["sets"].values()) == conformal["films"]
     for name in (
         "subgroups",
         "calibration",
@@ -316,20 +285,18 @@ def test_step_03_writes_what_a_reader_needs(tiny_run):
         tiny_run.file("evaluate", name).read_text() for name in ("model_card.md", "checklist.md")
     )
     for text in (card, checklist):
-        assert (
-            "drawn films (the phantom)" in text
-            and "TO BE WRITTEN BY A PERSON" in text
-            and "nan" not in text
-        )
-    assert (
-        metrics["splits"]["test"]["few"] in card and "- [ ]" in checklist and "- [x]" in checklist
-    )
+        assert "drawn films (the phantom)" in text and "TO BE WRITTEN BY A PERSON" in text
+        assert "nan" not in text and "\n\n\n" not in text and text.endswith("\n")
+    test = metrics["splits"]["test"]
+    assert test["few"] in card and f"| {show_score(test['sensitivity'])} |" in card
+    assert f"Brier score {show_score(test['brier'])}" in checklist
+    answered, waiting = checklist.count("- [x]"), checklist.count("- [ ]")
+    assert answered and waiting
+    assert f"answers {answered} of\n{answered + waiting} items; {waiting} need" in checklist
 
 
 def test_calibrators_by_hand():
-    """Isotonic regression of 0, 1, 0, 1 pools the two in the middle; Brier scores by hand and by
-    scikit-learn.
-    """
+    """Isotonic regression of 0, 1, 0, 1 pools the two in the middle."""
     held_out = pd.DataFrame({"logit": [-2.0, -1.0, 1.0, 2.0], "label": [0, 1, 0, 1]})
     test = pd.DataFrame({"logit": [-3.0, 0.0, 3.0, 0.5], "probability": [0.1, 0.5, 0.9, 0.6]})
     labels, patients = np.array([0, 1, 1, 0]), np.arange(4)
@@ -339,14 +306,11 @@ def test_calibrators_by_hand():
         calibrated, labels, patients, len(held_out), Resampling(100, 0)
     ).set_index("calibrator")
     assert table.loc["isotonic", "brier"] == pytest.approx((0 + 0.25 + 0 + 0.25) / 4)
-    assert table.loc["temperature and offset", "brier"] == pytest.approx(
-        (0.01 + 0.25 + 0.01 + 0.36) / 4
-    )
-    raw = table.iloc[0]
-    assert (
-        raw["brier"] == pytest.approx(brier_score_loss(labels, 1 / (1 + np.exp(-test["logit"]))))
-        and raw["fitted_films"] == 0
-    )
+    by_hand = (0.01 + 0.25 + 0.01 + 0.36) / 4
+    assert table.loc["temperature and offset", "brier"] == pytest.approx(by_hand)
+    raw, uncalibrated = table.iloc[0], 1 / (1 + np.exp(-test["logit"]))
+    assert raw["brier"] == pytest.approx(brier_score_loss(labels, uncalibrated))
+    assert raw["fitted_films"] == 0
     assert table["fitted_films"].tolist()[1:] == [4, 4] and (table["films"] == 4).all()
     assert ((table["brier_low"] <= table["brier"]) & (table["brier"] <= table["brier_high"])).all()
 
@@ -355,10 +319,8 @@ def test_strange_pictures_are_scored_as_scikit_learn_does(tiny_run):
     bundle = load_bundle(tiny_run.file("train", "bundle/bundle.json").parent)
     known, cohort = familiarity.load_familiarity(bundle), load_cohort(tiny_run)
     rows = cohort.split("test")
-    films, patients = (
-        np.asarray(cohort.images[rows]),
-        cohort.manifest["patient_id"].to_numpy()[rows],
-    )
+    films = np.asarray(cohort.images[rows])
+    patients = cohort.manifest["patient_id"].to_numpy()[rows]
     logits, features = familiarity.extract_features(bundle.model, films)
     found = compute_strange(known, films, features, logits, patients, Resampling(50, 3)).set_index(
         ["kind", "score"]
@@ -367,15 +329,10 @@ def test_strange_pictures_are_scored_as_scikit_learn_does(tiny_run):
         other_logits, other = familiarity.extract_features(bundle.model, pictures)
         truth = np.repeat([0, 1], [len(films), len(pictures)])
         distance = known.gaussian.distance(np.concatenate([features, other]))
-        assert found.loc[(kind, "distance"), "auc"] == pytest.approx(
-            roc_auc_score(truth, distance), abs=1e-6
-        ), kind
-        assert found.loc[(kind, "certainty"), "auc"] == pytest.approx(
-            roc_auc_score(truth, -np.abs(np.concatenate([logits, other_logits]))), abs=1e-6
-        )
-        assert found.loc[(kind, "distance"), "warned"] == pytest.approx(
-            np.mean(distance[len(films) :] > known.threshold)
-        )
-        assert found.loc[(kind, "distance"), "pictures"] == len(pictures) and np.isnan(
-            found.loc[(kind, "certainty"), "warned"]
-        )
+        uncertain = -np.abs(np.concatenate([logits, other_logits]))
+        warned = np.mean(distance[len(films) :] > known.threshold)
+        by_distance, by_certainty = found.loc[(kind, "distance")], found.loc[(kind, "certainty")]
+        assert by_distance["auc"] == pytest.approx(roc_auc_score(truth, distance), abs=1e-6), kind
+        assert by_certainty["auc"] == pytest.approx(roc_auc_score(truth, uncertain), abs=1e-6)
+        assert by_distance["warned"] == pytest.approx(warned) and np.isnan(by_certainty["warned"])
+        assert by_distance["pictures"] == len(pictures)

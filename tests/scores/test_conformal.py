@@ -1,6 +1,4 @@
-"""Conformal sets by class: thresholds worked by hand, patients counted once, and the promise kept
-in simulated cohorts.
-"""
+"""Conformal sets by class: thresholds by hand, each patient counted once, promised coverage."""
 
 import numpy as np
 import pytest
@@ -16,13 +14,12 @@ from tests.reference import mapie_values as drawn
 
 
 def test_thresholds_by_hand():
-    """Nineteen patients a class, alpha 0.1: the 18th smallest misfit, as ceil(20 x 0.9) = 18."""
+    """Nineteen patients per class, alpha 0.1: the 18th smallest misfit, as ceil(20 x 0.9) = 18."""
     labels, patients = np.repeat([0, 1], 19), np.arange(38)
     probability = np.concatenate([np.arange(1, 20) / 100, 1 - np.arange(1, 20) / 50])
     found = fit_conformal(ScoredFilms(labels, probability, patients))
-    assert found["threshold_negative"] == pytest.approx(0.18) and found[
-        "threshold_positive"
-    ] == pytest.approx(18 / 50)
+    assert found["threshold_negative"] == pytest.approx(0.18)
+    assert found["threshold_positive"] == pytest.approx(18 / 50)
     assert (found["patients_negative"], found["fitted_on"]) == (19, "validation")
     assert predict_sets(np.array([0.1, 0.18, 0.3, 0.7]), found).tolist() == [
         [True, False],
@@ -32,8 +29,8 @@ def test_thresholds_by_hand():
     ]
 
 
-# MAPIE 1.6.0 on tests/reference/mapie_values.py, which prints it: alpha -> in how many of 41 new
-# films, the least probable first, class 0 stands in the set; and from which film on class 1 does
+# From MAPIE 1.6.0, printed by tests/reference/mapie_values.py. Of 41 new films, the least probable
+# first: alpha -> (films with class 0 in the set, first film with class 1 in the set)
 MAPIE = {0.1: (29, 10), 0.25: (28, 14)}
 
 
@@ -50,30 +47,25 @@ def test_few_patients_leave_every_class_in_the_set():
     eight, nine = (
         fit_conformal(ScoredFilms(np.repeat([0, 1], k), np.linspace(0, 0.8, 2 * k))) for k in (8, 9)
     )
-    assert (
-        eight["threshold_negative"] == eight["threshold_positive"] == 1
-        and nine["threshold_negative"] < 1
-    )
+    assert eight["threshold_negative"] == eight["threshold_positive"] == 1
+    assert nine["threshold_negative"] < 1
     assert predict_sets(np.array([0.0, 1.0]), eight).all()
     with pytest.raises(ValueError, match="alpha=1"):
         fit_conformal(ScoredFilms([0, 1], [0.1, 0.9]), 1.0)
 
 
 def test_a_patient_counts_once():
-    labels, probability, patients = (
-        np.repeat([0, 1], 15),
-        np.random.default_rng(0).random(30),
-        np.arange(30),
-    )
-    films = ScoredFilms(labels, probability, patients)
+    labels, probability = np.repeat([0, 1], 15), np.random.default_rng(0).random(30)
+    films = ScoredFilms(labels, probability)
     assert fit_conformal(films.take(np.repeat(np.arange(30), 3))) == fit_conformal(films)
     careless = fit_conformal(ScoredFilms(np.repeat(labels[:16], 2), np.repeat(probability[:16], 2)))
     assert careless["patients_negative"] == 30
 
 
 def test_coverage_is_kept_by_class():
-    """alpha 0.2; 300 cohorts of 30 patients a class with two films, and one new patient each: at
-    least 80 %, standard error 2.3 %.
+    """Alpha 0.2, 300 cohorts: at least 80 % are covered, with a standard error of 2.3 %.
+
+    Each cohort has 30 patients per class with two films each, and one new patient per class.
     """
     rng, held = np.random.default_rng(0), np.zeros(2)
     labels, patients = np.repeat([0, 1], 60), np.repeat(np.arange(60), 2)
@@ -99,14 +91,9 @@ def test_measured_on_test():
     labels, probability = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.9, 0.2, 0.5, 0.8])
     films = ScoredFilms(labels, probability)
     found = score_sets(films, conformal)
-    assert (
-        found["sets"] == {"negative": 2, "positive": 2, "both": 2, "none": 0}
-        and found["spoken"] == 4
-    )
-    assert (
-        found["coverage_negative"]["value"] == pytest.approx(2 / 3)
-        and found["accuracy_spoken"]["value"] == 0.5
-    )
+    assert found["sets"] == {"negative": 2, "positive": 2, "both": 2, "none": 0}
+    assert found["spoken"] == 4 and found["accuracy_spoken"]["value"] == 0.5
+    assert found["coverage_negative"]["value"] == pytest.approx(2 / 3)
     assert found["abstained"]["value"] == pytest.approx(1 / 3)
     silent = score_sets(films, {"threshold_negative": 1.0, "threshold_positive": 1.0})
     assert silent["accuracy_spoken"] is None and silent["abstained"]["value"] == 1
@@ -116,33 +103,31 @@ def test_the_least_certain_go_first():
     labels, probability = np.array([0, 1, 0, 1, 0]), np.array([0.01, 0.99, 0.45, 0.40, 0.6])
     films = ScoredFilms(labels, probability)
     found = compute_abstention_curve(films, 0.5, np.array([0, 0.4, 0.6]))
-    assert found["films"].tolist() == [5, 3, 2] and found["accuracy"].tolist() == pytest.approx(
-        [3 / 5, 2 / 3, 1]
-    )
+    assert found["films"].tolist() == [5, 3, 2]
+    assert found["accuracy"].tolist() == pytest.approx([3 / 5, 2 / 3, 1])
     assert found["low"].iloc[2] < 0.5  # two films prove little
     with pytest.raises(ValueError, match="not including"):
         compute_abstention_curve(films, 0.5, np.array([1.0]))
 
 
 def test_the_strangest_films_go_first():
-    """Six films, the two strangest called wrongly: accuracy 4/6, then 4/4 when a third of them
-    goes; by certainty another two go.
+    """Six films, the two strangest wrongly classified: accuracy 4/6, then 4/4 without them.
+
+    By certainty, two other films go first.
     """
     labels, probability = np.array([1, 1, 0, 0, 1, 0]), np.array([0.9, 0.8, 0.1, 0.2, 0.05, 0.95])
     strangeness = np.array([1.0, 2.0, 3.0, 4.0, 9.0, 8.0])
     found = compute_abstention_curve(
         ScoredFilms(labels, probability), 0.5, np.array([0.0, 1 / 3]), strangeness
     ).set_index(["by", "films"])
-    assert (
-        found.loc[("distance", 6), "accuracy"] == pytest.approx(4 / 6)
-        and found.loc[("distance", 4), "accuracy"] == 1
-    )
+    assert found.loc[("distance", 6), "accuracy"] == pytest.approx(4 / 6)
+    assert found.loc[("distance", 4), "accuracy"] == 1
     assert found.loc[("distance", 4), "abstained"] == pytest.approx(1 / 3)
-    # the least certain are 0.8 and 0.2, called rightly: the two wrong ones stay
+    # the least certain are 0.8 and 0.2, correctly classified: the two wrong ones stay
     assert found.loc[("certainty", 4), "accuracy"] == pytest.approx(2 / 4)
 
 
-def test_what_is_no_probability_is_refused_and_lists_are_taken():
+def test_logits_are_refused_and_lists_are_taken():
     films = ScoredFilms([0, 1], [0.2, 0.9], ["a", "b"])
     conformal = fit_conformal(films)
     assert score_sets(films, conformal)["films"] == 2

@@ -1,5 +1,6 @@
-"""Scores against scikit-learn, against pROC's published values, against numbers worked by hand, and
-how often intervals cover.
+"""Scores against scikit-learn, pROC's published values and numbers worked out by hand.
+
+Also how often intervals cover.
 """
 
 import numpy as np
@@ -118,18 +119,16 @@ def test_a_network_does_not_differ_from_itself():
 
 
 def test_delong_counts_patients_not_films():
-    """Each film twice under one patient says nothing new: the variance is that of one film a
-    patient (Obuchowski 1997, with clusters of equals).
+    """Each film twice under one patient adds no information: the variance stays the same.
+
+    Obuchowski 1997, with clusters of equal films.
     """
     once = compute_delong(ASAH_POOR, asah("s100b"), np.arange(113))
     twice = compute_delong(
         np.repeat(ASAH_POOR, 2), np.repeat(asah("s100b"), 2, axis=1), np.repeat(np.arange(113), 2)
     )
-    assert (
-        twice.covariance[0, 0]
-        == pytest.approx(once.covariance[0, 0], rel=1e-12)
-        == pytest.approx(0.00266868245717244)
-    )
+    assert once.covariance[0, 0] == pytest.approx(0.00266868245717244)
+    assert twice.covariance[0, 0] == pytest.approx(once.covariance[0, 0], rel=1e-12)
     careless = compute_delong(np.repeat(ASAH_POOR, 2), np.repeat(asah("s100b"), 2, axis=1))
     assert careless.covariance[0, 0] < 0.51 * twice.covariance[0, 0]
     with pytest.raises(ValueError, match="at least 2 of each"):
@@ -151,40 +150,38 @@ def test_scores_are_those_of_scikit_learn():
 
 
 def test_calibration_error_by_hand():
-    # bin 0.1-0.2: mean 0.15, one of two positive, gap 0.35; bin 0.8-0.9: mean 0.85, one of two, gap
-    # 0.35; a probability of 1 has gap 0
+    # bin 0.1 to 0.2: mean 0.15, one of two positive, gap 0.35; bin 0.8 to 0.9: mean 0.85, one of
+    # two positive, gap 0.35; a probability of 1 has gap 0
     labels, probability = np.array([0, 1, 0, 1, 1]), np.array([0.12, 0.18, 0.84, 0.86, 1.0])
     assert compute_ece(labels, probability) == pytest.approx(0.35 * 4 / 5)
 
 
-def test_calibration_error_of_a_calibrated_network_may_be_nothing():
+def test_calibration_error_of_a_calibrated_network_may_be_zero():
     rng = np.random.default_rng(0)
     probability = rng.random(60)
     labels = (rng.random(60) < probability).astype(int)
     found = ece_interval(ScoredFilms(labels, probability), Resampling(100, 0))
-    assert (
-        found["low"] == 0
-        and found["value"] > 0.05
-        and found["if_calibrated"] == pytest.approx(found["value"], abs=0.08)
-    )
+    assert found["low"] == 0 and found["value"] > 0.05
+    assert found["if_calibrated"] == pytest.approx(found["value"], abs=0.08)
     # says 95 %, is right in 50 %
     sure = ece_interval(ScoredFilms(np.repeat([0, 1], 30), np.full(60, 0.95)), Resampling(100, 0))
     assert sure["low"] > 0.2 and sure["high"] >= sure["value"] == pytest.approx(0.45)
 
 
 def test_predictive_values_by_hand():
-    """Of 1000 people 100 are ill: 90 called rightly, 180 of 900 called wrongly. PPV 90 / 270, NPV
-    720 / 730.
+    """Of 1000 people 100 are ill: 90 true alarms, and 180 false alarms among the other 900.
+
+    PPV 90 / 270, NPV 720 / 730.
     """
     assert predictive_values(0.9, 0.8, 0.1) == pytest.approx((1 / 3, 720 / 730))
-    assert np.isnan(predictive_values(0, 1, 0.1)[0]) and predictive_values(0, 1, 0.1)[
-        1
-    ] == pytest.approx(0.9)
+    ppv, npv = predictive_values(0, 1, 0.1)  # no one is classified as positive
+    assert np.isnan(ppv) and npv == pytest.approx(0.9)
 
 
 def test_probabilities_for_another_prevalence():
-    """Odds 1 at a share of one half are the likelihood ratio 1; at a prevalence of 0.1 that is 0.1.
-    Odds 9 become 9 x 1/9 = 1.
+    """Odds of 1 at a share of one half are a likelihood ratio of 1, which is 0.1 at prevalence 0.1.
+
+    Odds of 9 become 9 x 1/9 = 1.
     """
     assert adjust_prevalence(np.array([0.0, 0.5, 0.9, 1.0]), 0.5, 0.1) == pytest.approx(
         [0, 0.1, 0.5, 1]
@@ -196,8 +193,9 @@ def test_probabilities_for_another_prevalence():
 
 
 def test_bca_is_that_of_scipy():
-    """One film a patient and no classes: scipy.stats.bootstrap does the same; 4,000 resamples of
-    each leave a little chance.
+    """With one film per patient and no classes, scipy.stats.bootstrap does the same.
+
+    4,000 resamples of each leave a little random difference.
     """
     values = np.random.default_rng(3).exponential(1, 40)
     films, resampling = ScoredFilms(np.ones(40), values), Resampling(4000, 0)
@@ -220,8 +218,8 @@ def test_bca_agrees_with_delong_where_both_hold():
     )
 
 
-def test_complete_separation_is_no_certainty():
-    """Four patients of each class, all pairs right: AUC ** 4 = 0.025 at 0.3976."""
+def test_complete_separation_is_not_certainty():
+    """Four patients in each class, all pairs in order: AUC ** 4 = 0.025 at 0.3976."""
     labels = np.repeat([0, 1], 4)
     right, wrong = (
         auc_interval(ScoredFilms(labels, s), Resampling(50, 0)) for s in (labels, -labels)
@@ -257,16 +255,15 @@ def test_gap_of_two_splits():
     )
     train, test = ScoredFilms(labels, learned), ScoredFilms(labels, unseen)
     gap = gap_interval(train, test, Resampling(300, 0))
-    assert (
-        gap["value"] == pytest.approx(1 - compute_auc(labels, unseen))
-        and 0.2 < gap["low"] < gap["value"] < gap["high"] < 0.7
-    )
+    assert gap["value"] == pytest.approx(1 - compute_auc(labels, unseen))
+    assert 0.2 < gap["low"] < gap["value"] < gap["high"] < 0.7
     assert gap_interval(test, test, Resampling(300, 0))["low"] < 0
 
 
 def test_permutation_by_hand_and_by_patient():
-    """Three against three, completely parted: 1 of 20 arrangements is as good, so p is about 0.05;
-    with two films a patient it stays so.
+    """Three against three, completely separated: 1 of 20 arrangements is as good.
+
+    So p is about 0.05, with one film per patient and with two.
     """
     labels, scores, resampling = np.repeat([0, 1], 3), np.arange(6.0), Resampling(2000, 0)
     once = ScoredFilms(labels, scores)
@@ -280,21 +277,18 @@ def test_permutation_by_hand_and_by_patient():
 def test_reliability_counts_and_widths():
     labels, probability = np.tile([0, 1], 30), np.linspace(0, 1, 60)
     found = compute_calibration(ScoredFilms(labels, probability), 6)
-    assert (
-        found["films"].sum() == 60
-        and (found["low"] <= found["observed"]).all()
-        and (found["observed"] <= found["high"]).all()
-    )
+    assert found["films"].sum() == 60
+    assert (found["low"] <= found["observed"]).all() and (found["observed"] <= found["high"]).all()
     pairs = compute_calibration(ScoredFilms(labels, probability, np.arange(60) // 2), 6)
-    assert (
-        pairs["high"] - pairs["low"] > found["high"] - found["low"]
-    ).all()  # half as many patients
+    # half as many patients
+    assert (pairs["high"] - pairs["low"] > found["high"] - found["low"]).all()
     assert len(compute_calibration(ScoredFilms(labels, np.full(60, 0.5)))) == 1
 
 
 def test_net_benefit_by_hand():
-    """Vickers & Elkin 2006: of 6 films TP / n - FP / n x t / (1 - t). At t = 0.5 two true and one
-    false positive: 2/6 - 1/6.
+    """Vickers & Elkin 2006: TP / n - FP / n x t / (1 - t), here with n = 6 films.
+
+    At t = 0.5 there are two true and one false positive: 2/6 - 1/6.
     """
     labels, probability = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.6, 0.4, 0.7, 0.9])
     films, resampling = ScoredFilms(labels, probability), Resampling(50, 0)
@@ -313,10 +307,10 @@ def test_net_benefit_by_hand():
 
 
 def test_intervals_of_the_auc_cover():
-    """Nominal 95 %. 150 cohorts of 2 x 30 patients with two films each, as in
-    tests/benchmarks/interval_coverage.py, which takes 2,000.
+    """Nominal 95 %: 150 cohorts of 2 x 30 patients with two films each.
 
-    With 150 the standard error is 1.8 %, so 0.895 to 1 is three of them.
+    tests/benchmarks/interval_coverage.py does the same with 2,000. With 150 the standard error is
+    1.8 %, so 0.895 is three of them below.
     """
     rng, inside, truth = np.random.default_rng(0), np.zeros(2), norm.cdf(1.2 / np.sqrt(2))
     labels, patients = np.repeat([0, 1], 60), np.repeat(np.arange(60), 2)
@@ -337,8 +331,7 @@ def test_intervals_of_the_auc_cover():
     assert (inside / 150 >= 0.895).all()
 
 
-# two films of each of four patients; every function with its films alone, in the order labels,
-# scores, patients
+# two films of each of four patients, and every function of labels, scores and patients
 LABELS, SCORES, PATIENTS = (
     np.array([0, 0, 0, 0, 1, 1, 1, 1]),
     np.array([0.1, 0.3, 0.2, 0.6, 0.4, 0.5, 0.8, 0.9]),
@@ -361,10 +354,8 @@ OF_FILMS = {
 
 
 @pytest.mark.parametrize("name", OF_FILMS)
-def test_lists_and_tables_are_taken_as_arrays_are(name):
-    """A column of a table that was filtered has an index of its own: films must not be matched by
-    it.
-    """
+def test_lists_and_columns_are_taken_like_arrays(name):
+    """A column of a filtered table has an index of its own: films must not be matched by it."""
     expected = OF_FILMS[name](LABELS, SCORES, PATIENTS)
     np.testing.assert_array_equal(
         OF_FILMS[name](LABELS.tolist(), SCORES.tolist(), PATIENTS.tolist()), expected
@@ -392,7 +383,7 @@ def test_films_that_cannot_be_scored_are_refused(name, labels, scores, message):
         OF_FILMS[name](labels, scores, PATIENTS)
 
 
-def test_what_is_no_probability_or_nobody_s_film_is_refused():
+def test_a_logit_or_a_film_without_a_patient_is_refused():
     for score in (compute_brier, compute_ece):
         with pytest.raises(ValueError, match="from 1 to 9: expected 0 to 1"):
             score(LABELS, 10 * SCORES)
@@ -409,10 +400,8 @@ def test_one_class_or_one_patient_of_it_gives_no_certainty():
     # one patient with RA: how much people with RA differ cannot be known from them
     lonely = ScoredFilms(LABELS, SCORES, np.array(list("aabbcccc")))
     found = auc_interval(lonely, FIFTY)
-    assert (
-        found["value"] == compute_auc(LABELS, SCORES)
-        and np.isnan([found["low"], found["high"]]).all()
-    )
+    assert found["value"] == compute_auc(LABELS, SCORES)
+    assert np.isnan([found["low"], found["high"]]).all()
     assert np.isnan(gap_interval(lonely, ScoredFilms(LABELS, SCORES, PATIENTS), FIFTY)["low"])
 
 
