@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from rahelpers.curation.cohort import load_cohort
 from rahelpers.evaluation.split_scores import compute_scores, describe_run
@@ -20,13 +20,7 @@ from rahelpers.evaluation.tables import (
 )
 from rahelpers.network import familiarity
 from rahelpers.network.bundle import load_bundle
-from rahelpers.scores.calibration import (
-    calibrate_each,
-    choose_operating_point,
-    compare_calibrators,
-    fit_calibration,
-)
-from rahelpers.scores.intervals import Resampling, bootstrap_interval, rate_interval
+from rahelpers.scores.intervals import Resampling
 from rahelpers.scores.metrics import FEW_FILMS, ScoredFilms, compute_auc
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
@@ -52,99 +46,6 @@ def test_scores_by_hand():
     assert found["ppv"]["value"] == pytest.approx(0.2 / 1.1)
     assert found["ppv"]["low"] <= 0.2 / 1.1 <= found["ppv"]["high"]
     assert found["few"] == "3 positive films and 3 negative films"
-
-
-def test_operating_points_by_hand():
-    # Youden: at 0.7 sensitivity 2/3, specificity 1; at 0.4 sensitivity 1, specificity 2/3: a tie,
-    # the higher threshold wins
-    point = choose_operating_point(LABELS, SCORES, "youden", 0.9)
-    assert 0.6 < point["probability"] < 0.7 and point["specificity"] == 1
-    point = choose_operating_point(LABELS, SCORES, "sensitivity", 1.0)
-    assert 0.2 < point["probability"] < 0.4 and point["sensitivity"] == 1
-    # a missed positive costs as much as one false alarm, half are ill: 1 miss (0.7) or 1 false
-    # alarm (0.4), 1/6 each: the higher threshold wins
-    assert 0.6 < choose_operating_point(LABELS, SCORES, "cost", 0.9, 1.0, 0.5)["probability"] < 0.7
-    # ten times the cost: none may be missed; a rare disease reverses it
-    point = choose_operating_point(LABELS, SCORES, "cost", 0.9, 10.0, 0.5)
-    assert 0.2 < point["probability"] < 0.4 and "10 false alarms" in point["rule"]
-    assert choose_operating_point(LABELS, SCORES, "cost", 0.9, 10.0, 0.01)["specificity"] == 1
-    with pytest.raises(ValueError, match="youden, sensitivity or cost"):
-        choose_operating_point(LABELS, SCORES, "best", 0.9)
-    with pytest.raises(ValueError, match="both classes"):
-        choose_operating_point(np.ones(3), np.ones(3), "youden", 0.9)
-    with pytest.raises(ValueError, match="target_sensitivity=90"):
-        choose_operating_point(LABELS, SCORES, "sensitivity", 90)
-    with pytest.raises(ValueError, match="from -7 to 9: expected 0 to 1"):
-        choose_operating_point([0, 1], [-7, 9], "youden", 0.9)
-
-
-def test_interval_has_about_its_coverage():
-    """Nominal 95 %, 120 simulated cohorts of 80 patients: 0.88 is three standard errors below."""
-
-    def share_of_pairs_in_order(labels, scores):  # the AUC, as there are no ties here
-        return (scores[labels == 1][:, None] > scores[labels == 0]).mean()
-
-    rng, inside = np.random.default_rng(0), 0
-    truth = 0.7602  # AUC of N(1, 1) against N(0, 1): Phi(1 / sqrt 2)
-    for i in range(120):
-        labels = np.repeat([0, 1], 40)
-        scores = rng.normal(labels, 1)
-        films = ScoredFilms(labels, scores)
-        low, high = bootstrap_interval(share_of_pairs_in_order, films, Resampling(150, i))
-        inside += low <= truth <= high
-    assert 0.88 <= inside / 120 <= 1
-
-
-def test_two_films_of_a_patient_are_not_two_patients():
-    rng = np.random.default_rng(0)
-    films = ScoredFilms(np.repeat([0, 1], 20), rng.normal(0, 1, 40))
-    once, twice = (
-        bootstrap_interval(roc_auc_score, films.take(rows), Resampling(300, 0))
-        for rows in (np.arange(40), np.repeat(np.arange(40), 2))
-    )
-    assert np.ptp(twice) == pytest.approx(np.ptp(once), rel=0.05)
-
-
-def test_temperature_is_recovered():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, 20000)
-    labels = (rng.random(20000) < 1 / (1 + np.exp(-logits))).astype(int)
-    temperature, offset = fit_calibration(3 * logits, labels)
-    assert temperature == pytest.approx(3, rel=0.05) and offset == pytest.approx(0, abs=0.05)
-
-
-def test_calibration_restores_how_common_the_classes_are():
-    """Class weights shift every logit as if half the films were positive.
-
-    With a tenth of them positive, the offset is log(1 / 9).
-    """
-    rng = np.random.default_rng(1)
-    labels = (rng.random(40000) < 0.1).astype(int)
-    evidence = rng.normal(np.where(labels == 1, 1.0, -1.0), 1.0)
-    # the log likelihood ratio of two normals with means 1 and -1 is 2 x
-    temperature, offset = fit_calibration(2 * evidence, labels)
-    assert temperature == pytest.approx(1, rel=0.05)
-    assert offset == pytest.approx(np.log(1 / 9), abs=0.1)
-
-
-def test_a_network_worse_than_chance_is_not_reversed():
-    logits = np.linspace(-3, 3, 50)
-    temperature, _ = fit_calibration(logits, (logits < 0).astype(int))
-    assert 0.05 <= temperature <= 20
-
-
-def test_few_patients_are_not_certainty():
-    """0 of 4 patients: the exact upper limit is 1 - 0.025 ** (1 / 4) = 0.602.
-
-    It is the same with one film per patient and with two.
-    """
-    for films in (1, 2):
-        found = rate_interval(
-            np.zeros(4 * films), np.repeat(np.arange(4), films), Resampling(100, 0)
-        )
-        assert found["low"] == 0 and found["high"] == pytest.approx(0.6024, abs=1e-3)
-    certain = rate_interval(np.ones(4), np.arange(4), Resampling(100, 0))
-    assert certain["low"] == pytest.approx(0.3976, abs=1e-3)
 
 
 def predictions(n=60, seed=0, **columns):
@@ -293,26 +194,6 @@ def test_step_03_writes_what_a_reader_needs(tiny_run):
     answered, waiting = checklist.count("- [x]"), checklist.count("- [ ]")
     assert answered and waiting
     assert f"answers {answered} of\n{answered + waiting} items; {waiting} need" in checklist
-
-
-def test_calibrators_by_hand():
-    """Isotonic regression of 0, 1, 0, 1 pools the two in the middle."""
-    held_out = pd.DataFrame({"logit": [-2.0, -1.0, 1.0, 2.0], "label": [0, 1, 0, 1]})
-    test = pd.DataFrame({"logit": [-3.0, 0.0, 3.0, 0.5], "probability": [0.1, 0.5, 0.9, 0.6]})
-    labels, patients = np.array([0, 1, 1, 0]), np.arange(4)
-    calibrated = calibrate_each(test, held_out)
-    assert calibrated["isotonic"] == pytest.approx([0.0, 0.5, 1.0, 0.5])
-    table = compare_calibrators(
-        calibrated, labels, patients, len(held_out), Resampling(100, 0)
-    ).set_index("calibrator")
-    assert table.loc["isotonic", "brier"] == pytest.approx((0 + 0.25 + 0 + 0.25) / 4)
-    by_hand = (0.01 + 0.25 + 0.01 + 0.36) / 4
-    assert table.loc["temperature and offset", "brier"] == pytest.approx(by_hand)
-    raw, uncalibrated = table.iloc[0], 1 / (1 + np.exp(-test["logit"]))
-    assert raw["brier"] == pytest.approx(brier_score_loss(labels, uncalibrated))
-    assert raw["fitted_films"] == 0
-    assert table["fitted_films"].tolist()[1:] == [4, 4] and (table["films"] == 4).all()
-    assert ((table["brier_low"] <= table["brier"]) & (table["brier"] <= table["brier_high"])).all()
 
 
 def test_strange_pictures_are_scored_as_scikit_learn_does(tiny_run):
