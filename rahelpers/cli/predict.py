@@ -53,6 +53,7 @@ def predict(
 
     A bad film never stops the others. For education and research only.
     """
+    from rahelpers.display.pages import BANNER
     from rahelpers.evaluation.external import find_bundle
     from rahelpers.prediction.exports import WRITERS, file_stem, write_json
     from rahelpers.prediction.film import find_film_files, predict_films, to_row
@@ -103,5 +104,5 @@ def predict(
     click.echo(f"  table    {out}")
     if reports:
         click.echo(f"  reports  {reports}")
-    click.echo("Education and research only. Not for diagnosis or treatment.")
+    click.echo(BANNER)
     sys.exit(1 if counts["error"] else 0)

@@ -6,11 +6,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+BANNER = "Education and research only. Not for diagnosis or treatment."  # every page has it
+
 # autoescape=True, not select_autoescape(): that looks at the last suffix, and leaves .html.j2
 # unescaped
 PAGES = Environment(
     loader=PackageLoader("rahelpers.display"), autoescape=True, undefined=StrictUndefined
 )
+PAGES.globals["BANNER"] = BANNER
 TEXTS = PAGES.overlay(
     autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
 )

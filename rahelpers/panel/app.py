@@ -7,12 +7,12 @@ from html import escape
 import ipywidgets as widgets
 
 from rahelpers.core.store import Run
+from rahelpers.display.pages import BANNER
 from rahelpers.panel import view
 from rahelpers.panel.controls import Root, Tabs, boxed, show_or_hide
 from rahelpers.panel.diagnosis import Diagnosis
 from rahelpers.panel.reader import Reader
 from rahelpers.panel.session import Session
-from rahelpers.panel.state import BANNER
 from rahelpers.panel.whatif import WhatIf
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # these modules start TensorFlow; the panel's page must not
     from rahelpers.explanation.shap_step import RegionShap
     from rahelpers.prediction.film import FilmResult, HandFilm
 
-BANNER = "Education and research only. Not for diagnosis or treatment."
 METHOD_NAMES = {"gradcam": "Grad-CAM", "hirescam": "HiResCAM", "gradcam++": "Grad-CAM++"}
 SIDES = {"L": "left", "R": "right", "": "not known"}
 MAX_BYTES = 50_000_000  # per file
@@ -93,7 +92,7 @@ class Picture:
 class Heat:
     """A heat map: uint8 values (S, S), its method and its layer.
 
-    It is flat if no place raises the score of the positive class.
+    It is flat if no place holds evidence for the positive class.
     """
 
     values: np.ndarray

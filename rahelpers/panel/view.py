@@ -91,7 +91,7 @@ def summarise_heat(hand: HandState) -> str:
     """The heat map in words."""
     heat = hand.heat
     if heat is None or heat.flat:
-        return "The heat map is flat: no place raises the score of the positive class"
+        return "The heat map is flat: no place holds evidence for the positive class"
     y, x = divmod(int(np.argmax(heat.values)), heat.values.shape[1])
     covered = float((heat.values >= 128).mean())
     return (
@@ -106,7 +106,7 @@ def view_caption(hand: HandState, title: str) -> str:
     if hand.heat is not None:
         words.append(
             f"{METHOD_NAMES[hand.heat.method]} at layer {hand.heat.layer}. It shows what raised the"
-            " answer, not where disease is"
+            " logit, not where there is disease"
         )
     return ". ".join(words) + "."
 
@@ -380,7 +380,7 @@ def view_regions(hand: HandState, info: dict[str, Any]) -> str:
     heads = ("Rank", "Region", "Shapley value ± SE, logits", "Bar", "Share of the heat map")
     return section(
         "Regions",
-        "<h2>Which regions change the answer</h2>",
+        "<h2>Regions that change the logit most</h2>",
         table(heads, lines, "Table of regions"),
         f"<p class='ra-small'>{escape(info['title'])}. Regions are {escape(hand.regions.origin)}."
         f" With every region hidden the logit is {hand.shap.base_value:+.3g}; the values add up to"

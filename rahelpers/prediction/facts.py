@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from rahelpers import __version__
+from rahelpers.display.pages import BANNER
 from rahelpers.prediction.film import FilmResult
 
-BANNER = "Education and research only. Not for diagnosis or treatment."
 MOST_REGIONS = 12  # in a list
 
 
@@ -59,7 +59,7 @@ def list_facts(result: FilmResult) -> list[tuple[str, str]]:
         ]
         facts += [("to check", note) for note in hand.notes]
     if result.heatmap is not None:
-        flat = "; it is flat: no area is evidence for the positive class" if result.flat else ""
+        flat = "; it is flat: no place holds evidence for the positive class" if result.flat else ""
         facts.append(("heat map", result.heatmap_name + flat))
     return facts
 
