@@ -20,7 +20,6 @@ from rahelpers.network.precision import POLICIES, choose_precision
 from rahelpers.network.vgg import change_precision
 from rahelpers.scores.calibration import calibrate
 
-
 FAMILIARITY_FILE = "familiarity.npz"  # the training films of a bundle, as its network sees them
 GREY_LEVELS_FROM = 16  # a float film with larger values was not scaled to [0, 1]
 
