@@ -6,12 +6,19 @@ import pytest
 from sklearn.metrics import brier_score_loss
 
 from rahelpers.scores.calibration import (
+    adjust_prevalence,
     calibrate_each,
     choose_operating_point,
     compare_calibrators,
+    compute_calibration,
     fit_calibration,
 )
-from rahelpers.scores.intervals import Resampling
+from rahelpers.scores.intervals import (
+    Resampling,
+)
+from rahelpers.scores.metrics import (
+    ScoredFilms,
+)
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
 SCORES = np.array([0.1, 0.2, 0.6, 0.4, 0.7, 0.9])
@@ -87,3 +94,28 @@ def test_calibrators_by_hand():
     assert raw["fitted_films"] == 0
     assert table["fitted_films"].tolist()[1:] == [4, 4] and (table["films"] == 4).all()
     assert ((table["brier_low"] <= table["brier"]) & (table["brier"] <= table["brier_high"])).all()
+
+
+def test_probabilities_for_another_prevalence():
+    """Odds of 1 at a share of one half are a likelihood ratio of 1, which is 0.1 at prevalence 0.1.
+
+    Odds of 9 become 9 x 1/9 = 1.
+    """
+    assert adjust_prevalence(np.array([0.0, 0.5, 0.9, 1.0]), 0.5, 0.1) == pytest.approx(
+        [0, 0.1, 0.5, 1]
+    )
+    same = np.array([0.2, 0.7])
+    assert adjust_prevalence(adjust_prevalence(same, 0.4, 0.05), 0.05, 0.4) == pytest.approx(same)
+    with pytest.raises(ValueError, match="share=0"):
+        adjust_prevalence(same, 0, 0.1)
+
+
+def test_reliability_counts_and_widths():
+    labels, probability = np.tile([0, 1], 30), np.linspace(0, 1, 60)
+    found = compute_calibration(ScoredFilms(labels, probability), 6)
+    assert found["films"].sum() == 60
+    assert (found["low"] <= found["observed"]).all() and (found["observed"] <= found["high"]).all()
+    pairs = compute_calibration(ScoredFilms(labels, probability, np.arange(60) // 2), 6)
+    # half as many patients
+    assert (pairs["high"] - pairs["low"] > found["high"] - found["low"]).all()
+    assert len(compute_calibration(ScoredFilms(labels, np.full(60, 0.5)))) == 1
