@@ -402,7 +402,7 @@ def plot_region_shap(names: list[str], values: np.ndarray, title: str, most: int
     bars = axis.barh([names[i] for i in order], values[order], color=colours)
     axis.bar_label(bars, [f"{values[i]:+.2g}" for i in order], fontsize=7, padding=2)
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.margins(x=0.15)
+    axis.margins(x=0.2)
     axis.set(xlabel="Shapley value in logits (+: for the positive class)")
     axis.set_title(title, fontsize=9)
     sns.despine(figure)
