@@ -16,7 +16,7 @@ from rahelpers.evaluation.tables import load_table, metrics_table, show_score
 from rahelpers.explanation.gradcam_step import load_tables
 from rahelpers.explanation.sanity import show_sanity
 from rahelpers.explanation.scoreboard import show_board
-from rahelpers.scores.intervals import Resampling, interval_text
+from rahelpers.scores.intervals import interval_text
 from rahelpers.training.repeats import score_folds
 
 SETTINGS = (
@@ -170,7 +170,7 @@ def _say_folds(run: Run) -> str:
     held_out = read_table(run.file("repeat", "held_out.csv"))
     if held_out.empty:
         return ""
-    found = score_folds(held_out, Resampling(run.config.n_bootstrap, run.config.seed))
+    found = score_folds(held_out)
     counts = found["counts"]
     return (
         "Cross-validated by patient: each film was scored by a network that saw no patient of its"

@@ -8,23 +8,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from rahelpers.scores.intervals import Resampling, auc_interval, interval_text
+from rahelpers.scores.intervals import auc_interval, interval_text
 from rahelpers.scores.metrics import ScoredFilms
 
 KINDS = 3  # how many hospitals and file formats count as facts: the most common ones
 
 
-def compute_shortcuts(
-    manifest: pd.DataFrame, images: np.ndarray, resampling: Resampling
-) -> pd.DataFrame:
+def compute_shortcuts(manifest: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     """Measure how well single facts about file, person and whole picture predict the label.
 
     Parameters
     ----------
     manifest : DataFrame, n rows
     images : uint8 array (n, S, S)
-    resampling : Resampling
-        Of the patients, for the intervals.
 
     Returns
     -------
@@ -37,9 +33,8 @@ def compute_shortcuts(
     --------
     >>> from rahelpers import load_cohort
     >>> from rahelpers.curation import compute_shortcuts
-    >>> from rahelpers.scores import Resampling
     >>> cohort = load_cohort(run)
-    >>> table = compute_shortcuts(cohort.manifest, cohort.images, Resampling(20, seed=7))
+    >>> table = compute_shortcuts(cohort.manifest, cohort.images)
     >>> list(table.columns), table.loc["age", "films"]
     (['AUC', 'interval contains 0.5', 'films'], 80)
     """
@@ -76,7 +71,7 @@ def compute_shortcuts(
         known = ~np.isnan(values)
         if len(np.unique(labels[known])) < 2 or np.ptp(values[known]) == 0:
             continue
-        found = auc_interval(ScoredFilms(labels[known], values[known], patients[known]), resampling)
+        found = auc_interval(ScoredFilms(labels[known], values[known], patients[known]))
         contains = "yes" if found["low"] <= 0.5 <= found["high"] else "NO"
         rows[name] = {
             "AUC": interval_text(found),

@@ -136,8 +136,8 @@ def evaluate_elsewhere(path: Path, config: RunConfig) -> Path:
         },
         "notes": notes + _questions(bundle.info, config),
     }
-    tables = compute_tables(table, "external", metrics, resampling)
-    home = _compare_with_home(owner, table, resampling)
+    tables = compute_tables(table, "external", metrics)
+    home = _compare_with_home(owner, table)
 
     out = run.folder / FOLDER
     write_json(out / "metrics.json", metrics)
@@ -201,7 +201,7 @@ def _questions(info: dict[str, Any], config: RunConfig) -> list[str]:
     return notes
 
 
-def _compare_with_home(owner: Run | None, table: pd.DataFrame, resampling: Resampling) -> str:
+def _compare_with_home(owner: Run | None, table: pd.DataFrame) -> str:
     """The AUC on the network's own test split minus the AUC here, in words.
 
     '' if the network's own test split is not available.
@@ -219,8 +219,8 @@ def _compare_with_home(owner: Run | None, table: pd.DataFrame, resampling: Resam
         if say_few(part.labels)
     )
     return (
-        f"{show_score(gap_interval(own, here, resampling), few)}; own test AUC"
-        f" {show_score(auc_interval(own, resampling), say_few(own.labels))}"
+        f"{show_score(gap_interval(own, here), few)}; own test AUC"
+        f" {show_score(auc_interval(own), say_few(own.labels))}"
     )
 
 

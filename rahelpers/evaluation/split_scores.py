@@ -11,17 +11,15 @@ from sklearn.metrics import confusion_matrix
 from rahelpers.curation.splits import SPLITS
 from rahelpers.evaluation.subgroups import compute_subgroups
 from rahelpers.scores.calibration import adjust_prevalence, compute_calibration
-from rahelpers.scores.comparison import compute_delong, permutation_test
+from rahelpers.scores.comparison import permutation_test
 from rahelpers.scores.conformal import compute_abstention_curve, score_sets
 from rahelpers.scores.intervals import (
-    TAILS,
     Resampling,
     Statistic,
     auc_interval,
     bootstrap_intervals,
     ece_interval,
     gap_interval,
-    group_patients,
     share_interval,
 )
 from rahelpers.scores.metrics import (
@@ -90,8 +88,8 @@ def compute_scores(
     -------
     dict
         auc, average_precision, sensitivity, specificity, ppv, npv, brier, ece, each as {value, low,
-        high}, or None if a class is missing; `auc_delong` (low, high of DeLong's method with
-        patients as clusters) and `auc_p` (permutation test against chance); `confusion` as {tn, fp,
+        high}, or None if a class is missing; `auc_p` (permutation
+        test against chance); `confusion` as {tn, fp,
         fn, tp}; `counts` of films and patients by class; `few`, which class has too few films for
         an AUC.
 
@@ -103,7 +101,7 @@ def compute_scores(
     if not len(films):
         raise ValueError("no film to score: expected at least one")
     labels, probability, patients = films.labels, films.scores, films.patients
-    scores: dict[str, Any] = dict.fromkeys((*SCORE_NAMES, "auc_delong", "auc_p"))
+    scores: dict[str, Any] = dict.fromkeys((*SCORE_NAMES, "auc_p"))
     both = len(np.unique(labels)) == 2
 
     # scores of the probabilities; they depend on the share of positives, so patients are drawn
@@ -127,14 +125,9 @@ def compute_scores(
 
     # scores that need both classes
     if both:
-        scores["auc"] = auc_interval(films, resampling)
-        if min(len(np.unique(patients[labels == c])) for c in (0, 1)) > 1:
-            low, high = compute_delong(labels, probability, patients).interval()
-            scores["auc_delong"] = {"low": low, "high": high}
+        scores["auc"] = auc_interval(films)
         scores["auc_p"] = permutation_test(films, resampling)
-        scores |= score_predictive_values(
-            films, threshold, prevalence, scores["sensitivity"], scores["specificity"], resampling
-        )
+        scores |= score_predictive_values(prevalence, scores["sensitivity"], scores["specificity"])
 
     tn, fp, fn, tp = confusion_matrix(labels, called, labels=[0, 1]).ravel().tolist()
     scores["confusion"] = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
@@ -142,57 +135,59 @@ def compute_scores(
 
 
 def score_predictive_values(
-    films: ScoredFilms,
-    threshold: float,
-    prevalence: float,
-    sensitivity: dict[str, float],
-    specificity: dict[str, float],
-    resampling: Resampling,
+    prevalence: float, sensitivity: dict[str, float], specificity: dict[str, float]
 ) -> dict[str, dict[str, float] | None]:
-    """PPV and NPV at a stated prevalence, with percentile intervals over patients.
+    """PPV and NPV at a stated prevalence, with intervals made from those of their parts.
 
-    If sensitivity or specificity is 0 or 1, the resamples vary too little. Then the limits of both
-    are put into Bayes' rule, which is on the safe side.
+    The odds of the disease after a result are the prevalence's odds times a ratio: sensitivity /
+    (1 - specificity) for a positive result, (1 - sensitivity) / specificity for a negative one. On
+    the logarithm of the ratio the distances from each part to its limits are added as squares.
 
     Parameters
     ----------
-    films : ScoredFilms
-        Scores are probabilities.
-    threshold : float
-        The operating point.
     prevalence : float in (0, 1)
     sensitivity, specificity : dict
-        value, low, high.
-    resampling : Resampling
+        value, low, high, as `share_interval` returns them.
 
     Returns
     -------
     dict
         ppv and npv as {value, low, high}; None if no film is classified as positive, or as
         negative.
+
+    References
+    ----------
+    Donner & Zou, Stat Methods Med Res 2012;21:347 (MOVER for ratios).
     """
+    missed = {"value": 1 - sensitivity["value"], "low": 1 - sensitivity["high"]}
+    missed["high"] = 1 - sensitivity["low"]
+    alarms = {"value": 1 - specificity["value"], "low": 1 - specificity["high"]}
+    alarms["high"] = 1 - specificity["low"]
     values = predictive_values(sensitivity["value"], specificity["value"], prevalence)
-    if {sensitivity["value"], specificity["value"]} & {0.0, 1.0}:
-        limits = np.array(
-            [
-                predictive_values(sensitivity[end], specificity[end], prevalence)
-                for end in ("low", "high")
-            ]
-        )
-    else:
-        called, drawn = films.scores >= threshold, []
-        for rows in group_patients(films).resample(resampling.n, resampling.rng()):
-            positive, hit = films.labels[rows] == 1, called[rows]
-            drawn.append(
-                predictive_values(hit[positive].mean(), (~hit[~positive]).mean(), prevalence)
-            )
-        limits = np.nanquantile(drawn, TAILS, axis=0)
-    limits = np.where(np.isnan(limits), [[0.0], [1.0]], limits)  # not known: anything from 0 to 1
     found: dict[str, dict[str, float] | None] = {}
-    for name, value, (low, high) in zip(("ppv", "npv"), values, limits.T, strict=True):
-        known = {"value": float(value), "low": float(low), "high": float(high)}
-        found[name] = None if np.isnan(value) else known
+    for name, value, above, below, odds in (
+        ("ppv", values[0], sensitivity, alarms, prevalence / (1 - prevalence)),
+        ("npv", values[1], specificity, missed, (1 - prevalence) / prevalence),
+    ):
+        if np.isnan(value):
+            found[name] = None
+            continue
+        low, high = (odds * ratio for ratio in _ratio_limits(above, below))
+        ends = {"low": low / (1 + low), "high": high / (1 + high) if np.isfinite(high) else 1.0}
+        found[name] = {"value": float(value)} | {k: float(v) for k, v in ends.items()}
     return found
+
+
+def _ratio_limits(above: dict[str, float], below: dict[str, float]) -> tuple[float, float]:
+    """Limits of the ratio of two shares; those of the corners where a share is 0."""
+    if not (above["value"] > 0 and below["value"] > 0 and below["low"] > 0 and above["low"] > 0):
+        most = above["high"] / below["low"] if below["low"] > 0 else np.inf
+        return above["low"] / below["high"], most
+    a, b = ({k: np.log(v) for k, v in part.items()} for part in (above, below))
+    middle = a["value"] - b["value"]
+    down = np.hypot(a["value"] - a["low"], b["high"] - b["value"])
+    up = np.hypot(a["high"] - a["value"], b["value"] - b["low"])
+    return float(np.exp(middle - down)), float(np.exp(middle + up))
 
 
 def describe_run(
@@ -238,7 +233,7 @@ def describe_run(
     gap = None
     if "train" in parts and "test" in parts:
         few = [f"{splits[s]['few']} in {s}" for s in ("train", "test") if splits[s]["few"]]
-        gap = gap_interval(films["train"], films["test"], resampling) | {"few": " and ".join(few)}
+        gap = gap_interval(films["train"], films["test"]) | {"few": " and ".join(few)}
     return {
         "title": title,
         "source": source,
@@ -248,8 +243,10 @@ def describe_run(
         "offset": info["offset"],
         "prevalence": prevalence,
         "interval": (
-            f"95 %; patient bootstrap, {resampling.n} resamples (BCa; percentile for PPV, NPV,"
-            " calibration error); for shares Wilson's, with patients as clusters"
+            "95 %, over patients: AUC by DeLong's variance on the logit scale; sensitivity,"
+            " specificity and other shares by Wilson, each patient counted once; average precision,"
+            " Brier score and"
+            f" calibration error by the bootstrap, {resampling.n} resamples"
         ),
         "splits": splits,
         "conformal": conformal | {"splits": sets},
@@ -259,7 +256,7 @@ def describe_run(
 
 
 def compute_tables(
-    table: pd.DataFrame, split: str, metrics: dict[str, Any], resampling: Resampling
+    table: pd.DataFrame, split: str, metrics: dict[str, Any]
 ) -> dict[str, pd.DataFrame]:
     """Tables of one split: subgroups, calibration, abstention, and net_benefit if it can be had.
 
@@ -272,13 +269,12 @@ def compute_tables(
     split : str
     metrics : dict
         As `describe_run` returns it: operating point and prevalence are taken from it.
-    resampling : Resampling
     """
     part, point = table[table["split"] == split], metrics["operating_point"]
     films, threshold = ScoredFilms.from_table(part), point["probability"]
     strangeness = part["distance"].to_numpy()
     found = {
-        "subgroups": compute_subgroups(part, threshold, resampling),
+        "subgroups": compute_subgroups(part, threshold),
         "calibration": compute_calibration(films),
         "abstention": compute_abstention_curve(films, threshold, strangeness=strangeness),
     }
@@ -287,5 +283,5 @@ def compute_tables(
         share = point["films_positive"] / (point["films_positive"] + point["films_negative"])
         there = adjust_prevalence(films.scores, share, metrics["prevalence"])
         used_there = ScoredFilms(films.labels, there, films.patients)
-        found["net_benefit"] = compute_net_benefit(used_there, resampling, metrics["prevalence"])
+        found["net_benefit"] = compute_net_benefit(used_there, metrics["prevalence"])
     return found

@@ -70,7 +70,7 @@ def _evaluate(run: Run, step: Step) -> None:
     metrics = describe_run(
         config.title, config.source, bundle.info, predictions, resampling, config.prevalence
     )
-    tables = compute_tables(predictions, "test", metrics, resampling)
+    tables = compute_tables(predictions, "test", metrics)
 
     # calibrators, fitted on validation and compared on test
     validation = predictions[predictions["split"] == "validation"]
@@ -100,7 +100,7 @@ def _evaluate(run: Run, step: Step) -> None:
         resampling,
     )
     tables["strange"] = compute_strange(
-        known, films, features[rows], logits[rows], test.patients, resampling
+        known, films, features[rows], logits[rows], test.patients, config.seed
     )
 
     # the files: tables, the card and the checklist, then all scores

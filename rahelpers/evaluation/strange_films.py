@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import skimage.data
 
-from rahelpers.scores.intervals import Resampling, auc_interval
+from rahelpers.scores.intervals import auc_interval
 from rahelpers.scores.metrics import ScoredFilms
 
 MOST = 20  # of a kind
@@ -30,7 +30,7 @@ def compute_strange(
     features: np.ndarray,
     logits: np.ndarray,
     patients: np.ndarray,
-    resampling: Resampling,
+    seed: int,
 ) -> pd.DataFrame:
     """How well three scores separate pictures that do not belong from films that do.
 
@@ -41,8 +41,8 @@ def compute_strange(
         Films that the network was not trained on.
     features, logits, patients : array (k, ...)
         Of these films.
-    resampling : Resampling
-        Its seed also makes the pictures.
+    seed : int
+        Of the pictures.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def compute_strange(
     from rahelpers.network.familiarity import extract_features
 
     rows = []
-    for kind, pictures in make_strange(films, resampling.seed).items():
+    for kind, pictures in make_strange(films, seed).items():
         other_logits, other = extract_features(known.model, pictures)
         distance = known.gaussian.distance(other)
         scores = {
@@ -68,7 +68,7 @@ def compute_strange(
         warned = float((distance > known.threshold).mean())
         for score, both in scores.items():
             scored = ScoredFilms(strange, np.concatenate(both), people)
-            found = auc_interval(scored, resampling, "percentile")
+            found = auc_interval(scored)
             rows.append(
                 {
                     "kind": kind,

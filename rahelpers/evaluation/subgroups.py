@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rahelpers.scores.intervals import Resampling, auc_interval, share_interval
+from rahelpers.scores.intervals import auc_interval, share_interval
 from rahelpers.scores.metrics import ScoredFilms, say_few
 
 AGE_EDGES = (0, 45, 65, 200)
 AGE_BANDS = ("under 45", "45 to 64", "65 and over")
 
 
-def compute_subgroups(
-    predictions: pd.DataFrame, threshold: float, resampling: Resampling
-) -> pd.DataFrame:
+def compute_subgroups(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """AUC, sensitivity and specificity of each subgroup of one split, with intervals and counts.
 
     All films of a condition usually have the same label. They are then scored against all films of
@@ -28,7 +26,6 @@ def compute_subgroups(
         Films of one split: patient_id, label, probability, sex, age, laterality, centre, condition.
     threshold : float
         The operating point.
-    resampling : Resampling
 
     Returns
     -------
@@ -49,7 +46,7 @@ def compute_subgroups(
         "hospital": predictions["centre"].fillna(""),
         "condition": predictions["condition"].fillna(""),
     }
-    rows = [_score("all", "all", predictions, threshold, resampling)]
+    rows = [_score("all", "all", predictions, threshold)]
     for group, values in groups.items():
         known = sorted(
             set(values) - {""}, key=lambda v: (AGE_BANDS.index(v) if v in AGE_BANDS else 0, v)
@@ -61,18 +58,16 @@ def compute_subgroups(
                     (values == value) | (predictions["label"] != part["label"].iloc[0])
                 ]
             if len(part) < len(predictions):
-                rows.append(_score(group, value, part, threshold, resampling))
+                rows.append(_score(group, value, part, threshold))
     return pd.DataFrame(rows)
 
 
-def _score(
-    group: str, value: str, part: pd.DataFrame, threshold: float, resampling: Resampling
-) -> dict[str, Any]:
+def _score(group: str, value: str, part: pd.DataFrame, threshold: float) -> dict[str, Any]:
     films = ScoredFilms.from_table(part)
     few, counts = say_few(films.labels), films.counts()
     row: dict[str, Any] = {"group": group, "value": value}
     row |= {name: counts[name] for name in ("films_positive", "films_negative", "patients")}
-    found = {"auc": None if few else auc_interval(films, resampling)}
+    found = {"auc": None if few else auc_interval(films)}
     for name, hits, rows in (
         ("sensitivity", films.scores >= threshold, films.labels == 1),
         ("specificity", films.scores < threshold, films.labels == 0),

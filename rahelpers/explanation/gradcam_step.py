@@ -41,7 +41,7 @@ from rahelpers.explanation.sanity import (
 from rahelpers.explanation.scoreboard import make_board, score_film, summarise_ranks
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import Bundle, load_bundle, predict_logits
-from rahelpers.scores.intervals import Resampling, mean_interval
+from rahelpers.scores.intervals import mean_interval
 from rahelpers.training.repeats import load_networks
 
 BASELINE_MAPS = ("centre", "edges", "mean map", "random")
@@ -123,8 +123,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
     (8, 'block5_relu2')
     """
     config = run.config
-    resampling = Resampling(config.n_bootstrap, config.seed)
-    step = run.step("gradcam", config.subset("seed", "n_explain", "n_bootstrap"))
+    step = run.step("gradcam", config.subset("seed", "n_explain"))
     if not step.is_done():
         # every method and baseline, on the network of step 02
         cohort = load_cohort(run)
@@ -147,10 +146,10 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
 
         # scores against lesions and signs, sanity tests, and summaries of both
         scored = score_films(run, cohort, bundle, rows, heat)
-        board = make_board(scored["maps"], BASELINE_MAPS, resampling)
+        board = make_board(scored["maps"], BASELINE_MAPS)
         films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]]
         films = films.assign(row=rows, flat=[not h["gradcam"].any() for h in heat])
-        ranks = summarise_ranks(scored["ranks"], resampling)
+        ranks = summarise_ranks(scored["ranks"])
         quick = {name: explain for name, explain in explainers.items() if name not in SLOW}
         checks = check_sanity(run, cohort, bundle, rows, quick)
         summary = {
@@ -166,7 +165,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
         tables |= {f"film_{name}": table for name, table in scored.items()}
         for name, table in tables.items():
             step.write(f"{name}.csv", partial(table.to_csv, index=False))
-        found = _summarise_gradcam(board, scored["maps"], resampling)
+        found = _summarise_gradcam(board, scored["maps"])
         step.write_json("scores.json", summary | found)
         step.finish()
     return json.loads(run.file("gradcam", "scores.json").read_text())
@@ -333,9 +332,8 @@ def check_sanity(
 
     # summaries with intervals over patients
     patients = manifest["patient_id"].to_numpy()[rows]
-    resampling = Resampling(config.n_bootstrap, config.seed)
-    sanity = summarise_sanity(cascade, retrained, changes, removed, patients, resampling)
-    fall = pd.DataFrame([summarise_fall(removed, patients, resampling)] if len(removed) else [])
+    sanity = summarise_sanity(cascade, retrained, changes, removed, patients)
+    fall = pd.DataFrame([summarise_fall(removed, patients)] if len(removed) else [])
     fall = fall.reindex(columns=["value", "low", "high", "films", "patients"])
 
     # film by film, with names
@@ -346,9 +344,7 @@ def check_sanity(
     return {"sanity": sanity, "fall": fall} | films
 
 
-def _summarise_gradcam(
-    board: pd.DataFrame, maps: pd.DataFrame, resampling: Resampling
-) -> dict[str, Any]:
+def _summarise_gradcam(board: pd.DataFrame, maps: pd.DataFrame) -> dict[str, Any]:
     """What the report says about Grad-CAM: films, hit rate, energy and chance.
 
     Against lesions and against signs; None where the source knows none.
@@ -360,7 +356,7 @@ def _summarise_gradcam(
         if len(part):
             of_target = maps[(maps["target"] == target) & (maps["method"] == "gradcam")]
             films = of_target[of_target["score"] == "hit"]
-            chance = mean_interval(films["chance"], films["patient_id"], resampling)
+            chance = mean_interval(films["chance"], films["patient_id"])
             rows = {"hit_rate": part.loc["hit"], "energy": part.loc["energy"], "chance": chance}
             found[target] = {
                 name: {k: float(row[k]) for k in ("value", "low", "high")}

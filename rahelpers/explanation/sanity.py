@@ -22,7 +22,7 @@ from rahelpers.films.normalisation import foreground
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import predict_logits
 from rahelpers.network.graph import flatten_network
-from rahelpers.scores.intervals import Resampling, interval_text, mean_interval
+from rahelpers.scores.intervals import interval_text, mean_interval
 
 # network, uint8 (n, S, S) -> heat, float (n, S, S), at least 0
 Explainer = Callable[[keras.Model, np.ndarray], np.ndarray]
@@ -316,9 +316,7 @@ def judge(found: Mapping[str, float], limit: float, want: str) -> str:
     return "passes" if (found["low"] > limit) == (want == "above") else "fails"
 
 
-def summarise_fall(
-    counterfactuals: pd.DataFrame, patients: np.ndarray, resampling: Resampling
-) -> dict[str, float]:
+def summarise_fall(counterfactuals: pd.DataFrame, patients: np.ndarray) -> dict[str, float]:
     """Summarise how far the logit falls without the disease: the mean over films.
 
     Parameters
@@ -327,7 +325,6 @@ def summarise_fall(
         As `run_counterfactuals` returns it.
     patients : array
         Patient of each film, by the number of the film.
-    resampling : Resampling
 
     Returns
     -------
@@ -336,7 +333,7 @@ def summarise_fall(
     """
     films = counterfactuals.drop_duplicates("film")
     of_films = patients[films["film"].to_numpy(dtype=int)]
-    return mean_interval(films["fall"].to_numpy(dtype=float), of_films, resampling)
+    return mean_interval(films["fall"].to_numpy(dtype=float), of_films)
 
 
 def summarise_sanity(
@@ -345,7 +342,6 @@ def summarise_sanity(
     changes: pd.DataFrame,
     counterfactuals: pd.DataFrame,
     patients: np.ndarray,
-    resampling: Resampling,
 ) -> pd.DataFrame:
     """Summarise the sanity tests: one row per method and test, with interval, counts and verdict.
 
@@ -356,7 +352,6 @@ def summarise_sanity(
         second and the last may be empty.
     patients : array
         Patient of each film, by the number of the film.
-    resampling : Resampling
 
     Returns
     -------
@@ -389,7 +384,7 @@ def summarise_sanity(
     )
 
     # a network that does not see the lesions: its logit does not fall without them
-    fall = summarise_fall(counterfactuals, patients, resampling) if len(lesions) else None
+    fall = summarise_fall(counterfactuals, patients) if len(lesions) else None
     blind = fall is not None and not fall["low"] > 0
 
     # one row per test and method; a mean per film first: draws, seeds and changes are not films
@@ -397,7 +392,7 @@ def summarise_sanity(
     for test, table, column, limit, want in tests:
         for method, part in table.groupby("method", sort=False):
             means = part.groupby("film")[column].mean()
-            found = mean_interval(means, patients[means.index.to_numpy(dtype=int)], resampling)
+            found = mean_interval(means, patients[means.index.to_numpy(dtype=int)])
             verdict = judge(found, limit, want)
             if blind and test == "lesion removed":
                 verdict = "network blind"

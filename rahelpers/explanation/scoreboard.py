@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from rahelpers.films.normalisation import foreground
 from rahelpers.films.sites import NOWHERE, PLACES, name_site
-from rahelpers.scores.intervals import Resampling, interval_text, mean_interval, rate_interval
+from rahelpers.scores.intervals import interval_text, mean_interval, share_interval
 
 IOU_THRESHOLD = 0.5  # share of the peak of a map: hotter pixels count as marked
 RANK_COLUMNS = ["type", "site", "area", "rank"]
@@ -26,6 +26,8 @@ SIZES = (
     (0.01, 1.01, "large, over 1 %"),
 )
 # score -> what it is, which direction is better
+# what a score of a map, and a rank, can be
+BOUNDS = (0.0, 1.0)
 SCORES = {
     "hit": ("hottest point inside, share of films", "higher"),
     "energy": ("share of the heat inside", "higher"),
@@ -293,9 +295,7 @@ def score_film(
     }
 
 
-def make_board(
-    maps: pd.DataFrame, baselines: tuple[str, ...], resampling: Resampling
-) -> pd.DataFrame:
+def make_board(maps: pd.DataFrame, baselines: tuple[str, ...]) -> pd.DataFrame:
     """Make the scoreboard: mean scores with intervals and counts, and the gain over baselines.
 
     Parameters
@@ -304,7 +304,6 @@ def make_board(
         image_id, patient_id, method, target, score, value, chance: the `maps` of every film.
     baselines : tuple of str
         Methods that are not explanations.
-    resampling : Resampling
 
     Returns
     -------
@@ -327,10 +326,10 @@ def make_board(
         best = (sign * wide[[m for m in baselines if m in wide]].mean()).idxmax()
         for method in part["method"].unique():
             values = wide[method].to_numpy()
-            found = mean_interval(values, patients, resampling)
+            found = mean_interval(values, patients, *BOUNDS)
             if score == "hit":
-                found |= rate_interval(values, patients, resampling)
-            gain = mean_interval(sign * (values - wide[best].to_numpy()), patients, resampling)
+                found |= share_interval(values, patients)
+            gain = mean_interval(sign * (values - wide[best].to_numpy()), patients)
             row = {
                 "target": target,
                 "score": score,
@@ -347,7 +346,7 @@ def make_board(
     return pd.DataFrame(rows)
 
 
-def summarise_ranks(ranks: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+def summarise_ranks(ranks: pd.DataFrame) -> pd.DataFrame:
     """Summarise the ranks of single lesions by type, size and site, with intervals over patients.
 
     Parameters
@@ -375,7 +374,7 @@ def summarise_ranks(ranks: pd.DataFrame, resampling: Resampling) -> pd.DataFrame
     rows = []
     for by, groups in (("type", ranks["type"]), ("size", sizes.astype(str)), ("site", sites)):
         for (method, group), part in ranks.groupby(["method", groups], sort=False):
-            found = mean_interval(part["rank"], part["patient_id"], resampling)
+            found = mean_interval(part["rank"], part["patient_id"], *BOUNDS)
             counts = {"lesions": len(part), "films": part["image_id"].nunique()}
             rows.append({"method": method, "by": by, "group": group} | found | counts)
     columns = ["method", "by", "group", "lesions", "films", "patients", "value", "low", "high"]

@@ -19,7 +19,7 @@ from rahelpers.explanation.regions import Regions, make_regions
 from rahelpers.explanation.shapley import estimate_values
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import load_bundle, predict_logits
-from rahelpers.scores.intervals import Resampling, rate_interval
+from rahelpers.scores.intervals import share_interval
 
 # share of the rise of the logit from the hidden to the shown film: a larger rounding error matters
 COARSE = 0.02
@@ -162,7 +162,7 @@ def explain_shap(run: Run) -> dict[str, Any]:
     config = run.config
     step = run.step(
         "shap",
-        config.subset("seed", "n_explain", "n_bootstrap", "shap_evaluations", "shap_baseline"),
+        config.subset("seed", "n_explain", "shap_evaluations", "shap_baseline"),
     )
     if not step.is_done():
         # the network and the films
@@ -208,8 +208,7 @@ def explain_shap(run: Run) -> dict[str, Any]:
         )
 
         # score and write everything
-        resampling = Resampling(config.n_bootstrap, config.seed)
-        scores = _score(values, films, cohort.joints, resampling)
+        scores = _score(values, films, cohort.joints)
         step.write("values.csv", partial(values.to_csv, index=False))
         step.write("films.csv", partial(films.to_csv, index=False))
         step.write_json("scores.json", {"title": config.title} | scores)
@@ -245,9 +244,7 @@ def load_values(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     return read_table(run.file("shap", "films.csv")), read_table(run.file("shap", "values.csv"))
 
 
-def _score(
-    values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame, resampling: Resampling
-) -> dict[str, Any]:
+def _score(values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame) -> dict[str, Any]:
     """Score additivity, and how often the strongest region is a diseased site.
 
     Chance is the share of the regions that are diseased sites.
@@ -278,7 +275,7 @@ def _score(
     if len(known):
         top = known.loc[known.groupby("image_id")["value"].idxmax()]
         scores |= {
-            "top_site_diseased": rate_interval(top["diseased"], top["patient_id"], resampling),
+            "top_site_diseased": share_interval(top["diseased"], top["patient_id"]),
             "chance": float(known.groupby("image_id")["diseased"].mean().mean()),
             "films_with_scores": int(len(top)),
         }

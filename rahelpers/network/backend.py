@@ -15,7 +15,7 @@ with contextlib.nullcontext() if "tensorflow" in sys.modules else silence_native
     import tensorflow as tf
 
     tf.zeros(1)  # the first operation prints lines of its own
-# TensorFlow suspects a faulty loop if a function is traced often; here, each of many networks is
+# TensorFlow suspects a faulty loop where a function is traced often; here, each of many networks is
 # traced once
 tf.get_logger().addFilter(
     lambda record: "triggered tf.function retracing" not in record.getMessage()

@@ -213,7 +213,7 @@ def view_unlike(hand: HandState, info: dict[str, Any]) -> str:
 
 
 def view_probability(hand: HandState, info: dict[str, Any]) -> str:
-    """The probability next to the operating point: as a number, as a meter, and as a class."""
+    """The probability beside the operating point: as a number, as a meter, and as a class."""
     name, point = positive_name(info), info["operating_point"]["probability"]
     found, limit = percent(hand.probability), percent(point)
     side = "at or above" if hand.positive else "below"

@@ -34,9 +34,8 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
     Returns
     -------
     temperature : float
-        Between 0.05 and 20: never negative, so that the ranking of the films stays.
+        Never negative, so that the ranking of the films stays.
     offset : float
-        Between -10 and 10.
 
     References
     ----------
@@ -64,8 +63,12 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
         scaled = logits / np.exp(parameters[0]) + parameters[1]
         return float(np.mean(np.logaddexp(0, scaled) - targets * scaled))
 
-    bounds = [(np.log(0.05), np.log(20)), (-10, 10)]
-    found = minimize(log_loss, [0.0, 0.0], bounds=bounds, method="L-BFGS-B")
+    # limits that no set of films reaches, whatever the scale of the logits: they stop the search
+    # where films of one logit leave the temperature open
+    scale = max(float(np.abs(logits).max(initial=0.0)), 1e-6)
+    bounds = [(np.log(1e-3 * scale), np.log(1e3 * scale)), (-40, 40)]
+    start = np.clip(0.0, *bounds[0])
+    found = minimize(log_loss, [start, 0.0], bounds=bounds, method="L-BFGS-B")
     return float(np.exp(found.x[0])), float(found.x[1])
 
 

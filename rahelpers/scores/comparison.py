@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 
 from rahelpers.scores.intervals import LEVEL, Resampling, group_patients
-from rahelpers.scores.metrics import ScoredFilms, auc_of_arrays
+from rahelpers.scores.metrics import ScoredFilms, auc_of_arrays, place_films
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,7 @@ def compute_delong(
             f"{clusters[0]} positive and {clusters[1]} negative patients: expected at least 2 of"
             " each"
         )
-    # placements: for a positive film the share of negatives below it, for a negative film the share
-    # of positives above it
-    ranks = rankdata(scores, axis=1)
-    above = (ranks[:, positive] - rankdata(scores[:, positive], axis=1)) / n
-    below = 1 - (ranks[:, ~positive] - rankdata(scores[:, ~positive], axis=1)) / m
+    above, below = place_films(each[0].labels, scores)
     auc = above.mean(axis=1)
 
     def sums(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -118,8 +114,9 @@ def compute_delong(
 def permutation_test(films: ScoredFilms, resampling: Resampling) -> float:
     """One-sided p of the AUC against chance: patients exchange their labels.
 
-    Labels are exchanged among patients with the same number of films, so that the films of a
-    patient stay together.
+    The films of a patient stay together. Patients whose films have one label exchange it with each
+    other, whatever their numbers of films. Patients with films of both labels exchange their
+    pattern with patients who have as many films.
 
     Parameters
     ----------
@@ -145,15 +142,19 @@ def permutation_test(films: ScoredFilms, resampling: Resampling) -> float:
     """
     labels, scores = films.labels, films.scores
     rng, each = resampling.rng(), group_patients(films).films
-    # one block per number of films: rows of the patients with that number, (patients, films)
-    sizes = sorted({len(rows) for rows in each})
-    blocks = [np.stack([rows for rows in each if len(rows) == size]) for size in sizes]
     observed, reached = auc_of_arrays(labels, scores), 0
     if np.isnan(observed):
         return observed
+    # blocks of patients who can exchange: rows of their films, and the labels that go round
+    sizes = {len(rows) for rows in each}
+    whole = [rows for rows in each if len(sizes) > 1 and len(set(labels[rows])) == 1]
+    mixed = [rows for rows in each if len(sizes) == 1 or len(set(labels[rows])) == 2]
+    patterns = [[rows for rows in mixed if len(rows) == size] for size in sorted(sizes)]
     shuffled = labels.copy()
     for _ in range(resampling.n):
-        for block in blocks:
-            shuffled[block] = labels[block[rng.permutation(len(block))]]
+        for block in filter(None, (whole, *patterns)):
+            for rows, donor in zip(block, rng.permutation(len(block)), strict=True):
+                given = labels[block[donor]]
+                shuffled[rows] = given[0] if block is whole else given
         reached += auc_of_arrays(shuffled, scores) >= observed - 1e-12
     return (reached + 1) / (resampling.n + 1)

@@ -1,4 +1,7 @@
-"""Intervals: patient bootstrap, Wilson, exact bounds. All films of a patient are drawn together."""
+"""Intervals over patients: AUC, shares, means by formula; other scores by the patient bootstrap.
+
+All of them count patients, not films. With too few patients an interval is NaN: not known.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import binomtest, norm
+from scipy.stats import t as student
 
-from rahelpers.scores.metrics import ScoredFilms, auc_of_arrays, compute_ece, ece_if_calibrated
+from rahelpers.scores.metrics import (
+    ScoredFilms,
+    auc_of_arrays,
+    compute_ece,
+    ece_if_calibrated,
+    place_films,
+)
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 METHODS = ("percentile", "bca")
 LEVEL = 0.95  # of every interval in the workbench
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+# patients of a class, below which a bootstrap says little: 4 patients have 35 different resamples
+FEWEST_TO_RESAMPLE = 5
+FEWEST_FOR_A_MEAN = 3
 
 
 @dataclass(frozen=True)
@@ -150,8 +164,8 @@ def bootstrap_interval(
     Returns
     -------
     (low, high)
-        NaN if a class (or, not by class, the cohort) has fewer than two patients: then it is not
-        known how much patients differ.
+        NaN if a class has fewer than `FEWEST_TO_RESAMPLE` patients, or if all resamples agree: then
+        the films do not show how much patients differ.
 
     References
     ----------
@@ -180,9 +194,9 @@ def bootstrap_intervals(
     """`bootstrap_interval` of several statistics from the same resamples."""
     if method not in METHODS:
         raise ValueError(f"method={method!r}: expected {' or '.join(METHODS)}")
-    groups = group_patients(films, by_class)
-    if min(map(len, groups.strata)) < 2:
+    if min(map(len, group_patients(films).strata)) < FEWEST_TO_RESAMPLE:
         return dict.fromkeys(statistics, (np.nan, np.nan))
+    groups = group_patients(films, by_class)
     labels, scores = films.labels, films.scores
     # every statistic of a resample before the next resample is drawn
     values: dict[str, list[float]] = {name: [] for name in statistics}
@@ -195,7 +209,8 @@ def bootstrap_intervals(
         if method == "bca":
             value = statistic(labels, scores)
             levels = _bca_levels(levels, drawn, value, _acceleration(statistic, films, groups))
-        low, high = np.nanquantile(drawn, levels) if np.isfinite(drawn).any() else (np.nan, np.nan)
+        says_something = np.isfinite(drawn).any() and np.nanmin(drawn) < np.nanmax(drawn)
+        low, high = np.nanquantile(drawn, levels) if says_something else (np.nan, np.nan)
         found[name] = (float(low), float(high))
     return found
 
@@ -234,156 +249,191 @@ def _acceleration(statistic: Statistic, films: ScoredFilms, groups: Patients) ->
     return float(np.sum(pooled**3) / (6 * spread)) if spread > 0 else 0.0
 
 
-def rate_interval(
-    hits: np.ndarray, patients: np.ndarray, resampling: Resampling, method: str = "percentile"
-) -> dict[str, float]:
-    """A share of films with its bootstrap interval; the exact binomial one if all films agree.
-
-    Resampling films that are all hits (or all misses) would give an interval of zero width, and a
-    handful of patients would look like certainty.
-
-    Parameters
-    ----------
-    hits : bool or float array (m,)
-        1 or 0 for each film.
-    patients : array (m,)
-    resampling : Resampling
-    method : {'percentile', 'bca'}
-        With few patients, `share_interval` covers better (tests/benchmarks/interval_coverage.py).
-
-    Returns
-    -------
-    dict
-        value, low, high.
-    """
-    films = _as_hits(hits, patients)
-    if (found := _exact_interval(films)) is None:
-        low, high = bootstrap_interval(lambda _, h: float(h.mean()), films, resampling, method)
-        found = {"value": float(films.scores.mean()), "low": low, "high": high}
-    return found
-
-
 def share_interval(hits: np.ndarray, patients: np.ndarray) -> dict[str, float]:
-    """A share of films with Wilson's interval; the exact binomial one if all films agree.
+    """A share over patients, each counted once, with Wilson's interval.
 
-    Nothing is drawn. Wilson's interval gets as many trials as the films are worth, given how much
-    the films of one patient agree: at least the number of patients, at most that of films. This is
-    how sensitivity, specificity, accuracy and coverage are reported.
+    The films of a patient share one vote, so that a patient with forty films weighs as much as one
+    with two. This is how sensitivity, specificity, accuracy and coverage are reported. Wilson's
+    interval gets as many trials as the films are worth, given how much the films of one patient
+    agree: at least the number of patients, at most that of films. How much they agree is estimated
+    with two more patients, one who is all hits and one who is all misses: few patients show it
+    badly, and a value that is too low makes the interval too narrow. If all films agree, the
+    interval is the exact one, with patients as trials.
 
     Parameters
     ----------
     hits : bool or float array (m,)
-        1 or 0 for each film.
+        1 or 0 for each film, or a number between.
     patients : array (m,)
 
     Returns
     -------
     dict
-        value, low, high; NaN without a film.
+        value, low, high; all NaN without a film, low and high with one patient whose films differ.
 
     References
     ----------
-    Clopper & Pearson, Biometrika 1934;26:404, with patients, not films, as the number of trials;
-    Rao & Scott, Biometrics 1992;48:577 (what clustered films are worth).
+    Wilson, J Am Stat Assoc 1927;22:209; Clopper & Pearson, Biometrika 1934;26:404; Rao & Scott,
+    Biometrics 1992;48:577 (what clustered films are worth). Coverage: docs/evaluation.md.
 
     Examples
     --------
     >>> from rahelpers.scores import interval_text, share_interval
     >>> interval_text(share_interval([1, 1, 1, 0], ["Ann", "Bo", "Cy", "Di"]))
-    '0.75 (0.30 to 0.95)'
+    '0.75 (0.16 to 0.98)'
     >>> interval_text(share_interval([1, 1, 1, 1], ["Ann", "Bo", "Cy", "Di"]))
     '1.00 (0.40 to 1.00)'
     """
-    films = _as_hits(hits, patients)
-    if (found := _exact_interval(films)) is None:
-        value = float(films.scores.mean())
-        low, high = wilson_interval(value, _trials_worth(films))
-        found = {"value": value, "low": low, "high": high}
-    return found
-
-
-def _as_hits(hits: np.ndarray, patients: np.ndarray) -> ScoredFilms:
     films = ScoredFilms(np.ones(len(hits), int), np.asarray(hits, dtype=float), patients)
     films.require_probabilities()
-    return films
-
-
-def _exact_interval(films: ScoredFilms) -> dict[str, float] | None:
-    """The exact interval of a share if every film is a hit or every film a miss; NaN if none."""
     if not len(films):
         return dict.fromkeys(("value", "low", "high"), float("nan"))
-    value, trials = float(films.scores.mean()), len(np.unique(films.patients))
-    if value not in (0.0, 1.0):
-        return None
-    exact = binomtest(round(value * trials), trials).proportion_ci(LEVEL, method="exact")
-    return {"value": value, "low": float(exact.low), "high": float(exact.high)}
+    votes = _patient_means(films.scores, films.patients)
+    value, k = float(votes.mean()), len(votes)
+    if value in (0.0, 1.0):
+        exact = binomtest(round(value * k), k).proportion_ci(LEVEL, method="exact")
+        low, high = float(exact.low), float(exact.high)
+    elif k == 1:
+        low = high = float("nan")
+    else:
+        with_two_more = np.append(votes, [0.0, 1.0])
+        middle = with_two_more.mean()
+        # 1 if the films of a patient always agree, patients' films over films if they do not at all
+        alike = with_two_more.var(ddof=1) / (middle * (1 - middle))
+        trials = float(np.clip(k / alike, k, max(len(films), k)))
+        low, high = wilson_interval(value, trials, float(student.ppf(TAILS[1], k - 1)))
+    return {"value": value, "low": low, "high": high}
 
 
-def _trials_worth(films: ScoredFilms) -> float:
-    """Independent trials that clustered films are worth: p (1 - p) / the variance over patients."""
-    names, of_film = np.unique(films.patients, return_inverse=True)
-    hits, n, k = films.scores, len(films), len(names)
-    share = hits.mean()
-    if k < 2:
-        return float(k)
-    variance = k / (k - 1) * np.sum(np.bincount(of_film, hits - share) ** 2) / n**2
-    return float(np.clip(share * (1 - share) / variance, k, n)) if variance > 0 else float(n)
+def _patient_means(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    of_film = np.unique(patients, return_inverse=True)[1]
+    return np.bincount(of_film, values) / np.bincount(of_film)
 
 
-def wilson_interval(share: float, trials: float) -> tuple[float, float]:
-    """95 % interval of a share, which keeps its width where the share is 0 or 1.
+def wilson_interval(
+    share: float, trials: float, quantile: float = float(norm.ppf(TAILS[1]))
+) -> tuple[float, float]:
+    """95 % interval of a share of independent trials, which keeps its width at 0 and at 1.
 
-    `trials` may be the number of patients if films of one patient agree: then the interval is on
-    the safe side.
+    Parameters
+    ----------
+    share : float in [0, 1]
+    trials : float
+        Need not be a whole number.
+    quantile : float
+        Standard errors on each side; the normal distribution's 1.96 by default.
 
     References
     ----------
     Wilson, J Am Stat Assoc 1927;22:209.
     """
-    z = norm.ppf((1 + LEVEL) / 2)
+    z = quantile
     middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     return float(max(middle - half, 0.0)), float(min(middle + half, 1.0))
 
 
-def auc_interval(
-    films: ScoredFilms, resampling: Resampling, method: str = "bca"
-) -> dict[str, float]:
-    """The AUC with its patient-bootstrap interval; an exact bound if it is 1 or 0.
+def auc_interval(films: ScoredFilms) -> dict[str, float]:
+    """The AUC with its interval over patients: DeLong's variance, on the logit scale, with t.
 
-    If every pair is in the right order, every resample says so too, and the interval would have
-    zero width. Let k be the smaller number of patients of a class. Then k pairs share no patient,
-    and all of them are right with probability AUC^k: an AUC below 0.025^(1/k) would show this in
-    fewer than 2.5 % of cohorts.
+    A patient's films are added up before patients are compared (clusters). What a patient adds is
+    measured against a mean that this patient has pulled towards itself, the more the larger its
+    share h of the films; dividing by the square root of 1 - h undoes that, and the degrees of
+    freedom of t count patients of unequal size as fewer (Bell & McCaffrey). On the logit scale the
+    interval stays between 0 and 1.
+
+    If the AUC is 1 or 0 the variance is 0, and an exact bound takes its place. Let k be the smaller
+    number of patients of a class. Then k pairs share no patient, and all of them are in the right
+    order with probability AUC^k: an AUC below 0.025^(1/k) would show this in fewer than 2.5 % of
+    cohorts.
 
     Parameters
     ----------
     films : ScoredFilms
-    resampling : Resampling
-    method : {'percentile', 'bca'}
 
     Returns
     -------
     dict
-        value, low, high; NaN if one class is missing.
+        value, low, high; all NaN if one class is missing, low and high if it has one patient.
+
+    References
+    ----------
+    Obuchowski, Biometrics 1997;53:567 (clusters); Qin & Hotilovac, Stat Methods Med Res
+    2008;17:207 (logit scale); Bell & McCaffrey, Survey Methodology 2002;28:169 (few and unequal
+    clusters). Coverage in simulated cohorts: docs/evaluation.md.
 
     Examples
     --------
-    >>> from rahelpers.scores import Resampling, ScoredFilms, auc_interval, interval_text
-    >>> films = ScoredFilms([0, 0, 0, 0, 1, 1, 1, 1], [1, 2, 3, 4, 5, 6, 7, 8])
-    >>> interval_text(auc_interval(films, Resampling(100, seed=7)))
+    >>> from rahelpers.scores import ScoredFilms, auc_interval, interval_text
+    >>> interval_text(auc_interval(ScoredFilms([0, 0, 0, 0, 1, 1, 1, 1], range(8))))
     '1.00 (0.40 to 1.00)'
+    >>> interval_text(auc_interval(ScoredFilms([0, 0, 0, 1, 0, 1, 1, 1], range(8))))
+    '0.94 (0.27 to 1.00)'
     """
     value = auc_of_arrays(films.labels, films.scores)
     if np.isnan(value):
         return dict.fromkeys(("value", "low", "high"), value)
-    if value in (0.0, 1.0):
-        k = min(len(np.unique(films.patients[films.labels == c])) for c in (0, 1))
-        bound = TAILS[0] ** (1 / k)
+    patients = [len(np.unique(films.patients[films.labels == c])) for c in (0, 1)]
+    if min(patients) < 2:
+        low = high = float("nan")
+    elif value in (0.0, 1.0):
+        bound = TAILS[0] ** (1 / min(patients))
         low, high = (bound, 1.0) if value else (0.0, 1 - bound)
     else:
-        low, high = bootstrap_interval(auc_of_arrays, films, resampling, method)
+        error, freedom = _auc_error(films)
+        half = student.ppf(TAILS[1], freedom) * error / (value * (1 - value))
+        low, high = (float(expit(logit(value) + side * half)) for side in (-1, 1))
     return {"value": value, "low": low, "high": high}
+
+
+def _auc_error(films: ScoredFilms) -> tuple[float, float]:
+    """Standard error of the AUC over patients, and its degrees of freedom."""
+    names, of_film = np.unique(films.patients, return_inverse=True)
+    added, variances, freedoms = [], [], []
+    for label, placed in zip((1, 0), place_films(films.labels, films.scores), strict=True):
+        owner = of_film[films.labels == label]
+        share = np.bincount(owner, minlength=len(names)) / len(owner)
+        pulled = np.bincount(owner, placed - placed.mean(), minlength=len(names)) / len(owner)
+        added.append(pulled / np.sqrt(1 - share))
+        variances.append(float(np.sum(added[-1] ** 2)))
+        freedoms.append(degrees_of_freedom(share[share > 0]))
+    # a patient with films of both classes is in both sums
+    total = sum(variances) + 2 * float(np.sum(added[0] * added[1]))
+    # Satterthwaite: of a sum of two variances
+    spread = sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    freedom = sum(variances) ** 2 / spread if spread > 0 else min(freedoms)
+    return float(np.sqrt(max(total, 0.0))), max(freedom, 1.0)
+
+
+def degrees_of_freedom(shares: np.ndarray) -> float:
+    """Degrees of freedom of the variance of a mean over patients of unequal size.
+
+    Parameters
+    ----------
+    shares : float array (k,)
+        Each patient's share of the films; they add up to 1. k is at least 2.
+
+    Returns
+    -------
+    float
+        k - 1 for equal shares, fewer for unequal ones.
+
+    References
+    ----------
+    Bell & McCaffrey, Survey Methodology 2002;28:169, eq. 12, with films of a patient that agree.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(degrees_of_freedom(np.full(20, 1 / 20)), 6)
+    19.0
+    >>> round(degrees_of_freedom(np.array([40] + [2] * 15) / 70), 1)
+    1.2
+    """
+    k = len(shares)
+    residual = (np.eye(k) - np.outer(np.ones(k), shares)) * (shares / np.sqrt(1 - shares))[:, None]
+    squares = residual @ residual.T
+    return float(np.trace(squares) ** 2 / np.sum(squares**2))
 
 
 def ece_interval(films: ScoredFilms, resampling: Resampling) -> dict[str, float]:
@@ -421,67 +471,65 @@ def ece_interval(films: ScoredFilms, resampling: Resampling) -> dict[str, float]
     }
 
 
-def gap_interval(one: ScoredFilms, other: ScoredFilms, resampling: Resampling) -> dict[str, float]:
-    """AUC of one split minus AUC of another, with a percentile interval.
-
-    The patients of both splits are resampled.
+def gap_interval(one: ScoredFilms, other: ScoredFilms) -> dict[str, float]:
+    """AUC of one split minus AUC of another, with an interval made from those of both.
 
     Parameters
     ----------
     one, other : ScoredFilms
         Two splits that share no patient.
-    resampling : Resampling
 
     Returns
     -------
     dict
-        value, low, high.
+        value, low, high; NaN where one of the AUCs or its interval is not known.
+
+    References
+    ----------
+    Zou & Donner, Stat Med 2008;27:1693 (MOVER: the distances from each value to its limits are
+    added as squares).
     """
-    rng, drawn, aucs = resampling.rng(), [], []
-    for films in (one, other):
-        labels, scores, groups = films.labels, films.scores, group_patients(films)
-        resamples = groups.resample(resampling.n, rng)
-        drawn.append(np.array([auc_of_arrays(labels[rows], scores[rows]) for rows in resamples]))
-        if min(map(len, groups.strata)) < 2:
-            drawn[-1][:] = np.nan
-        aucs.append(auc_of_arrays(labels, scores))
-    low, high = np.quantile(drawn[0] - drawn[1], TAILS)
-    return {"value": aucs[0] - aucs[1], "low": float(low), "high": float(high)}
+    a, b = auc_interval(one), auc_interval(other)
+    value = a["value"] - b["value"]
+    below = np.hypot(a["value"] - a["low"], b["high"] - b["value"])
+    above = np.hypot(a["high"] - a["value"], b["value"] - b["low"])
+    return {"value": value, "low": float(value - below), "high": float(value + above)}
 
 
 def mean_interval(
-    values: np.ndarray, patients: np.ndarray, resampling: Resampling
+    values: np.ndarray, patients: np.ndarray, least: float = -np.inf, most: float = np.inf
 ) -> dict[str, float]:
-    """A mean over films with its 95 % interval, patients drawn with replacement.
+    """A mean over patients, each counted once, with its 95 % interval by t.
 
     Parameters
     ----------
     values : float array (m,)
-        Films without a value (NaN) are left out.
+        Of films. Those without a value (NaN) are left out.
     patients : array (m,)
-    resampling : Resampling
+    least, most : float
+        What a value can be: the interval is cut there.
 
     Returns
     -------
     dict
-        value, low, high, films, patients. The interval is NaN if there are fewer than two patients:
-        then it is not known how much patients differ.
+        value, low, high, films, patients. The interval is NaN if there are fewer than
+        `FEWEST_FOR_A_MEAN` patients: then the films do not show how much patients differ.
+
+    References
+    ----------
+    Student, Biometrika 1908;6:1.
     """
     values, patients = np.asarray(values, dtype=float), np.asarray(patients)
     known = ~np.isnan(values)
-    values, patients = values[known], patients[known]
-    names, of_film = np.unique(patients, return_inverse=True)
-    value, low, high = float(values.mean()) if len(values) else np.nan, np.nan, np.nan
-    if len(names) > 1:
-        # how often each patient is drawn is all that a mean needs to know of a resample
-        sums, sizes = np.bincount(of_film, values), np.bincount(of_film)
-        shares = np.full(len(names), 1 / len(names))
-        drawn = resampling.rng().multinomial(len(names), shares, size=resampling.n)
-        low, high = np.percentile(drawn @ sums / (drawn @ sizes), [2.5, 97.5])
+    means = _patient_means(values[known], patients[known])
+    value, low, high = float(means.mean()) if len(means) else np.nan, np.nan, np.nan
+    if len(means) >= FEWEST_FOR_A_MEAN:
+        half = student.ppf(TAILS[1], len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+        low, high = max(value - half, least), min(value + half, most)
     return {
         "value": value,
         "low": float(low),
         "high": float(high),
-        "films": len(values),
-        "patients": len(names),
+        "films": int(known.sum()),
+        "patients": len(means),
     }

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from rahelpers.scores.intervals import TAILS, Resampling, group_patients
+from rahelpers.scores.intervals import share_interval
 from rahelpers.scores.metrics import ScoredFilms
 
 
 def compute_net_benefit(
     films: ScoredFilms,
-    resampling: Resampling,
     prevalence: float | None = None,
     thresholds: np.ndarray | None = None,
 ) -> pd.DataFrame:
@@ -25,8 +24,6 @@ def compute_net_benefit(
     ----------
     films : ScoredFilms
         Scores are probabilities.
-    resampling : Resampling
-        Of the interval.
     prevalence : float, optional
         Where the network would be used; by default the share of positives among the films.
     thresholds : float array (k,), optional
@@ -35,17 +32,19 @@ def compute_net_benefit(
     Returns
     -------
     DataFrame
-        threshold, network, low, high (95 %, patient bootstrap, percentile), treat_all, treat_none.
+        threshold, network, low, high (95 %), treat_all, treat_none. Sensitivity and specificity
+        count each patient once, as `share_interval` does.
 
     References
     ----------
-    Vickers & Elkin, Med Decis Making 2006;26:565.
+    Vickers & Elkin, Med Decis Making 2006;26:565; Zou & Donner, Stat Med 2008;27:1693 (MOVER, the
+    interval of a sum from those of its parts).
 
     Examples
     --------
-    >>> from rahelpers.scores import Resampling, ScoredFilms, compute_net_benefit
+    >>> from rahelpers.scores import ScoredFilms, compute_net_benefit
     >>> films = ScoredFilms([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.4, 0.7, 0.9])
-    >>> curve = compute_net_benefit(films, Resampling(50, seed=7), thresholds=[0.5])
+    >>> curve = compute_net_benefit(films, thresholds=[0.5])
     >>> round(float(curve["network"][0]), 3)  # two true and one false positive: 2/6 - 1/6
     0.167
     """
@@ -56,24 +55,17 @@ def compute_net_benefit(
             f"thresholds from {t.min():g} to {t.max():g}: expected more than 0 and less than 1"
         )
     share = float(np.mean(films.labels)) if prevalence is None else prevalence
-    called, odds = films.scores[:, None] >= t[None, :], t / (1 - t)
-
-    def benefit(rows: np.ndarray) -> np.ndarray:
-        positive = films.labels[rows] == 1
-        return (
-            called[rows[positive]].mean(axis=0) * share
-            - called[rows[~positive]].mean(axis=0) * (1 - share) * odds
-        )
-
-    resamples = group_patients(films).resample(resampling.n, resampling.rng())
-    low, high = np.quantile([benefit(rows) for rows in resamples], TAILS, axis=0)
-    return pd.DataFrame(
-        {
-            "threshold": t,
-            "network": benefit(np.arange(len(films))),
-            "low": low,
-            "high": high,
-            "treat_all": share - (1 - share) * odds,
-            "treat_none": 0.0,
-        }
-    )
+    odds, rows = t / (1 - t), []
+    for threshold, exchange in zip(t, odds, strict=True):
+        hits = films.scores >= threshold
+        parts = []
+        for label, right, weight in ((1, hits, share), (0, ~hits, (1 - share) * exchange)):
+            own = films.labels == label
+            found = share_interval(right[own], films.patients[own])
+            parts.append({end: weight * found[end] for end in ("value", "low", "high")})
+        benefit = sum(part["value"] for part in parts) - (1 - share) * exchange
+        below = np.hypot(*[part["value"] - part["low"] for part in parts])
+        above = np.hypot(*[part["high"] - part["value"] for part in parts])
+        rows.append((threshold, benefit, benefit - below, benefit + above))
+    curve = pd.DataFrame(rows, columns=["threshold", "network", "low", "high"])
+    return curve.assign(treat_all=share - (1 - share) * odds, treat_none=0.0)

@@ -162,7 +162,7 @@ def fit_network(
                 seed,
                 one_pass=True,
             )
-        # what learns epoch by epoch, and what it reads: at first, all layers, and films
+        # what learns epoch by epoch, and what it reads: the whole network reads films
         learning: keras.Model = model
         inputs: Inputs = [[images]]
         head = pd.DataFrame()

@@ -35,7 +35,7 @@ from rahelpers.network.backend import keras
 from rahelpers.network.bundle import predict_logits
 from rahelpers.network.vgg import change_precision
 from rahelpers.scores.calibration import calibrate, fit_calibration
-from rahelpers.scores.intervals import Resampling, auc_interval, gap_interval
+from rahelpers.scores.intervals import auc_interval, gap_interval
 from rahelpers.scores.metrics import FEW_FILMS, ScoredFilms, compute_auc
 from rahelpers.training.fitting import TRAINING_KEYS, fit_network
 from rahelpers.training.step import features_folder, load_outputs
@@ -44,7 +44,6 @@ KEPT = ("seed", "shuffled")  # kinds of jobs whose networks the sanity tests of 
 REPEAT_KEYS = ("folds", "seeds", "learning_curve", "resolutions", "shuffled_labels")
 RERUN_KEYS = (
     "seed",
-    "n_bootstrap",
     "test_fraction",
     "validation_fraction",
     *TRAINING_KEYS,
@@ -339,8 +338,7 @@ def _shrink(images: np.ndarray, side: int) -> np.ndarray:
 
 def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataFrame:
     """The table of scores, with the run's own network first."""
-    config, manifest = run.config, cohort.manifest
-    resampling = Resampling(config.n_bootstrap, config.seed)
+    manifest = cohort.manifest
     patients, labels = manifest["patient_id"].to_numpy(), manifest["label"].to_numpy()
     own = np.concatenate([cohort.split("train"), cohort.split("test")])
     history = pd.read_csv(run.file("train", "history.csv"))
@@ -370,10 +368,10 @@ def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> p
         if enough[0]:
             row["train_auc"] = compute_auc(ours.labels, ours.scores)
         if enough[1]:
-            test = auc_interval(theirs, resampling)
+            test = auc_interval(theirs)
             row |= {"test_auc": test["value"], "test_low": test["low"], "test_high": test["high"]}
         if all(enough):
-            gap = gap_interval(ours, theirs, resampling)
+            gap = gap_interval(ours, theirs)
             row |= {"gap": gap["value"], "gap_low": gap["low"], "gap_high": gap["high"]}
         rows.append(row | {k: v for k, v in theirs.counts().items() if k.startswith("films")})
     return pd.DataFrame(rows).reindex(columns=SCORE_COLUMNS)
@@ -397,7 +395,7 @@ def _held_out(cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataF
     return pd.concat(tables, ignore_index=True) if tables else empty
 
 
-def score_folds(held_out: pd.DataFrame, resampling: Resampling) -> dict[str, Any]:
+def score_folds(held_out: pd.DataFrame) -> dict[str, Any]:
     """Compute the AUC of cross-validation, of all films together and of each fold.
 
     Films of different folds are compared by calibrated probability. Their networks have different
@@ -409,7 +407,6 @@ def score_folds(held_out: pd.DataFrame, resampling: Resampling) -> dict[str, Any
     ----------
     held_out : DataFrame
         From `repeat`.
-    resampling : Resampling
 
     Returns
     -------
@@ -419,18 +416,17 @@ def score_folds(held_out: pd.DataFrame, resampling: Resampling) -> dict[str, Any
     Examples
     --------
     >>> import pandas as pd
-    >>> from rahelpers.scores import Resampling
     >>> from rahelpers.training import score_folds
     >>> table = pd.DataFrame({"patient_id": list("abcdefgh"), "label": [0, 1] * 4})
     >>> table["fold"], table["logit"] = [1, 1, 1, 1, 2, 2, 2, 2], [-2, 3, 1, 0, -1, 1, -1, 1]
     >>> table["probability"] = 1 / (1 + 2.718 ** -table["logit"])
-    >>> found = score_folds(table, Resampling(50, seed=7))
+    >>> found = score_folds(table)
     >>> found["folds"], found["counts"]["films_positive"]
     ([0.75, 1.0], 4)
     """
     films = ScoredFilms.from_table(held_out)
     return {
-        "auc": auc_interval(films, resampling),
+        "auc": auc_interval(films),
         "counts": films.counts(),
         "folds": [compute_auc(f["label"], f["logit"]) for _, f in held_out.groupby("fold")],
     }

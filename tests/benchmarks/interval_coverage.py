@@ -1,10 +1,9 @@
-"""How often a 95 % interval covers the true value, in simulated cohorts with two films per patient.
+"""How often a 95 % interval covers the true value, in simulated cohorts of patients.
 
-    nice .venv/bin/python tests/benchmarks/interval_coverage.py [COHORTS]
+    nice .venv/bin/python -m tests.benchmarks.interval_coverage [COHORTS]
 
-Not a test: 800 cohorts take about ten minutes on 2 cores. tests/scores/test_metrics.py has a
-reduced form. The two films of a patient share 60 % of their variance. docs/evaluation.md has the
-figures for 800 cohorts.
+Not a test: 2,000 cohorts take some minutes. tests/scores/test_metrics.py has a reduced form, and
+docs/evaluation.md the figures.
 """
 
 import sys
@@ -16,59 +15,73 @@ from scipy.stats import norm
 from rahelpers.scores.comparison import compute_delong
 from rahelpers.scores.intervals import (
     Resampling,
-    bootstrap_interval,
+    auc_interval,
     bootstrap_intervals,
     ece_interval,
     gap_interval,
-    rate_interval,
     share_interval,
 )
 from rahelpers.scores.metrics import (
     ScoredFilms,
-    compute_auc,
     compute_average_precision,
     compute_brier,
 )
 
 SHARED = 0.6  # of the variance, between the films of one patient
+Sizes = list[int]  # films of each patient
 RESAMPLES = 300
 
 
-def draw(rng: np.random.Generator, patients: int) -> np.ndarray:
-    """Standard normal values of two films per patient, (2 x patients,)."""
-    return np.repeat(rng.normal(0, np.sqrt(SHARED), patients), 2) + rng.normal(
-        0, np.sqrt(1 - SHARED), 2 * patients
-    )
+def draw(rng: np.random.Generator, names: np.ndarray) -> np.ndarray:
+    """Normal scores, one per film; the films of a patient share `SHARED` of their variance."""
+    own, other = rng.normal(size=names.max() + 1)[names], rng.normal(size=len(names))
+    return np.sqrt(SHARED) * own + np.sqrt(1 - SHARED) * other
 
 
-def cover_auc(cohorts: int, patients: int, distance: float) -> dict[str, float]:
-    """Share of cohorts whose interval covers the AUC of two normals `distance` apart."""
-    rng, inside, truth = np.random.default_rng(0), Counter(), norm.cdf(distance / np.sqrt(2))
-    labels, names = np.repeat([0, 1], 2 * patients), np.repeat(np.arange(2 * patients), 2)
-    for seed in range(cohorts):
-        scores = distance * labels + draw(rng, 2 * patients)
-        films, resampling = ScoredFilms(labels, scores, names), Resampling(RESAMPLES, seed)
-        found = {
-            method: bootstrap_interval(compute_auc, films, resampling, method)
-            for method in ("percentile", "bca")
-        }
-        found["delong"] = compute_delong(labels, scores, names).interval()
-        inside.update(name for name, (low, high) in found.items() if low <= truth <= high)
-    return {name: inside[name] / cohorts for name in found}
+def cover_auc(cohorts: int, positive: Sizes, negative: Sizes, truth: float) -> dict[str, float]:
+    """Share of cohorts whose interval covers the AUC of two normals.
+
+    `delong` is the textbook interval (clusters, normal quantile), for comparison.
+    """
+    rng, inside = np.random.default_rng(0), Counter()
+    sizes, distance = [*positive, *negative], np.sqrt(2) * norm.ppf(truth)
+    labels = np.repeat([1, 0], [sum(positive), sum(negative)])
+    names = np.repeat(np.arange(len(sizes)), sizes)
+    for _ in range(cohorts):
+        scores = distance * labels + draw(rng, names)
+        found = auc_interval(ScoredFilms(labels, scores, names))
+        limits = {"used": (found["low"], found["high"])}
+        limits["delong"] = compute_delong(labels, scores, names).interval()
+        inside.update(name for name, (low, high) in limits.items() if low <= truth <= high)
+    return {name: inside[name] / cohorts for name in ("used", "delong")}
 
 
-def cover_rate(cohorts: int, patients: int, share: float) -> dict[str, float]:
-    """Share of cohorts whose interval covers a true share of hits."""
-    rng, inside, names = np.random.default_rng(1), Counter(), np.repeat(np.arange(patients), 2)
-    for seed in range(cohorts):
-        hits = draw(rng, patients) < norm.ppf(share)
-        resampling = Resampling(RESAMPLES, seed)
-        found = {m: rate_interval(hits, names, resampling, m) for m in ("percentile", "bca")}
-        found["wilson"] = share_interval(hits, names)
-        inside.update(
-            name for name, score in found.items() if score["low"] <= share <= score["high"]
-        )
-    return {name: inside[name] / cohorts for name in found}
+def cover_share(cohorts: int, sizes: Sizes, share: float, alike: float) -> float:
+    """Share of cohorts whose interval covers a true share of hits.
+
+    Patients' own shares have a beta distribution; two films of a patient correlate by `alike`.
+    """
+    rng, inside, names = np.random.default_rng(1), 0, np.repeat(np.arange(len(sizes)), sizes)
+    a, b = share * (1 / alike - 1), (1 - share) * (1 / alike - 1)
+    for _ in range(cohorts):
+        found = share_interval(rng.random(len(names)) < rng.beta(a, b, len(sizes))[names], names)
+        inside += found["low"] <= share <= found["high"]
+    return inside / cohorts
+
+
+def cover_gap(cohorts: int, train: Sizes, test: Sizes, truths: tuple[float, float]) -> float:
+    """Share of cohorts whose interval covers the gap between two AUCs; sizes are of each class."""
+    rng, inside = np.random.default_rng(2), 0
+    for _ in range(cohorts):
+        splits = []
+        for sizes, truth in zip((train, test), truths, strict=True):
+            both = [*sizes, *sizes]
+            labels, names = np.repeat([0, 1], sum(sizes)), np.repeat(np.arange(len(both)), both)
+            scores = np.sqrt(2) * norm.ppf(truth) * labels + draw(rng, names)
+            splits.append(ScoredFilms(labels, scores, names))
+        found = gap_interval(*splits)
+        inside += found["low"] <= truths[0] - truths[1] <= found["high"]
+    return inside / cohorts
 
 
 def cover_probability_scores(cohorts: int, patients: int, temperature: float) -> dict[str, float]:
@@ -103,34 +116,42 @@ def cover_probability_scores(cohorts: int, patients: int, temperature: float) ->
     return {name: inside[name] / cohorts for name in truth}
 
 
-def cover_gap(cohorts: int, patients: int, train: float, test: float) -> dict[str, float]:
-    """Share of cohorts whose interval covers the gap between two AUCs.
-
-    There are twice as many patients in train as in test.
-    """
-    rng, inside = np.random.default_rng(2), 0
-    truth = norm.cdf(train / np.sqrt(2)) - norm.cdf(test / np.sqrt(2))
-    for seed in range(cohorts):
-        splits = []
-        for n, distance in ((2 * patients, train), (patients, test)):
-            labels = np.repeat([0, 1], 2 * n)
-            scores = distance * labels + draw(rng, 2 * n)
-            splits.append(ScoredFilms(labels, scores, np.repeat(np.arange(2 * n), 2)))
-        found = gap_interval(*splits, Resampling(RESAMPLES, seed))
-        inside += found["low"] <= truth <= found["high"]
-    return {"percentile": inside / cohorts}
-
-
 if __name__ == "__main__":
     cohorts = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    for patients, distance in ((20, 1.2), (40, 1.2), (75, 1.2), (40, 2.0)):
-        truth = f"{norm.cdf(distance / np.sqrt(2)):.2f}"
-        print("AUC", patients, truth, cover_auc(cohorts, patients, distance), flush=True)
-    for patients in (6, 15, 40):
-        for share in (0.6, 0.85):
-            print("share", patients, share, cover_rate(cohorts, patients, share), flush=True)
-    for patients in (20, 40):
-        print("gap", patients, cover_gap(cohorts, patients, 2.0, 1.2), flush=True)
+    two = {n: [2] * n for n in (5, 8, 12, 20, 40, 60, 100)}
+    giant, mixed = [40] + [2] * 15, [1, 1, 2, 2, 3, 4, 5, 6, 8, 10] * 2
+    for name, positive, negative, truth in (
+        ("20 + 20 patients", two[20], two[20], 0.8),
+        ("40 + 100 patients", two[40], two[100], 0.8),
+        ("20 + 20 patients", two[20], two[20], 0.95),
+        ("5 + 5 patients", two[5], two[5], 0.8),
+        ("5 + 60 patients", two[5], two[60], 0.8),
+        ("8 + 8 patients", two[8], two[8], 0.95),
+        ("one of 16 positive patients with 40 films", giant, two[20], 0.8),
+        ("1 to 10 films per patient", mixed, mixed, 0.8),
+    ):
+        covered = cover_auc(cohorts, positive, negative, truth)
+        print(f"AUC {truth} {name}: {covered}", flush=True)
+    for name, sizes in (
+        ("5 patients", two[5]),
+        ("8 patients", two[8]),
+        ("20 patients", two[20]),
+        ("100 patients", two[100]),
+        ("30 patients with 6 films", [6] * 30),
+        ("16 patients, one with 40 films", giant),
+        ("5 patients, one with 40 films", [40, 2, 2, 2, 2]),
+        ("20 patients with 1 to 10 films", mixed),
+    ):
+        for share in (0.6, 0.8, 0.95):
+            covered = [cover_share(cohorts, sizes, share, alike) for alike in (0.3, 0.6, 0.95)]
+            print(f"share {share} {name}: {covered}", flush=True)
+    for name, train, test in (
+        ("40 and 20", two[40], two[20]),
+        ("12 and 5", two[12], two[5]),
+        ("16 (one with 40 films) and 8", giant, two[8]),
+    ):
+        covered = cover_gap(cohorts, train, test, (0.95, 0.8))
+        print(f"gap, {name} patients of each class: {covered}", flush=True)
     for patients in (40, 150):
         for temperature in (0.5, 0.9):
             covered = cover_probability_scores(cohorts // 4, patients, temperature)

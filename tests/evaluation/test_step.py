@@ -203,7 +203,7 @@ def test_strange_pictures_are_scored_as_scikit_learn_does(tiny_run):
     films = np.asarray(cohort.images[rows])
     patients = cohort.manifest["patient_id"].to_numpy()[rows]
     logits, features = familiarity.extract_features(bundle.model, films)
-    found = compute_strange(known, films, features, logits, patients, Resampling(50, 3)).set_index(
+    found = compute_strange(known, films, features, logits, patients, 3).set_index(
         ["kind", "score"]
     )
     for kind, pictures in make_strange(films, 3).items():

@@ -14,7 +14,6 @@ from rahelpers.explanation.figures import (
     save_figure,
 )
 from rahelpers.explanation.scoreboard import make_board
-from rahelpers.scores.intervals import Resampling
 
 IMAGE = np.full((48, 48), 90, np.uint8)
 HEAT = np.zeros((48, 48))
@@ -97,7 +96,6 @@ def test_board_and_cascade_name_source_and_counts():
             value=lambda t: t["value"].where(t["score"] == "ap", t["value"] > 0.2).astype(float)
         ),
         ("edges",),
-        Resampling(50, 0),
     )
     assert "RA (phantom) · lesions · 6 films of 6 patients" in texts(
         plot_board(board, "lesions", ("hit", "ap"), "RA (phantom)")

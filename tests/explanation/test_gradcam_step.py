@@ -134,7 +134,7 @@ def test_step_04_on_films_without_masks(tiny_run):
         "small changes",
     }
     assert checks["fall"].empty
-    assert explain.summarise_ranks(tables["ranks"], explain.Resampling(50, 0)).empty
+    assert explain.summarise_ranks(tables["ranks"]).empty
 
 
 @pytest.fixture(scope="module")

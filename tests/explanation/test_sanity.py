@@ -28,7 +28,6 @@ from rahelpers.explanation.sanity import (
 )
 from rahelpers.network.bundle import predict_logits
 from rahelpers.network.vgg import build_network
-from rahelpers.scores.intervals import Resampling
 
 EXPLAINERS = {
     "gradcam": lambda model, images: compute_gradcam(model, images, "block5_relu2").maps,
@@ -204,14 +203,7 @@ def summary(fall: float, n: int = 12):
         }
     )
     return (
-        summarise_sanity(
-            cascade,
-            retrained,
-            changes,
-            removed,
-            np.array([f"p{i}" for i in films]),
-            Resampling(200, 0),
-        ),
+        summarise_sanity(cascade, retrained, changes, removed, np.array([f"p{i}" for i in films])),
         removed,
     )
 
@@ -229,10 +221,7 @@ def test_verdicts():
     assert table.set_index("test").loc[
         ["shuffled labels", "another seed"], "value"
     ].tolist() == pytest.approx([0.1 + 0.06, 0.8 + 0.05])
-    assert (
-        summarise_fall(removed, np.array([f"p{i}" for i in range(12)]), Resampling(100, 0))["value"]
-        == 1.0
-    )
+    assert summarise_fall(removed, np.array([f"p{i}" for i in range(12)]))["value"] == 1.0
     assert summary(0.0)[0].set_index("test").loc["lesion removed", "verdict"] == "network blind"
     assert set(summary(1.0, 3)[0]["verdict"]) == {"too few patients"}
     assert judge({"low": 0.4, "high": 0.6, "patients": 9}, 0.5, "below") == "cannot say"
@@ -251,6 +240,5 @@ def test_sanity_of_a_source_without_counterfactuals():
         changes,
         removed.iloc[:0],
         np.arange(8).astype(str),
-        Resampling(100, 0),
     )
     assert table["test"].tolist() == ["random network", "small changes"]

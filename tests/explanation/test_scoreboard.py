@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
 from rahelpers.core.config import make_config
 from rahelpers.data.counterfactual import redraw_film
@@ -20,8 +21,7 @@ from rahelpers.explanation.scoreboard import (
     summarise_ranks,
 )
 from rahelpers.films.sites import name_site
-from rahelpers.scores.intervals import Resampling, bootstrap_interval, interval_text, mean_interval
-from rahelpers.scores.metrics import ScoredFilms
+from rahelpers.scores.intervals import interval_text, mean_interval
 from tests.reference import quantus_values as drawn
 
 HEAT = np.array([[1.0, 0.6], [0.4, 0.0]])
@@ -123,12 +123,7 @@ def test_places_are_named_after_kinds_of_joints_and_an_unknown_name_is_not_a_wri
             "image_id": "f",
         }
     )
-    found = (
-        summarise_ranks(ranks, Resampling(10, 0))
-        .query("by == 'site'")
-        .set_index("group")["lesions"]
-        .to_dict()
-    )
+    found = summarise_ranks(ranks).query("by == 'site'").set_index("group")["lesions"].to_dict()
     assert found == {
         "MCP joints": 1,
         "PIP and IP joints": 2,
@@ -234,29 +229,24 @@ def test_equally_hot_pixels_are_taken_in_a_random_order():
     assert halves[1] == pytest.approx((halves[0] + halves[2]) / 2, abs=0.02)
 
 
-def test_mean_interval_draws_patients_not_films():
-    values, patients = np.repeat([0.0, 1.0], 50), np.repeat(["a", "b"], 50)
-    found = mean_interval(values, patients, Resampling(500, 0))
-    assert (found["value"], found["low"], found["high"]) == (0.5, 0, 1)
-    assert (
-        found["films"],
-        found["patients"],
-    ) == (100, 2)
-    missing = mean_interval(np.array([np.nan, 0.2]), np.array(["a", "b"]), Resampling(100, 0))
-    assert missing["value"] == 0.2 and np.isnan(missing["low"]) and missing["films"] == 1
-    assert np.isnan(mean_interval(np.array([np.nan]), np.array(["a"]), Resampling(100, 0))["value"])
-
-
-def test_mean_interval_agrees_with_the_bootstrap_of_the_evaluation():
+def test_mean_interval_counts_patients_not_films():
+    """Student's own interval of the patients' means; a patient's films are one value."""
     rng = np.random.default_rng(1)
     values, patients = rng.random(60), np.repeat(np.arange(20), 3)
-    found = mean_interval(values, patients, Resampling(4000, 0))
-    low, high = bootstrap_interval(
-        lambda _, v: float(v.mean()),
-        ScoredFilms(np.ones(60), values, patients),
-        Resampling(4000, 0),
-    )
-    assert (found["low"], found["high"]) == pytest.approx((low, high), abs=0.01)
+    found, means = mean_interval(values, patients), values.reshape(20, 3).mean(axis=1)
+    expected = ttest_1samp(means, 0).confidence_interval()
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert (found["films"], found["patients"]) == (60, 20)
+    cut = mean_interval(np.repeat([0.0, 0.1, 0.9], 5), np.repeat(list("abc"), 5), 0.0, 1.0)
+    assert (cut["low"], cut["high"], cut["patients"]) == (0.0, 1.0, 3)
+
+
+def test_a_mean_of_too_few_patients_has_no_interval():
+    two = mean_interval(np.repeat([0.0, 1.0], 50), np.repeat(["a", "b"], 50))
+    assert two["value"] == 0.5 and np.isnan(two["low"]) and two["patients"] == 2
+    missing = mean_interval(np.array([np.nan, 0.2]), np.array(["a", "b"]))
+    assert missing["value"] == 0.2 and np.isnan(missing["low"]) and missing["films"] == 1
+    assert np.isnan(mean_interval(np.array([np.nan]), np.array(["a"]))["value"])
 
 
 @pytest.fixture
@@ -286,7 +276,7 @@ def film_tables():
 
 
 def test_the_board_puts_a_map_of_the_lesion_above_its_baselines(film_tables):
-    board = make_board(film_tables["maps"], ("noise", "even"), Resampling(200, 0)).set_index(
+    board = make_board(film_tables["maps"], ("noise", "even")).set_index(
         ["target", "score", "method"]
     )
     assert set(board.index.get_level_values("target")) == {
@@ -330,13 +320,11 @@ def test_lower_is_better_for_deletion():
             "chance": np.nan,
         }
     )
-    assert make_board(maps, ("base",), Resampling(100, 0)).set_index("method").loc[
-        "m", "gain"
-    ] == pytest.approx(0.35)
+    assert make_board(maps, ("base",)).set_index("method").loc["m", "gain"] == pytest.approx(0.35)
 
 
 def test_ranks_by_type_and_size(film_tables):
-    table = summarise_ranks(film_tables["ranks"], Resampling(100, 0)).set_index(["method", "by"])
+    table = summarise_ranks(film_tables["ranks"]).set_index(["method", "by"])
     assert table.loc[("oracle", "type"), "value"] > table.loc[("noise", "type"), "value"] + 0.2
     assert table.loc[("oracle", "type"), "lesions"] == 8
     assert table.loc[("oracle", "size"), "group"].startswith("large")
@@ -344,7 +332,7 @@ def test_ranks_by_type_and_size(film_tables):
 
 
 def test_tables_for_people_carry_source_counts_and_intervals(film_tables):
-    board = make_board(film_tables["maps"], ("noise", "even"), Resampling(100, 0))
+    board = make_board(film_tables["maps"], ("noise", "even"))
     page = show_board(board, "lesions", "RA (phantom)").to_html()
     assert "RA (phantom)" in page
     assert "8 films of 4 patients" in page

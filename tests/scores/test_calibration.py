@@ -72,8 +72,21 @@ def test_calibration_restores_how_common_the_classes_are():
 
 def test_a_network_worse_than_chance_is_not_reversed():
     logits = np.linspace(-3, 3, 50)
-    temperature, _ = fit_calibration(logits, (logits < 0).astype(int))
-    assert 0.05 <= temperature <= 20
+    temperature, offset = fit_calibration(logits, (logits < 0).astype(int))
+    probabilities = 1 / (1 + np.exp(-(logits / temperature + offset)))
+    assert (np.diff(probabilities) >= 0).all()
+    assert probabilities == pytest.approx(np.full(50, 0.5), abs=0.01)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1, 100, 1e5])
+def test_temperature_follows_the_scale_of_the_logits(scale):
+    """The same films in another unit of the logit are as well calibrated as before."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 2000)
+    labels = (rng.random(2000) < 1 / (1 + np.exp(-logits))).astype(int)
+    temperature, offset = fit_calibration(scale * logits, labels)
+    assert temperature == pytest.approx(scale, rel=0.15)
+    assert offset == pytest.approx(0, abs=0.15)
 
 
 def test_calibrators_by_hand():
@@ -93,7 +106,16 @@ def test_calibrators_by_hand():
     assert raw["brier"] == pytest.approx(brier_score_loss(labels, uncalibrated))
     assert raw["fitted_films"] == 0
     assert table["fitted_films"].tolist()[1:] == [4, 4] and (table["films"] == 4).all()
-    assert ((table["brier_low"] <= table["brier"]) & (table["brier"] <= table["brier_high"])).all()
+    assert table["brier_low"].isna().all()  # two patients of each class show no spread
+    thrice = test.loc[np.repeat(test.index, 3)]
+    wide = compare_calibrators(
+        calibrate_each(thrice, held_out),
+        np.repeat(labels, 3),
+        np.arange(12),
+        len(held_out),
+        Resampling(100, 0),
+    )
+    assert ((wide["brier_low"] < wide["brier"]) & (wide["brier"] < wide["brier_high"])).all()
 
 
 def test_probabilities_for_another_prevalence():

@@ -101,3 +101,10 @@ def test_permutation_by_hand_and_by_patient():
     assert permutation_test(twice, resampling) == pytest.approx(0.05, abs=0.015)
     as_if_strangers = permutation_test(ScoredFilms(twice.labels, twice.scores), resampling)
     assert as_if_strangers < 0.01
+
+
+def test_patients_with_different_numbers_of_films_exchange_labels():
+    """Ten patients with one to ten films, all in order: 1 of 252 arrangements is as good."""
+    labels, patients = np.repeat([0, 1] * 5, range(1, 11)), np.repeat(range(10), range(1, 11))
+    films = ScoredFilms(labels, labels + 0.01 * np.arange(55), patients)
+    assert permutation_test(films, Resampling(999, 1)) == pytest.approx(1 / 252, abs=0.008)

@@ -80,13 +80,13 @@ OF_FILMS = {
     "average precision": lambda y, s, p: compute_average_precision(y, s),
     "brier": lambda y, s, p: compute_brier(y, s),
     "ece": lambda y, s, p: compute_ece(y, s),
-    "auc interval": lambda *f: tuple(auc_interval(ScoredFilms(*f), FIFTY).values()),
+    "auc interval": lambda *f: tuple(auc_interval(ScoredFilms(*f)).values()),
     "ece interval": lambda *f: tuple(ece_interval(ScoredFilms(*f), FIFTY).values()),
-    "gap": lambda *f: tuple(gap_interval(ScoredFilms(*f), ScoredFilms(*f), FIFTY).values()),
+    "gap": lambda *f: tuple(gap_interval(ScoredFilms(*f), ScoredFilms(*f)).values()),
     "delong": lambda y, s, p: compute_delong(y, s, p).interval(),
     "permutation": lambda *f: permutation_test(ScoredFilms(*f), FIFTY),
     "calibration": lambda *f: compute_calibration(ScoredFilms(*f), 2).to_numpy().ravel(),
-    "net benefit": lambda *f: compute_net_benefit(ScoredFilms(*f), FIFTY).to_numpy().ravel(),
+    "net benefit": lambda *f: compute_net_benefit(ScoredFilms(*f)).to_numpy().ravel(),
 }
 
 
@@ -133,13 +133,13 @@ def test_a_logit_or_a_film_without_a_patient_is_refused():
 def test_one_class_or_one_patient_of_it_gives_no_certainty():
     negative = ScoredFilms(0 * LABELS, SCORES, PATIENTS)
     assert np.isnan(permutation_test(negative, FIFTY))
-    assert all(np.isnan(v) for v in auc_interval(negative, FIFTY).values())
+    assert all(np.isnan(v) for v in auc_interval(negative).values())
     # one patient with RA: how much people with RA differ cannot be known from them
     lonely = ScoredFilms(LABELS, SCORES, np.array(list("aabbcccc")))
-    found = auc_interval(lonely, FIFTY)
+    found = auc_interval(lonely)
     assert found["value"] == compute_auc(LABELS, SCORES)
     assert np.isnan([found["low"], found["high"]]).all()
-    assert np.isnan(gap_interval(lonely, ScoredFilms(LABELS, SCORES, PATIENTS), FIFTY)["low"])
+    assert np.isnan(gap_interval(lonely, ScoredFilms(LABELS, SCORES, PATIENTS))["low"])
 
 
 def test_films_without_patients_are_a_patient_each_and_can_be_taken():

@@ -19,7 +19,6 @@ from rahelpers.core.workers import map_in_order
 from rahelpers.curation.cohort import load_cohort
 from rahelpers.curation.step import curate
 from rahelpers.network.bundle import predict_logits
-from rahelpers.scores.intervals import Resampling
 from rahelpers.scores.metrics import compute_auc
 from rahelpers.training.repeats import (
     RepeatJob,
@@ -162,7 +161,7 @@ def test_scores_of_all_jobs(whole):
     scores, held_out = repeat(whole)
     assert scores["kind"].tolist() == ["run", "fold", "fold", "seed", "share", "shuffled"]
     assert sorted(held_out["image_id"]) == sorted(load_cohort(whole).manifest["image_id"])
-    found = score_folds(held_out, Resampling(50, 7))
+    found = score_folds(held_out)
     pooled = compute_auc(held_out["label"].to_numpy(), held_out["probability"].to_numpy())
     assert found["auc"]["value"] == pytest.approx(pooled) and len(found["folds"]) == 2
     assert found["auc"]["low"] <= found["auc"]["value"] <= found["auc"]["high"]

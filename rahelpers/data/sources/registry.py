@@ -2,8 +2,7 @@
 
 A source is one module of this package, named after it (`ram-h1200` -> `ram_h1200.py`). All of them
 have the same interface, `SourceAdapter`. The functions here pass on to the configured source, so
-the rest of the package never names one. A new source also needs its name in `Source`
-(rahelpers/core/config.py) and, if it is public, a record in `DATASETS` (rahelpers/data/records.py).
+the rest of the package never names one.
 """
 
 from __future__ import annotations
