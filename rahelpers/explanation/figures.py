@@ -410,7 +410,7 @@ def plot_region_shap(names: list[str], values: np.ndarray, title: str, most: int
 
 
 def plot_estimator_errors(errors: pd.DataFrame, title: str) -> Figure:
-    """Plot the error of each estimator of Shapley values against the number of evaluations.
+    """Plot the error of each estimator of Shapley values against the evaluations that it used.
 
     Both axes are logarithmic. An error of 0 has no logarithm and is left out.
 
@@ -427,7 +427,7 @@ def plot_estimator_errors(errors: pd.DataFrame, title: str) -> Figure:
         axis.plot(line["evaluations"], line["error"], mark + dash, color=colour, label=name)
     axis.set(xscale="log", yscale="log")
     axis.set(xlabel="evaluations of the network", ylabel="error, as a share of the values")
-    budgets = sorted(errors["evaluations"].unique())
+    budgets = sorted(errors["budget"].unique())
     axis.set_xticks(budgets, [str(n) for n in budgets])
     axis.minorticks_off()
     axis.legend(frameon=False, fontsize=8)

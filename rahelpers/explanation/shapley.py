@@ -8,7 +8,8 @@ difference between a coalition and its complement, decides the values; and the v
 process fitted to it can be computed exactly. Both ideas are also in the library shapiq: OddSHAP
 (arXiv 2602.01399) fits only the odd part, ShaplEIG (arXiv 2606.02247) fits a Gaussian process. They
 need Python 3.12 and torch, which this project does without; that is why the estimator is written by
-hand.
+hand. A game that jumps, such as a vote, is not smooth: the process says so by itself, and the same
+coalitions are then read by a regression that assumes nothing (`shapley_regression`).
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ import shap
 from threadpoolctl import threadpool_limits
 
 from rahelpers.explanation.shapley_process import fit_process
+from rahelpers.explanation.shapley_regression import errors_from_missed, fit_regression
 
 Game = Callable[[np.ndarray], np.ndarray]
 MOST_EXACT = 12  # players: 4096 coalitions
+SMOOTH = 0.9  # leave-one-out R² of the smooth game; below, a regression comes closer
 SHAP_METHODS = ("permutation", "kernel", "partition")
 
 
@@ -39,9 +42,13 @@ class Values:
     ----------
     shapley, owen : float array (p,)
     standard_error : float array (p,)
-        Of the Shapley values, from the fitted process; 0 where every coalition was evaluated.
+        Of the Shapley values; 0 where every coalition was evaluated.
     base_value, full_value : float
         Worth of the empty and of the full coalition.
+    fit : float
+        Leave-one-out R² of the smooth game, at most 1; 1 where every coalition was evaluated.
+    owen_is_exact : bool
+        Whether every coalition was evaluated that the Owen values depend on.
     """
 
     shapley: np.ndarray
@@ -49,6 +56,8 @@ class Values:
     standard_error: np.ndarray
     base_value: float
     full_value: float
+    fit: float
+    owen_is_exact: bool
 
 
 def list_coalitions(players: int) -> np.ndarray:
@@ -232,8 +241,13 @@ def estimate_values(
     Every coalition is evaluated together with its complement, and half the difference of the two is
     kept: both kinds of value depend on nothing else, because every order of the players can be read
     backwards. A Gaussian process is fitted to these differences and learns which players matter
-    (`rahelpers.explanation.shapley_process`). Where `evaluations` allows every coalition, all are
-    evaluated and nothing is estimated.
+    (`rahelpers.explanation.shapley_process`). How badly it predicts each difference from the others
+    says how large the errors are. Where that is very badly (`SMOOTH`), the Shapley values come from
+    a regression on the same differences (`rahelpers.explanation.shapley_regression`).
+
+    Where `evaluations` allows every coalition, all are evaluated and nothing is estimated. Owen
+    values depend on few coalitions: where these need at most half of the evaluations, the Owen
+    values are exact.
 
     Parameters
     ----------
@@ -242,7 +256,7 @@ def estimate_values(
     tree : float array (p - 1, 4)
         Linkage matrix, as scipy has it.
     evaluations : int
-        At most this many distinct coalitions (except for the Owen values where all coalitions fit).
+        At most this many distinct coalitions.
     rng : numpy.random.Generator
 
     Returns
@@ -272,31 +286,37 @@ def estimate_values(
     # few players: every coalition, by definition
     if players <= MOST_EXACT and 2**players <= evaluations:
         base, full = game(list_coalitions(players)[[0, -1]])
-        return Values(
-            compute_exact_shapley(game, players),
-            compute_owen(game, tree),
-            np.zeros(players),
-            float(base),
-            float(full),
-        )
+        shapley, owen = compute_exact_shapley(game, players), compute_owen(game, tree)
+        return Values(shapley, owen, np.zeros(players), float(base), float(full), 1.0, True)
+
+    # the coalitions of the Owen values, where there are evaluations enough for them
+    needed, weights = _owen_terms(_tree_bytes(tree), players)
+    owen_is_exact = 2 * len(needed) <= evaluations
+    left = evaluations - len(needed) if owen_is_exact else evaluations
 
     # the worths of coalitions and their complements; the full coalition comes last
-    drawn = draw_coalitions(players, evaluations // 2 - 1, rng)
+    drawn = draw_coalitions(players, left // 2 - 1, rng)
     asked = np.concatenate([drawn[: len(drawn) // 2], np.ones((1, players), bool)])
     worth, opposite = np.split(game(np.concatenate([asked, ~asked])), 2)
     base, full = float(opposite[-1]), float(worth[-1])
+    difference = (worth - opposite) / 2
 
     # The smooth game. Its matrices are small: on a busy machine the threads of BLAS would wait for
     # each other a hundred times longer than they work.
     with threadpool_limits(1):
-        process = fit_process(2.0 * asked - 1, (worth - opposite) / 2)
+        process = fit_process(2.0 * asked - 1, difference)
         shapley, error = process.shapley()
+        # a regression needs more differences than players
+        if len(asked) > 2 * players:
+            error = np.maximum(error, errors_from_missed(asked, process.missed))
+            if process.fit < SMOOTH:
+                shapley, error = fit_regression(asked, difference)
 
-    # its values, of both kinds
-    coalitions, weights = _owen_terms(_tree_bytes(tree), players)
-    owen = weights @ process.mean(2.0 * coalitions - 1)
+    # both kinds of value
+    owen = weights @ (game(needed) if owen_is_exact else process.mean(2.0 * needed - 1))
     total = full - base
-    return Values(_add_up(shapley, total), _add_up(owen, total), error, base, full)
+    shapley, owen = _add_up(shapley, total), _add_up(owen, total)
+    return Values(shapley, owen, error, base, full, process.fit, owen_is_exact)
 
 
 def _add_up(values: np.ndarray, total: float) -> np.ndarray:
@@ -394,8 +414,10 @@ def compare_estimators(
     Returns
     -------
     DataFrame
-        estimator, evaluations, error: root mean square over players and draws, as a share of the
-        root mean square of the exact values (NaN where these are all 0).
+        estimator; budget; evaluations: distinct coalitions that it asked for, mean of the draws
+        (shap's permutation explainer uses less than it is allowed); error: root mean square over
+        players and draws, as a share of the root mean square of the exact values (NaN where these
+        are all 0).
 
     Examples
     --------
@@ -412,14 +434,30 @@ def compare_estimators(
     """
     exact = compute_exact_shapley(game, len(tree) + 1)
     estimators = {
-        "ours": lambda n, seed: estimate_values(game, tree, n, np.random.default_rng(seed)).shapley,
-        "shap permutation": lambda n, seed: explain_with_shap(game, tree, "permutation", n, seed),
-        "shap kernel": lambda n, seed: explain_with_shap(game, tree, "kernel", n, seed),
+        "ours": lambda g, n, seed: estimate_values(g, tree, n, np.random.default_rng(seed)).shapley,
+        "shap permutation": lambda g, n, seed: explain_with_shap(g, tree, "permutation", n, seed),
+        "shap kernel": lambda g, n, seed: explain_with_shap(g, tree, "kernel", n, seed),
     }
     scale = np.sqrt(np.mean(exact**2)) or np.nan
     rows = []
     for n in budgets:
         for name, estimate in estimators.items():
-            squared = [(estimate(n, seed) - exact) ** 2 for seed in range(seeds)]
-            rows.append((name, n, np.sqrt(np.mean(squared)) / scale))
-    return pd.DataFrame(rows, columns=["estimator", "evaluations", "error"])
+            squared, used = [], []
+            for seed in range(seeds):
+                counted = _Counted(game)
+                squared.append((estimate(counted, n, seed) - exact) ** 2)
+                used.append(len(counted.asked))
+            rows.append((name, n, np.mean(used), np.sqrt(np.mean(squared)) / scale))
+    return pd.DataFrame(rows, columns=["estimator", "budget", "evaluations", "error"])
+
+
+class _Counted:
+    """A game that remembers which coalitions it was asked for."""
+
+    def __init__(self, game: Game) -> None:
+        self.game, self.asked = game, set[bytes]()
+
+    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
+        shown = np.asarray(coalitions, dtype=bool)
+        self.asked.update(row.tobytes() for row in np.packbits(shown, axis=1))
+        return self.game(shown)

@@ -34,6 +34,11 @@ class GameProcess:
         Weights: the mean at x is the sum of alpha_k times the covariance of x and row k.
     variance : float
         Of a worth, in squared units of worth.
+    missed : float array (n - 1,)
+        Each worth, except that of the full coalition, minus its prediction from all others.
+    fit : float
+        The same as a share, at most 1: leave-one-out R². A game that jumps, such as a vote, is
+        predicted badly, and the errors of `shapley` are too small for it.
     """
 
     signs: np.ndarray
@@ -41,6 +46,8 @@ class GameProcess:
     factor: tuple
     alpha: np.ndarray
     variance: float
+    missed: np.ndarray
+    fit: float
 
     def mean(self, signs: np.ndarray) -> np.ndarray:
         """Expected worth, float (m,), of coalitions as signs (m, p)."""
@@ -93,7 +100,7 @@ def fit_process(signs: np.ndarray, worth: np.ndarray) -> GameProcess:
     References
     ----------
     Rasmussen & Williams, Gaussian processes for machine learning, 2006, Eq. 2.25, 5.8 and 5.9 (type
-    II maximum likelihood).
+    II maximum likelihood), 5.12 (leave-one-out prediction).
     """
     # the fit works in units of the typical worth; the full coalition has no noise
     n, players = signs.shape
@@ -143,4 +150,9 @@ def fit_process(signs: np.ndarray, worth: np.ndarray) -> GameProcess:
     reach, smooth, _, noise = covariance(found)
     factor = cho_factor(smooth + np.diag(noise + JITTER), lower=True)
     alpha = cho_solve(factor, worth)
-    return GameProcess(signs, reach, factor, alpha, float(worth @ alpha) / n)
+
+    # each worth minus its prediction from the others; the full coalition has no noise to predict
+    missed = (alpha / np.diag(cho_solve(factor, np.eye(n))))[:-1]
+    total = float(worth[:-1] @ worth[:-1])
+    fit = 1.0 - float(missed @ missed) / total if total > 0 else 1.0
+    return GameProcess(signs, reach, factor, alpha, float(worth @ alpha) / n, missed, fit)

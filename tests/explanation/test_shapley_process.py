@@ -3,6 +3,7 @@
 from math import comb
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rahelpers.explanation.shapley import compare_estimators, compute_exact_shapley, list_coalitions
@@ -95,6 +96,30 @@ def test_every_estimator_is_compared_with_the_exact_values():
     table = compare_estimators(
         lambda c: odd_game(2.0 * np.asarray(c) - 1), tree, (32, 128), seeds=2
     )
-    errors = table.pivot(index="estimator", columns="evaluations", values="error")
+    errors = table.pivot(index="estimator", columns="budget", values="error")
     assert set(errors.index) == {"ours", "shap permutation", "shap kernel"}
     assert errors.loc["ours", 128] < 1e-9 and (errors[128] <= errors[32] + 1e-9).all()
+    # shap's permutation explainer takes whole orders, forwards and backwards: less than it may use
+    used = table.pivot(index="estimator", columns="budget", values="evaluations")
+    assert (used <= pd.Series({32: 32, 128: 128}) + 2).all(axis=None)
+    assert used.loc["shap permutation", 32] < 32
+
+
+def test_leave_one_out_fit_is_that_of_fitting_without_each_coalition():
+    """The closed form against the definition, with the reach of each player as it was fitted."""
+    signs, worth = sample()
+    worth = (
+        worth
+        + 0.3 * np.sign(signs.sum(axis=1))
+        + 0.1 * np.random.default_rng(0).normal(size=len(worth))
+    )
+    process = fit_process(signs, worth)
+    lower = np.tril(process.factor[0])
+    covariance, n = lower @ lower.T, len(worth)
+    missed = []
+    for k in range(n - 1):
+        rest = np.delete(np.arange(n), k)
+        weights = np.linalg.solve(covariance[np.ix_(rest, rest)], worth[rest])
+        missed.append(worth[k] - covariance[k, rest] @ weights)
+    assert process.fit == pytest.approx(1 - np.sum(np.square(missed)) / np.sum(worth[:-1] ** 2))
+    assert process.fit < 0.999 < fit_process(*sample()).fit
