@@ -317,8 +317,10 @@ class RunConfig(BaseModel):
     shap_evaluations: Whole = Field(
         default=128, ge=16, le=1_000_000, description="network evaluations per film for region SHAP"
     )
-    shap_baseline: Literal["blur", "mean", "black", "inpaint"] = Field(
-        default="blur", description="what replaces a hidden region: blur, mean, black or inpaint"
+    shap_baseline: Literal["healthy", "inpaint", "blur", "mean", "black"] = Field(
+        default="healthy",
+        description="what replaces a hidden region: healthy (the mean of healthy hands; inpaint on"
+        " films without joints), inpaint, blur, mean or black",
     )
 
     def __init__(self, **values: Any) -> None:

@@ -17,6 +17,7 @@ from rahelpers.explanation.gradcam_step import load_tables
 from rahelpers.explanation.sanity import show_sanity
 from rahelpers.explanation.scoreboard import show_board
 from rahelpers.scores.intervals import interval_text
+from rahelpers.scores.metrics import say_few_validation
 from rahelpers.training.repeats import score_folds
 
 SETTINGS = (
@@ -98,6 +99,7 @@ def write_report(run: Run) -> Path:
         operating_point=metrics["operating_point"],
         gap=show_score(metrics["gap"], metrics["gap"]["few"]),
         few={split: scores["few"] for split, scores in metrics["splits"].items() if scores["few"]},
+        few_validation=say_few_validation(metrics["validation"]),
         conformal=metrics["conformal"],
         show=show_score,
         metrics=Markup(metrics_table(metrics).to_html(border=0)),
@@ -234,23 +236,31 @@ def _explanations(run: Run) -> Markup:
 
     cam = json.loads(run.file("gradcam", "scores.json").read_text())
     shap = json.loads(run.file("shap", "scores.json").read_text())
-    nothing = {"hit_rate": None, "chance": None, "energy": None, "films": 0}
+    nothing = dict.fromkeys(("hit_rate", "chance_of_hit", "energy", "chance")) | {"films": 0}
     rows = []
     for name, words in (
         ("lesions", "a lesion (erosion, narrowed or fused joint)"),
         ("signs", "any sign of the disease (also swelling, bone loss, slipped joints)"),
     ):
         score = cam[name] or nothing
-        chance, counts = show(score["chance"]), f"{score['films']} films that have one"
+        of_hit, share = show(score["chance_of_hit"]), show(score["chance"])
+        counts = f"{score['films']} films that have one"
         hit, inside = show(score["hit_rate"]), show(score["energy"])
         rows += [
-            (f"Grad-CAM: hottest point is in {words}", hit, chance, counts),
-            (f"Grad-CAM: share of the hand's heat inside {words}", inside, chance, counts),
+            (f"Grad-CAM: hottest point is in {words}", hit, of_hit, counts),
+            (f"Grad-CAM: share of the hand's heat inside {words}", inside, share, counts),
         ]
     site, films = show(shap["top_site_diseased"]), f"{shap['films_with_scores']} films"
     error = show(shap["largest_additivity_error"])
     rows += [
-        ("SHAP: strongest region is a diseased site", site, show(shap["chance"]), films),
+        ("SHAP: strongest site is a diseased one", site, show(shap["chance"]), films),
+        ("SHAP: baselines that the network calls positive", *_judge_baselines(shap)),
         ("SHAP: largest additivity error, logits", error, "0", f"{shap['films']} films"),
     ]
     return _to_html(pd.DataFrame(rows, columns=["question", "found", "chance", "counts"]))
+
+
+def _judge_baselines(shap: dict[str, Any]) -> tuple[str, str, str]:
+    """What the network says of the films with every region hidden: found, wanted, counts."""
+    kinds = ", ".join(f"{n} {kind}" for kind, n in shap["baselines"].items())
+    return f"{shap['positive_baselines']} of {shap['films']}", "0", kinds

@@ -39,6 +39,7 @@ def plot_films(
     Returns
     -------
     Figure
+        Without a film, a sentence.
 
     Examples
     --------
@@ -49,6 +50,8 @@ def plot_films(
     >>> [axis.get_title() for axis in sheet.axes]
     ['a', 'b', 'c', '']
     """
+    if not len(images):
+        return say_in_figure("no such film", title)
     figure, axes = make_axes(len(images), columns)
     for i, (image, name) in enumerate(zip(images, titles, strict=True)):
         axes[i].imshow(image, cmap="gray", vmin=0, vmax=255)

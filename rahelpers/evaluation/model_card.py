@@ -15,6 +15,7 @@ from rahelpers.curation.datasheet import OPEN
 from rahelpers.display.pages import render_text
 from rahelpers.evaluation.tables import metrics_table, show_score
 from rahelpers.scores.intervals import interval_text
+from rahelpers.scores.metrics import say_few_validation
 
 STARTS = {"none": "random weights", "imagenet": "weights trained on ImageNet"}
 
@@ -48,6 +49,7 @@ def describe_model(
         scores=metrics_table(metrics),
         subgroups=subgroups.to_dict("records"),
         few_groups=few["value"].tolist(),
+        few_validation=say_few_validation(info["validation"]),
         caught=[f"{row['kind']} {row['warned']:.0%}" for row in strange],
         probes=metrics["probes"],
     )

@@ -241,12 +241,12 @@ def describe_run(
         "operating_point": info["operating_point"],
         "temperature": info["temperature"],
         "offset": info["offset"],
+        "validation": info["validation"],
         "prevalence": prevalence,
         "interval": (
             "95 %, over patients: AUC by DeLong's variance on the logit scale; sensitivity,"
             " specificity and other shares by Wilson, each patient counted once; average precision,"
-            " Brier score and"
-            f" calibration error by the bootstrap, {resampling.n} resamples"
+            f" Brier score and calibration error by the bootstrap, {resampling.n} resamples"
         ),
         "splits": splits,
         "conformal": conformal | {"splits": sets},

@@ -9,22 +9,9 @@ from .attributions import (
 from .attributions import (
     compute_smoothgrad as compute_smoothgrad,
 )
+from .baselines import choose_baseline as choose_baseline
+from .baselines import make_baseline as make_baseline
 from .films import choose_films as choose_films
-from .game import (
-    RegionGame as RegionGame,
-)
-from .game import (
-    RegionMasker as RegionMasker,
-)
-from .game import (
-    compute_healthy_patches as compute_healthy_patches,
-)
-from .game import (
-    make_baseline as make_baseline,
-)
-from .game import (
-    make_healthy_baseline as make_healthy_baseline,
-)
 from .gradcam import METHODS as METHODS
 from .gradcam import compute_gradcam as compute_gradcam
 from .gradcam_step import (
@@ -38,6 +25,12 @@ from .gradcam_step import (
 )
 from .gradcam_step import (
     pixel_spacing as pixel_spacing,
+)
+from .region_game import (
+    RegionGame as RegionGame,
+)
+from .region_game import (
+    RegionMasker as RegionMasker,
 )
 from .regions import make_regions as make_regions
 from .regions import merge_regions as merge_regions

@@ -20,6 +20,7 @@ from matplotlib.image import AxesImage
 
 from rahelpers.core.store import write_atomically
 from rahelpers.display.colours import AGAINST, FOR, LINES
+from rahelpers.display.figures import say_in_figure
 from rahelpers.explanation.scoreboard import SCORES, score_map
 from rahelpers.films.normalisation import foreground
 
@@ -152,6 +153,8 @@ def plot_gallery_of_maps(
     title : str
     lesions : bool array (n, S, S), optional
     """
+    if not len(images):
+        return say_in_figure("no such film", title)
     columns = min(4, len(images))
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(2.3 * columns, 2.7 * rows), layout="constrained")
@@ -224,6 +227,8 @@ def plot_cascade(cascade: pd.DataFrame, methods: list[str], title: str) -> Figur
     methods : list of str
     title : str
     """
+    if cascade.empty:
+        return say_in_figure("no film of the positive class to test on", title)
     figure = Figure(figsize=(8.6, 2.9), layout="constrained")
     blocks = cascade.drop_duplicates("depth").sort_values("depth")["block"].tolist()
     measures = {"rank_correlation": "rank correlation", "ssim": "SSIM"}

@@ -26,8 +26,10 @@ from rahelpers.explanation.attributions import (
     draw_edges,
     draw_random,
 )
+from rahelpers.explanation.baselines import choose_baseline, make_baseline
 from rahelpers.explanation.films import choose_films, explain_each
 from rahelpers.explanation.gradcam import METHODS, compute_gradcam
+from rahelpers.explanation.regions import make_regions
 from rahelpers.explanation.sanity import (
     Explainer,
     run_cascade,
@@ -45,7 +47,7 @@ from rahelpers.scores.intervals import mean_interval
 from rahelpers.training.repeats import load_networks
 
 BASELINE_MAPS = ("centre", "edges", "mean map", "random")
-SAMPLES = 8  # gradients per film of integrated gradients and SmoothGrad
+SAMPLES = 8  # gradients per film of SmoothGrad, and of integrated gradients in the sanity tests
 PATCHES = 8  # squares of occlusion along each side
 # left out of the sanity tests: 64 predictions per film, for every random network and change
 SLOW = ("occlusion",)
@@ -54,7 +56,9 @@ SANITY_FILMS = 8  # films of the sanity tests, at most
 TABLES = ("maps", "ranks", "curves")
 
 
-def make_explainers(layer_name: str, mean_map: np.ndarray) -> dict[str, Explainer]:
+def make_explainers(
+    layer_name: str, mean_map: np.ndarray, steps: int | None = None
+) -> dict[str, Explainer]:
     """Make every method and baseline a function from network and films to heat.
 
     Heat is evidence for the positive class, at least 0.
@@ -65,6 +69,8 @@ def make_explainers(layer_name: str, mean_map: np.ndarray) -> dict[str, Explaine
         Where the class activation maps are taken.
     mean_map : float array (S, S)
         The mean Grad-CAM of training films: what any hand gets.
+    steps : int, optional
+        Of integrated gradients, as `compute_integrated_gradients` takes them.
 
     Returns
     -------
@@ -80,7 +86,7 @@ def make_explainers(layer_name: str, mean_map: np.ndarray) -> dict[str, Explaine
 
     explainers = {method: cam(method) for method in METHODS} | {
         "integrated gradients": lambda model, images: np.maximum(
-            compute_integrated_gradients(model, images, SAMPLES), 0
+            compute_integrated_gradients(model, images, steps), 0
         ),
         "SmoothGrad": lambda model, images: np.abs(compute_smoothgrad(model, images, SAMPLES)),
         "occlusion": lambda model, images: np.maximum(compute_occlusion(model, images, PATCHES), 0),
@@ -123,7 +129,7 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
     (8, 'block5_relu2')
     """
     config = run.config
-    step = run.step("gradcam", config.subset("seed", "n_explain"))
+    step = run.step("gradcam", config.subset("seed", "n_explain", "shap_baseline"))
     if not step.is_done():
         # every method and baseline, on the network of step 02
         cohort = load_cohort(run)
@@ -150,7 +156,9 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
         films = cohort.manifest.iloc[rows][["image_id", "patient_id", "label", "condition"]]
         films = films.assign(row=rows, flat=[not h["gradcam"].any() for h in heat])
         ranks = summarise_ranks(scored["ranks"])
-        quick = {name: explain for name, explain in explainers.items() if name not in SLOW}
+        # a rank correlation needs no integrated gradients that add up
+        quick = make_explainers(layer, mean_map, steps=SAMPLES)
+        quick = {name: explain for name, explain in quick.items() if name not in SLOW}
         checks = check_sanity(run, cohort, bundle, rows, quick)
         summary = {
             "title": config.title,
@@ -277,16 +285,24 @@ def score_films(
     """
     scored: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for row, maps in show_progress(zip(rows, heat, strict=True), "scoring maps", len(rows)):
-        film = cohort.manifest.iloc[row]
+        film, image, joints = (
+            cohort.manifest.iloc[row],
+            np.asarray(cohort.images[row]),
+            cohort.joints_of(row),
+        )
         if film["label"] != 1:
             continue
+        patches = bundle.healthy_patches
+        kind = choose_baseline(run.config.shap_baseline, joints, patches)
+        hidden = make_baseline(image, kind, make_regions(image, joints), joints, patches)
         masks = {"lesions": cohort.lesions, "signs": cohort.signs}
         found = score_film(
-            np.asarray(cohort.images[row]),
+            image,
+            hidden,
             maps,
             {name: np.asarray(known[row]) for name, known in masks.items() if known is not None},
             list_types(run, cohort, row),
-            cohort.joints_of(row),
+            joints,
             partial(predict_logits, bundle.fast),
             run.config.seed,
         )
@@ -345,7 +361,7 @@ def check_sanity(
 
 
 def _summarise_gradcam(board: pd.DataFrame, maps: pd.DataFrame) -> dict[str, Any]:
-    """What the report says about Grad-CAM: films, hit rate, energy and chance.
+    """What the report says about Grad-CAM: films, hit rate, energy and the chance of both.
 
     Against lesions and against signs; None where the source knows none.
     """
@@ -356,8 +372,11 @@ def _summarise_gradcam(board: pd.DataFrame, maps: pd.DataFrame) -> dict[str, Any
         if len(part):
             of_target = maps[(maps["target"] == target) & (maps["method"] == "gradcam")]
             films = of_target[of_target["score"] == "hit"]
-            chance = mean_interval(films["chance"], films["patient_id"])
-            rows = {"hit_rate": part.loc["hit"], "energy": part.loc["energy"], "chance": chance}
+            inside = of_target[of_target["score"] == "energy"]
+            rows = {"hit_rate": part.loc["hit"], "energy": part.loc["energy"]} | {
+                name: mean_interval(table["chance"], table["patient_id"])
+                for name, table in (("chance", inside), ("chance_of_hit", films))
+            }
             found[target] = {
                 name: {k: float(row[k]) for k in ("value", "low", "high")}
                 for name, row in rows.items()

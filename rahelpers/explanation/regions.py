@@ -1,6 +1,6 @@
 """The regions of a film: joints, rest of the hand, background and marker, and their hierarchy.
 
-They are the players of the game in `rahelpers.explanation.game`.
+They are the players of the game in `rahelpers.explanation.region_game`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from rahelpers.films.normalisation import foreground
 from rahelpers.films.sites import NOWHERE, PLACES, name_site
 from rahelpers.scores.intervals import interval_text, mean_interval, share_interval
 
+TIE = 1e-6  # as a share of the peak: what rounding may do to equally hot points
 IOU_THRESHOLD = 0.5  # share of the peak of a map: hotter pixels count as marked
 RANK_COLUMNS = ["type", "site", "area", "rank"]
 STEPS = 10  # in which deletion and insertion change a film
@@ -29,11 +30,11 @@ SIZES = (
 # what a score of a map, and a rank, can be
 BOUNDS = (0.0, 1.0)
 SCORES = {
-    "hit": ("hottest point inside, share of films", "higher"),
+    "hit": ("hottest point inside, mean over films", "higher"),
     "energy": ("share of the heat inside", "higher"),
     "iou": (f"IoU of what is hotter than {IOU_THRESHOLD:.0%} of the peak", "higher"),
     "ap": ("average precision of the pixels of the hand", "higher"),
-    "deletion": ("mean probability, hottest pixels blurred first", "lower"),
+    "deletion": ("mean probability, hottest pixels hidden first", "lower"),
     "insertion": ("mean probability, hottest pixels shown first", "higher"),
 }
 
@@ -60,8 +61,11 @@ def _as_map(heatmap: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.nda
     return heatmap, lesion
 
 
-def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> bool:
-    """Say whether the hottest point is in a lesion; a flat map has none.
+def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> float:
+    """Say whether the hottest point is in a lesion: 1 or 0; 0 for a map without heat.
+
+    Where many points are equally hot, such as the square of an occlusion map, it is the share of
+    them that is in a lesion: what a hottest point picked at random would get.
 
     References
     ----------
@@ -69,7 +73,10 @@ def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> bool:
     the pointing game.
     """
     heatmap, lesion = _as_map(heatmap, lesion)
-    return bool(heatmap.any() and lesion.ravel()[int(np.argmax(heatmap))])
+    if not heatmap.any():
+        return 0.0
+    peak = heatmap.max()
+    return float(lesion[heatmap >= peak - TIE * peak].mean())
 
 
 def energy_inside(heatmap: np.ndarray, lesion: np.ndarray) -> float:
@@ -116,27 +123,28 @@ def score_map(heatmap: np.ndarray, target: np.ndarray, hand: np.ndarray) -> dict
     Returns
     -------
     dict
-        hit, energy, iou and ap; and chance, the target's share of the hand, which is what a map
-        that knows nothing gets for hit, energy and ap.
+        hit, energy, iou and ap; and what a map that knows nothing gets: chance, the target's share
+        of the hand, for energy and ap; chance_of_hit, its share of the film, for hit.
 
     Examples
     --------
     >>> from rahelpers.explanation import score_map
     >>> heat = np.array([[1.0, 0.6], [0.4, 0.0]])
     >>> target = np.array([[True, False], [True, False]])
-    >>> scores = score_map(heat, target, hand=np.ones((2, 2), bool))
+    >>> scores = score_map(heat, target, hand=np.array([[True, True], [True, False]]))
     >>> {name: round(value, 2) for name, value in scores.items()}
-    {'hit': 1.0, 'energy': 0.7, 'iou': 0.33, 'ap': 0.83, 'chance': 0.5}
+    {'hit': 1.0, 'energy': 0.7, 'iou': 0.33, 'ap': 0.83, 'chance': 0.67, 'chance_of_hit': 0.5}
     """
     heatmap, target = _as_map(heatmap, target)
     hand = np.asarray(hand).astype(bool) | target
     inside = np.where(hand, heatmap, 0)
     return {
-        "hit": float(pointing_hit(heatmap, target)),
+        "hit": pointing_hit(heatmap, target),
         "energy": energy_inside(inside, target),
         "iou": overlap(inside, target),
         "ap": float(average_precision_score(target[hand], heatmap[hand])),
         "chance": float(target.sum() / hand.sum()),
+        "chance_of_hit": float(target.mean()),
     }
 
 
@@ -182,17 +190,20 @@ def rank_lesions(
 def compute_deletion(
     predict: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
+    hidden: np.ndarray,
     heatmap: np.ndarray,
     seed: int,
     steps: int = STEPS,
 ) -> pd.DataFrame:
-    """Compute deletion and insertion curves: a film is blurred, or shown, hottest pixels first.
+    """Compute deletion and insertion curves: a film is hidden, or shown, hottest pixels first.
 
     Parameters
     ----------
     predict : callable
         uint8 (n, S, S) -> logits, float (n,).
     image : uint8 array (S, S)
+    hidden : uint8 array (S, S)
+        What a hidden pixel shows, as `make_baseline` returns it.
     heatmap : float array (S, S)
         Equally hot pixels are taken in random order.
     seed : int
@@ -208,10 +219,9 @@ def compute_deletion(
     References
     ----------
     Petsiuk et al., RISE, BMVC 2018 (arXiv 1806.07421), sec. 4.2. There, deletion covers pixels with
-    grey; here, it uses the blurred film, as insertion does.
+    grey, and insertion starts from the blurred film; here, both use the same baseline.
     """
     # the place of each pixel in the order of heat, as a share
-    hidden = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 16)
     order = np.lexsort((np.random.default_rng(seed).random(heatmap.size), -heatmap.ravel()))
     place = np.empty(heatmap.size)
     place[order] = np.arange(heatmap.size) / heatmap.size
@@ -227,6 +237,7 @@ def compute_deletion(
 
 def score_film(
     image: np.ndarray,
+    hidden: np.ndarray,
     heatmaps: Mapping[str, np.ndarray],
     targets: Mapping[str, np.ndarray],
     types: Mapping[str, np.ndarray],
@@ -239,6 +250,8 @@ def score_film(
     Parameters
     ----------
     image : uint8 array (S, S)
+    hidden : uint8 array (S, S)
+        Its baseline, as `make_baseline` returns it.
     heatmaps : mapping
         Method -> float array (S, S), at least 0.
     targets : mapping
@@ -262,13 +275,13 @@ def score_film(
     found: dict[str, list[pd.DataFrame]] = {"maps": [], "ranks": [], "curves": []}
     for method, heatmap in heatmaps.items():
         # what needs no masks: the network's own answers, and whether the heat is on the hand
-        curves = compute_deletion(predict, image, heatmap, seed)
+        curves = compute_deletion(predict, image, hidden, heatmap, seed)
         scored = [
             ("network", name, float(np.trapezoid(curves[name], curves["changed"])), np.nan)
             for name in ("deletion", "insertion")
         ]
         scored += [
-            ("hand", "hit", float(pointing_hit(heatmap, hand)), float(hand.mean())),
+            ("hand", "hit", pointing_hit(heatmap, hand), float(hand.mean())),
             ("hand", "energy", energy_inside(heatmap, hand), float(hand.mean())),
         ]
 
@@ -276,11 +289,9 @@ def score_film(
         for target, mask in targets.items():
             if mask.any():
                 scores = score_map(heatmap, mask, hand)
-                chance = scores.pop("chance")
-                scored += [
-                    (target, name, value, np.nan if name == "iou" else chance)
-                    for name, value in scores.items()
-                ]
+                share, of_hit = scores.pop("chance"), scores.pop("chance_of_hit")
+                chance = {"hit": of_hit, "energy": share, "iou": np.nan, "ap": share}
+                scored += [(target, name, scores[name], chance[name]) for name in scores]
 
         # one table of each kind per method
         table = pd.DataFrame(scored, columns=["target", "score", "value", "chance"])

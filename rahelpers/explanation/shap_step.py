@@ -13,8 +13,9 @@ import pandas as pd
 
 from rahelpers.core.store import Run, read_table
 from rahelpers.curation.cohort import load_cohort
+from rahelpers.explanation.baselines import choose_baseline, make_baseline
 from rahelpers.explanation.films import choose_films, explain_each
-from rahelpers.explanation.game import RegionGame, RegionMasker, make_baseline
+from rahelpers.explanation.region_game import RegionGame, RegionMasker
 from rahelpers.explanation.regions import Regions, make_regions
 from rahelpers.explanation.shapley import estimate_values
 from rahelpers.network.backend import keras
@@ -48,6 +49,9 @@ class RegionShap:
         Owen values in the hierarchy film, hand, ray, joint; they have the same sum.
     evaluations : int
         Number of coalitions that the network saw.
+    fit : float
+        How well the answers to coalitions are predicted from each other: leave-one-out R², at most
+        1. A low one means that regions act together in ways that single values do not show.
     """
 
     names: list[str]
@@ -58,13 +62,14 @@ class RegionShap:
     standard_error: np.ndarray
     owen: np.ndarray
     evaluations: int
+    fit: float
 
 
 def compute_region_shap(
     model: keras.Model,
     image: np.ndarray,
     regions: Regions,
-    baseline: str | np.ndarray = "blur",
+    baseline: str | np.ndarray = "inpaint",
     evaluations: int = 256,
     seed: int = 0,
     fast: keras.Model | None = None,
@@ -79,7 +84,8 @@ def compute_region_shap(
     image : uint8 array (S, S)
     regions : Regions
     baseline : str or uint8 array (S, S)
-        A kind that `make_baseline` knows, or the film that shows through where a region is hidden.
+        The film that shows through where a region is hidden, as `make_baseline` returns it; or one
+        of its kinds, except 'healthy'.
     evaluations : int
         Number of coalitions, at most. Where all coalitions fit, the values are exact.
     seed : int
@@ -135,6 +141,7 @@ def compute_region_shap(
         standard_error=found.standard_error,
         owen=found.owen,
         evaluations=game.evaluations,
+        fit=found.fit,
     )
 
 
@@ -172,17 +179,19 @@ def explain_shap(run: Run) -> dict[str, Any]:
 
         # explain the films, or resume where a killed run stopped
         def explain(row: int) -> dict[str, Any]:
-            image = np.asarray(cohort.images[row])
+            image, joints = np.asarray(cohort.images[row]), cohort.joints_of(row)
+            regions, patches = make_regions(image, joints), bundle.healthy_patches
+            kind = choose_baseline(config.shap_baseline, joints, patches)
             found = compute_region_shap(
                 bundle.model,
                 image,
-                make_regions(image, cohort.joints_of(row)),
-                config.shap_baseline,
+                regions,
+                make_baseline(image, kind, regions, joints, patches),
                 config.shap_evaluations,
                 config.seed,
                 bundle.fast,
             )
-            return asdict(found)
+            return asdict(found) | {"baseline": kind}
 
         results = explain_each(rows, step.partial(), explain)
 
@@ -193,7 +202,13 @@ def explain_shap(run: Run) -> dict[str, Any]:
             base=[float(found["base_value"]) for found in results],
             logit=[float(found["logit"]) for found in results],
             error=[float(found["additivity_error"]) for found in results],
+            fit=[float(found["fit"]) for found in results],
+            baseline=[str(found["baseline"]) for found in results],
         )
+        # the answer for each film with every region hidden
+        operating_point = bundle.info["operating_point"]["probability"]
+        hidden = bundle.probability(films["base"].to_numpy())
+        films = films.assign(base_positive=hidden >= operating_point)
         values = pd.concat(
             pd.DataFrame(
                 {
@@ -222,7 +237,8 @@ def load_values(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     Returns
     -------
     films : DataFrame
-        image_id, patient_id, label, condition, row, base, logit, error.
+        image_id, patient_id, label, condition, row, base, logit, error, fit, baseline (its kind),
+        base_positive (whether the network calls the film with every region hidden positive).
     values : DataFrame
         One row per region and film: image_id, region, value, standard_error, owen.
 
@@ -245,9 +261,11 @@ def load_values(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _score(values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame) -> dict[str, Any]:
-    """Score additivity, and how often the strongest region is a diseased site.
+    """Score additivity and baselines, and how often the strongest site is a diseased one.
 
-    Chance is the share of the regions that are diseased sites.
+    Sites are compared with sites: the rest of the hand is twenty times as large as a joint, so a
+    region of any kind would say more about area than about disease. Chance is the share of the
+    sites that are diseased.
     """
     # additivity, and the scale to judge it by
     rise = (films["logit"] - films["base"]).abs().max()
@@ -256,6 +274,9 @@ def _score(values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame) -> d
         "films": len(films),
         "largest_additivity_error": float(films["error"].max()),
         "logit_range": scale,
+        "baselines": {kind: int(n) for kind, n in films["baseline"].value_counts().items()},
+        "positive_baselines": int(films["base_positive"].sum()),
+        "lowest_fit": float(films["fit"].min()),
         "top_site_diseased": None,
         "chance": None,
         "films_with_scores": 0,
@@ -268,9 +289,10 @@ def _score(values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame) -> d
     regions = regions.merge(diseased, on=["image_id", "site"], how="left")
     regions["diseased"] = regions["diseased"].eq(True)
 
-    # the strongest region of each positive film that has such a site
-    regions = regions.merge(films[["image_id", "patient_id", "label"]], on="image_id")
-    positive = regions[regions["label"] == 1]
+    # the strongest site of each positive film that has such a site
+    sites = regions[regions["site"].isin(set(joints["site"]))]
+    sites = sites.merge(films[["image_id", "patient_id", "label"]], on="image_id")
+    positive = sites[sites["label"] == 1]
     known = positive.groupby("image_id").filter(lambda film: film["diseased"].any())
     if len(known):
         top = known.loc[known.groupby("image_id")["value"].idxmax()]

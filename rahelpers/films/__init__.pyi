@@ -2,6 +2,7 @@ from .gate import refuse_film as refuse_film
 from .joints import locate_joints as locate_joints
 from .normalisation import make_thumbnail as make_thumbnail
 from .normalisation import to_network_input as to_network_input
+from .patches import compute_mean_patches as compute_mean_patches
 from .quality import check_film as check_film
 from .radiograph import Radiograph as Radiograph
 from .radiograph import RadiographError as RadiographError

@@ -21,6 +21,7 @@ from rahelpers.network.vgg import change_precision
 from rahelpers.scores.calibration import calibrate
 
 FAMILIARITY_FILE = "familiarity.npz"  # the training films of a bundle, as its network sees them
+HEALTHY_FILE = "healthy_patches.npz"  # mean patches of its training hands of the negative class
 GREY_LEVELS_FROM = 16  # a float film with larger values was not scaled to [0, 1]
 
 
@@ -38,7 +39,7 @@ NEEDED: dict[str, Callable[[Any], bool]] = {
     "files": (
         lambda v: (
             isinstance(v, dict)
-            and {"model.keras", FAMILIARITY_FILE} <= set(v)
+            and {"model.keras", FAMILIARITY_FILE, HEALTHY_FILE} <= set(v)
             and all(isinstance(digest, str) for digest in v.values())
         )
     ),
@@ -52,6 +53,7 @@ NEEDED: dict[str, Callable[[Any], bool]] = {
     "precision": lambda v: v in POLICIES,
     "gradcam_layer": lambda v: isinstance(v, str),
     "conformal": lambda v: isinstance(v, dict) and _is_number(v.get("alpha")),
+    "validation": lambda v: isinstance(v, dict) and all(isinstance(n, int) for n in v.values()),
     "operating_point": lambda v: isinstance(v, dict) and _is_probability(v.get("probability")),
 }
 
@@ -93,6 +95,15 @@ class Bundle:
         trained_in = self.info["precision"]
         is_fastest = trained_in == choose_precision("auto")
         return change_precision(self.model, trained_in) if is_fastest else self.model
+
+    @cached_property
+    def healthy_patches(self) -> dict[str, np.ndarray]:
+        """Mean patches of the negative training films, by site (`compute_mean_patches`).
+
+        Empty where none of them has joints.
+        """
+        with np.load(self.folder / HEALTHY_FILE) as saved:
+            return {site: saved[site] for site in saved.files}
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
         """Turn logits, float (n,), into calibrated probabilities of the positive class."""

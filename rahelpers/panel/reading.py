@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rahelpers.core.store import Run
+from rahelpers.explanation.baselines import choose_baseline, make_baseline
 from rahelpers.explanation.gradcam import compute_gradcam
 from rahelpers.explanation.regions import Regions, make_regions
 from rahelpers.explanation.shap_step import RegionShap, compute_region_shap
@@ -74,6 +75,8 @@ def weigh_regions(
     """
     joints = picture.joints if picture.marked else picture.joints.iloc[:0]
     regions = make_regions(picture.image, joints)
+    patches = bundle.healthy_patches
+    kind = choose_baseline(baseline, joints, patches)
     done = 0
 
     def on_batch(films: int) -> None:
@@ -85,7 +88,7 @@ def weigh_regions(
         bundle.model,
         picture.image,
         regions,
-        baseline,
+        make_baseline(picture.image, kind, regions, joints, patches),
         evaluations,
         fast=bundle.fast,
         on_batch=on_batch,

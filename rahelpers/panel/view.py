@@ -26,7 +26,7 @@ from rahelpers.panel.markup import (
 from rahelpers.panel.state import METHOD_NAMES, SIDES, HandState, Picture, StudyState
 from rahelpers.scores.calibration import adjust_prevalence
 from rahelpers.scores.conformal import predict_sets
-from rahelpers.scores.metrics import predictive_values
+from rahelpers.scores.metrics import predictive_values, say_few_validation
 
 STRONGEST = 5  # regions that get a number on the film
 MOST_BARS = 12  # regions in the table
@@ -542,12 +542,17 @@ def view_model(info: dict[str, Any], performance: dict[str, Any]) -> str:
         ("Specificity", f"{percent_interval(performance['specificity'])}, {where}"),
         ("Versions", ", ".join(f"{k} {v}" for k, v in info["versions"].items())),
     ]
+    few = say_few_validation(info["validation"])
+    warning = f"<p><b>Warning: {escape(few)}.</b></p>" if few else ""
     phantom = ""
     if info["source"] == "phantom":
         phantom = "<p><b>It was trained on drawn hands. It knows nothing about patients.</b></p>"
     return section(
         "The model",
-        f"<h2>The model</h2>{phantom}",
+        f"<h2>The model</h2>{phantom}{warning}",
+        f"<p><b>Warning: {escape(few)}.</b></p>"
+        if (few := say_few_validation(info["validation"]))
+        else "",
         facts(rows),
         "<p>It was trained on one cohort. On another scanner, in another hospital or for another"
         " disease it may be wrong and still sound certain.</p>",

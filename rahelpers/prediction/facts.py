@@ -9,6 +9,7 @@ import numpy as np
 from rahelpers import __version__
 from rahelpers.display.pages import BANNER
 from rahelpers.prediction.film import FilmResult
+from rahelpers.scores.metrics import say_few_validation
 
 MOST_REGIONS = 12  # in a list
 
@@ -110,6 +111,7 @@ def list_model_facts(info: dict[str, Any]) -> list[tuple[str, str]]:
             f" sensitivity {point['sensitivity']:.0%} and specificity {point['specificity']:.0%}"
             " there; expect less on new films",
         ),
+        *([("warning", few)] if (few := say_few_validation(info["validation"])) else []),
         ("calibration", f"temperature {info['temperature']:.3g}, offset {info['offset']:.3g}"),
         (
             "conformal sets",

@@ -141,8 +141,10 @@ def score_sets(films: ScoredFilms, conformal: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        coverage_negative, coverage_positive, abstained, accuracy_spoken as {value, low, high} (None
-        if there is no such film); `sets`, the films by set: negative, positive, both, none; and
+        coverage_negative, coverage_positive, abstained, accuracy_spoken as {value, low, high,
+        of_films} (None if there is no such film): each patient counts once, as in the promise;
+        of_films is the plain share of the films, which is lower where hard patients have more of
+        them. `sets`, the films by set: negative, positive, both, none; and
         `spoken` (films with an answer), `films`.
     """
     films.require_probabilities()
@@ -150,7 +152,11 @@ def score_sets(films: ScoredFilms, conformal: dict[str, Any]) -> dict[str, Any]:
     size, right = sets.sum(axis=1), sets[np.arange(len(films)), labels]
 
     def rate(hits: np.ndarray, rows: np.ndarray) -> dict[str, float] | None:
-        return share_interval(hits[rows], films.patients[rows]) if rows.any() else None
+        if not rows.any():
+            return None
+        return share_interval(hits[rows], films.patients[rows]) | {
+            "of_films": float(hits[rows].mean())
+        }
 
     everything = np.ones(len(films), bool)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -328,4 +329,23 @@ def say_few(labels: np.ndarray) -> str:
     counts = {"positive": int((labels == 1).sum()), "negative": int((labels == 0).sum())}
     return " and ".join(
         f"{count} {name} films" for name, count in counts.items() if count < FEW_FILMS
+    )
+
+
+def say_few_validation(found: Mapping[str, int]) -> str:
+    """Say that too few validation patients chose, and what follows; '' if they were enough.
+
+    Parameters
+    ----------
+    found : mapping
+        `validation` of a bundle: patients_negative, patients_positive, fewest (of a class), epoch.
+    """
+    negative, positive = found["patients_negative"], found["patients_positive"]
+    if min(negative, positive) >= found["fewest"]:
+        return ""
+    return (
+        f"only {positive} positive and {negative} negative validation patients, fewer than"
+        f" {found['fewest']} of a class. They did not choose the epoch (the last, {found['epoch']},"
+        " was kept); the calibration, the operating point and the conformal sets that they chose"
+        " are rough"
     )

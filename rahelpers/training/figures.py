@@ -17,8 +17,8 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     history : DataFrame
-        Columns epoch, train_loss, train_auc, validation_loss, validation_auc. If there is a column
-        C (only a head was fitted), rows are strengths of regularisation instead of epochs.
+        Columns epoch, train_loss, train_auc, validation_loss, validation_auc, kept. If there is a
+        column C (only a head was fitted), rows are strengths of regularisation instead of epochs.
     title : str
     """
     figure = Figure(figsize=(8, 3), layout="constrained")
@@ -31,7 +31,7 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
             values = history[f"{split}_{name}"]
             axis.plot(history["epoch"], values, color=colour, linestyle=dash, label=split)
 
-    best = int(history.loc[history["validation_auc"].idxmax(), "epoch"])
+    best = int(history.loc[history["kept"], "epoch"].iloc[0])
     for axis, name in ((left, "loss"), (right, "AUC")):
         axis.axvline(best, color="black", linewidth=0.8)
         axis.set(xlabel=across, ylabel=name)

@@ -41,7 +41,7 @@ def fit_head(
     -------
     DataFrame
         One row per strength: epoch (its number), C, train_loss, train_auc, validation_loss,
-        validation_auc.
+        validation_auc, kept.
     """
     normalise, head = model.get_layer("pool_bn"), model.get_layer("logit")
     own = features[:, train].reshape(-1, features.shape[2]).astype(np.float64)
@@ -70,8 +70,9 @@ def fit_head(
         heads.append((fitted.coef_.T, fitted.intercept_))
     history = pd.DataFrame(rows)
     normalise.set_weights([np.ones_like(mean), np.zeros_like(mean), mean, variance])
-    head.set_weights(heads[int(history["validation_auc"].argmax())])
-    return history
+    kept = int(history["validation_auc"].argmax())
+    head.set_weights(heads[kept])
+    return history.assign(kept=history.index == kept)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

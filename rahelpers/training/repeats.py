@@ -37,8 +37,8 @@ from rahelpers.network.vgg import change_precision
 from rahelpers.scores.calibration import calibrate, fit_calibration
 from rahelpers.scores.intervals import auc_interval, gap_interval
 from rahelpers.scores.metrics import FEW_FILMS, ScoredFilms, compute_auc
-from rahelpers.training.fitting import TRAINING_KEYS, fit_network
-from rahelpers.training.step import features_folder, load_outputs
+from rahelpers.training.fitting import FEWEST_TO_CHOOSE, TRAINING_KEYS, fit_network
+from rahelpers.training.step import count_patients, features_folder, load_outputs
 
 KEPT = ("seed", "shuffled")  # kinds of jobs whose networks the sanity tests of step 04 need
 REPEAT_KEYS = ("folds", "seeds", "learning_curve", "resolutions", "shuffled_labels")
@@ -227,7 +227,15 @@ def do_job(job: RepeatJob, config: RunConfig, folder: Path) -> dict[str, Any]:
     labels = cohort.manifest["label"].to_numpy()
     cache = features_folder(Run(config))
     fit = fit_network(
-        cohort.images, labels, train, validation, config, seed, folder / job.name, cache
+        cohort.images,
+        labels,
+        train,
+        validation,
+        config,
+        seed,
+        folder / job.name,
+        cache,
+        choose=min(count_patients(cohort.manifest, validation)) >= FEWEST_TO_CHOOSE,
     )
     if job.kind in KEPT:
         write_atomically(_network_file(folder, job), fit.model.save)
@@ -246,9 +254,7 @@ def do_job(job: RepeatJob, config: RunConfig, folder: Path) -> dict[str, Any]:
         "probability": calibrate(found, temperature, offset).tolist(),
         "trained": len(train),
         "patients": int(cohort.manifest["patient_id"].iloc[train].nunique()),
-        "validation_auc": (
-            None if job.kind == "shuffled" else float(fit.history["validation_auc"].max())
-        ),
+        "validation_auc": (None if job.kind == "shuffled" else _kept_auc(fit.history)),
     }
 
 
@@ -336,6 +342,11 @@ def _shrink(images: np.ndarray, side: int) -> np.ndarray:
     return np.stack([cv2.resize(np.asarray(i), size, interpolation=area) for i in images])
 
 
+def _kept_auc(history: pd.DataFrame) -> float:
+    """Validation AUC of the epoch whose weights were kept."""
+    return float(history.loc[history["kept"], "validation_auc"].iloc[0])
+
+
 def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> pd.DataFrame:
     """The table of scores, with the run's own network first."""
     manifest = cohort.manifest
@@ -348,7 +359,7 @@ def _score(run: Run, cohort: Cohort, results: list[tuple[RepeatJob, dict]]) -> p
         "logits": load_outputs(run)[0][own],
         "trained": len(cohort.split("train")),
         "patients": manifest["patient_id"].iloc[cohort.split("train")].nunique(),
-        "validation_auc": history["validation_auc"].max(),
+        "validation_auc": _kept_auc(history),
     }
     rows = []
     for job, found in [(RepeatJob("run", 0), first), *results]:

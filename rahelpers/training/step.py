@@ -7,30 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rahelpers.core.config import RunConfig
 from rahelpers.core.store import Run, Step, library_versions, sha256_of, weights_fingerprint
 from rahelpers.curation.cohort import Cohort, load_cohort
+from rahelpers.films.patches import compute_mean_patches
 from rahelpers.network.backend import keras
-from rahelpers.network.bundle import FAMILIARITY_FILE, Bundle, load_bundle
+from rahelpers.network.bundle import FAMILIARITY_FILE, HEALTHY_FILE, Bundle, load_bundle
 from rahelpers.network.familiarity import extract_features, fit_familiarity
 from rahelpers.network.precision import choose_precision
 from rahelpers.network.vgg import change_precision, gradcam_layer
 from rahelpers.scores.calibration import calibrate, choose_operating_point, fit_calibration
 from rahelpers.scores.conformal import fit_conformal
-from rahelpers.scores.metrics import ScoredFilms
-from rahelpers.training.fitting import TRAINING_KEYS, Fit, fit_network
+from rahelpers.scores.metrics import ScoredFilms, say_few_validation
+from rahelpers.training.fitting import FEWEST_TO_CHOOSE, TRAINING_KEYS, Fit, fit_network
 
 TRAIN_KEYS = ("seed", *TRAINING_KEYS, "operating_rule", "target_sensitivity")
 COST_KEYS = ("cost_ratio", "prevalence")  # change a bundle only with operating_rule=cost
 OUTPUTS = "outputs.npz"
+HEALTHY_FILMS = 256  # of the negative class, for the mean patch of a site, at most
 
 
 def train(run: Run) -> Bundle:
     """Run step 02: train a network, and write it as a bundle.
 
     The validation films, on which the network did not train, choose its best epoch, the calibration
-    and the operating point. A training that was killed resumes after its last finished epoch.
+    and the operating point. With fewer than 20 validation patients of a class the last epoch is
+    kept, and a warning says so. A training that was killed resumes after its last finished epoch.
 
     Raises
     ------
@@ -54,9 +58,12 @@ def train(run: Run) -> Bundle:
         cohort = load_cohort(run)
         fit = _fit(run, step, cohort)
         step.write("history.csv", lambda p: fit.history.to_csv(p, index=False))
-        write_bundle(step, fit.model, cohort, config)
+        write_bundle(step, fit, cohort, config)
         step.finish()
-    return load_bundle(step.folder / "bundle")
+    bundle = load_bundle(step.folder / "bundle")
+    if warning := say_few_validation(bundle.info["validation"]):
+        print(f"Warning: {warning}")
+    return bundle
 
 
 def _fit(run: Run, step: Step, cohort: Cohort) -> Fit:
@@ -76,7 +83,17 @@ def _fit(run: Run, step: Step, cohort: Cohort) -> Fit:
         step.partial(),
         features_folder(run),
         [_tensorboard(run)] if config.tensorboard else [],
+        choose=min(count_patients(cohort.manifest, cohort.split("validation"))) >= FEWEST_TO_CHOOSE,
     )
+
+
+def count_patients(manifest: pd.DataFrame, rows: np.ndarray) -> tuple[int, int]:
+    """Count the negative and the positive patients among some rows of a manifest."""
+    films = manifest.iloc[rows]
+    negative, positive = (
+        films.loc[films["label"] == label, "patient_id"].nunique() for label in (0, 1)
+    )
+    return negative, positive
 
 
 def features_folder(run: Run) -> Path:
@@ -93,8 +110,9 @@ def _tensorboard(run: Run) -> keras.callbacks.Callback:
     return keras.callbacks.TensorBoard(run.folder / "tensorboard")
 
 
-def write_bundle(step: Step, model: keras.Model, cohort: Cohort, config: RunConfig) -> None:
+def write_bundle(step: Step, fit: Fit, cohort: Cohort, config: RunConfig) -> None:
     """Write the bundle, and the network's outputs for every film of the cohort (`load_outputs`)."""
+    model = fit.model
     model_file = step.write("bundle/model.keras", model.save)
 
     # one pass over all films: logits for the calibration, features for the familiarity
@@ -114,10 +132,25 @@ def write_bundle(step: Step, model: keras.Model, cohort: Cohort, config: RunConf
         f"bundle/{FAMILIARITY_FILE}", lambda p: np.savez_compressed(p, **known)
     )
 
+    # what a healthy site looks like: the baseline of explanations
+    labels = cohort.manifest["label"].to_numpy()
+    healthy = [row for row in cohort.split("train") if labels[row] == 0][:HEALTHY_FILMS]
+    patches = compute_mean_patches(
+        cohort.images[healthy], [cohort.joints_of(row) for row in healthy]
+    )
+    healthy_file = step.write(f"bundle/{HEALTHY_FILE}", lambda p: np.savez_compressed(p, **patches))
+
     info = _describe_network(model, cohort, config) | _use_validation(logits, cohort, config)
+    negative, positive = count_patients(cohort.manifest, cohort.split("validation"))
+    info["validation"] = {
+        "patients_negative": negative,
+        "patients_positive": positive,
+        "fewest": FEWEST_TO_CHOOSE,
+        "epoch": int(fit.history.loc[fit.history["kept"], "epoch"].iloc[0]),
+    }
     info |= {
         "versions": library_versions(),
-        "files": {path.name: sha256_of(path) for path in (model_file, familiarity_file)},
+        "files": {p.name: sha256_of(p) for p in (model_file, familiarity_file, healthy_file)},
     }
     step.write_json("bundle/bundle.json", info)
 

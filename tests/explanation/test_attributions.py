@@ -74,6 +74,30 @@ def test_integrated_gradients_add_up_to_the_logits_rise():
     assert errors[1] < 1e-3 and errors[1] < errors[0]
 
 
+def kinked_network(height: float) -> keras.Model:
+    """A logit that rises by `height`, all of it in a thousandth of the path from black."""
+    film = keras.Input((4, 4, 1))
+    total = keras.layers.Dense(2, activation="relu", name="kink")(keras.layers.Flatten()(film))
+    model = keras.Model(film, keras.layers.Dense(1, name="logit")(total))
+    steep = np.full((16, 2), 1000.0 / float(FILMS[0].sum()))
+    model.get_layer("kink").set_weights([steep, np.array([-500.3, -501.3])])
+    model.get_layer("logit").set_weights([np.array([[height], [-height]]), np.zeros(1)])
+    return model
+
+
+def test_integrated_gradients_take_as_many_steps_as_they_need():
+    model = curved_network()
+    rise = predict_logits(model, FILMS) - predict_logits(model, np.zeros_like(FILMS))
+    found = compute_integrated_gradients(model, FILMS).sum(axis=(1, 2))
+    assert (np.abs(found - rise) <= 0.02 * np.maximum(1, np.abs(rise))).all()
+
+
+def test_integrated_gradients_that_do_not_add_up_say_so():
+    """All of the rise happens between two of 512 steps."""
+    with pytest.warns(UserWarning, match=r"1 of 1 films do not add up.*of a rise of \+5 logits"):
+        compute_integrated_gradients(kinked_network(5.0), FILMS[:1])
+
+
 def test_smoothgrad_is_the_same_again_and_alone():
     model = curved_network()
     both = compute_smoothgrad(model, FILMS, seed=3)
@@ -89,6 +113,8 @@ def test_baselines_know_no_network():
     assert centre[0].max() == centre[0, 4, 4] and centre[0, 0, 0] < 0.2
     assert np.abs(noise[0] - noise[1]).max() > 0
     assert np.array_equal(noise[1], draw_random(FILMS[1:])[0])
+    blocks = draw_random(np.zeros((1, 64, 64), np.uint8))[0]  # eight squares along each side
+    assert len(np.unique(blocks)) == 64 and np.ptp(blocks[:8, :8]) == 0
 
 
 def test_a_network_that_ends_in_a_sigmoid_is_refused():

@@ -5,13 +5,8 @@ import pandas as pd
 import pytest
 import shap
 
-from rahelpers.explanation.game import (
-    RegionGame,
-    RegionMasker,
-    compute_healthy_patches,
-    make_baseline,
-    make_healthy_baseline,
-)
+from rahelpers.explanation.baselines import choose_baseline, make_baseline
+from rahelpers.explanation.region_game import RegionGame, RegionMasker
 from rahelpers.explanation.regions import (
     BACKGROUND,
     BONE,
@@ -24,6 +19,7 @@ from rahelpers.explanation.regions import (
     merge_regions,
 )
 from rahelpers.explanation.shap_step import compute_region_shap
+from rahelpers.films.patches import compute_mean_patches
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import predict_logits
 
@@ -177,18 +173,25 @@ def test_baselines_refuse_what_would_fail_silently():
 
 def test_healthy_baseline_shows_the_mean_site_on_the_films_grey_scale():
     box = pd.DataFrame([joint("MCP2", 0.25, 0.25, 0.75, 0.75)])
-    healthy = [np.full((48, 48), 100, np.uint8), np.full((48, 48), 140, np.uint8)]
+    healthy = [np.full((48, 48), grey, np.uint8) for grey in (100, 110, 120, 130, 140)]
     for film in healthy:
         film[12:36, 23:25] -= 60  # a joint line
-    patches = compute_healthy_patches(np.stack(healthy), [box, box])
+    patches = compute_mean_patches(np.stack(healthy), 5 * [box])
+    assert not compute_mean_patches(np.stack(healthy[:4]), 4 * [box])  # four would show a person
     assert patches["MCP2"].shape == (24, 24)
     np.testing.assert_allclose(patches["MCP2"][:, 0], 120)
     narrowed = np.full((48, 48), 200, np.uint8)
-    hidden = make_healthy_baseline(narrowed, box, patches)
+    hidden = make_baseline(narrowed, "healthy", joints=box, patches=patches)
     assert abs(float(hidden[12:36, 12:36].mean()) - 200) < 1
     assert int(hidden[20, 13]) - int(hidden[20, 23]) > 50
+    lunate = box.assign(site="Lunate")
     with pytest.raises(ValueError, match="no site of this film"):
-        make_healthy_baseline(narrowed, box.assign(site="Lunate"), patches)
+        make_baseline(narrowed, "healthy", joints=lunate, patches=patches)
+    with pytest.raises(ValueError, match="needs the joints"):
+        make_baseline(narrowed, "healthy")
+    kinds = [choose_baseline("healthy", table, patches) for table in (box, lunate, box.iloc[:0])]
+    assert kinds == ["healthy", "inpaint", "inpaint"]
+    assert choose_baseline("blur", lunate, patches) == "blur"
 
 
 def test_the_masker_serves_shap_and_a_linear_network_gets_its_own_terms():

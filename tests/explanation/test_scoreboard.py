@@ -53,6 +53,9 @@ def test_scores_on_paper():
     assert pointing_hit(HEAT, TOP)
     assert not pointing_hit(HEAT, ~TOP)
     assert not pointing_hit(0 * HEAT, ALL)
+    # three of four points are equally hot, and two of the three are on the left
+    assert pointing_hit(np.array([[0.9, 0.9], [0.9 - 1e-12, 0.1]]), LEFT) == pytest.approx(2 / 3)
+    assert pointing_hit(np.full((2, 2), 0.3), LEFT) == 0.5
     assert energy_inside(HEAT, TOP) == pytest.approx(0.8) and np.isnan(energy_inside(0 * HEAT, TOP))
     # above half of the peak are 1 and 0.6, both in TOP; LEFT shares one of three pixels
     assert overlap(HEAT, TOP) == 1
@@ -61,7 +64,7 @@ def test_scores_on_paper():
     assert overlap(0 * HEAT, TOP) == 0 and overlap(0 * HEAT, ~ALL) == 0
     # LEFT's pixels come first and third: (1/1 + 2/3) / 2
     assert score_map(HEAT, LEFT, ALL) == pytest.approx(
-        {"hit": 1, "energy": 0.7, "iou": 1 / 3, "ap": 5 / 6, "chance": 0.5}
+        {"hit": 1, "energy": 0.7, "iou": 1 / 3, "ap": 5 / 6, "chance": 0.5, "chance_of_hit": 0.5}
     )
 
 
@@ -74,7 +77,8 @@ def test_heat_next_to_the_hand_counts_only_for_pointing():
     assert found["hit"] == 0
     assert found["energy"] == pytest.approx(0.6)
     assert found["ap"] == 1
-    assert found["chance"] == pytest.approx(1 / 3)
+    # the hottest point is looked for on the entire film
+    assert found["chance"] == pytest.approx(1 / 3) and found["chance_of_hit"] == 1 / 4
 
 
 def test_a_flat_map_finds_nothing_and_is_nan_only_in_its_energy():
@@ -164,7 +168,7 @@ def test_scores_are_those_of_quantus(k):
     inside = lesion.sum()
     auc = (lesion.size * rank - inside / 2) / (lesion.size - inside)
     assert auc == pytest.approx(QUANTUS["AUC"][k], rel=1e-8)
-    deletion = compute_deletion(drawn.predict, film, heat, 0, steps=drawn.PARTS)[
+    deletion = compute_deletion(drawn.predict, film, drawn.blur(film), heat, 0, steps=drawn.PARTS)[
         "deletion"
     ].to_numpy()[1:]  # the first is the whole film
     assert np.log(deletion / (1 - deletion)) == pytest.approx(
@@ -203,14 +207,14 @@ def test_deletion_and_insertion_on_paper():
 
     hot = np.zeros((32, 32))
     hot[5, 7] = 1.0
-    curves = compute_deletion(predict, image, hot, 0, steps=4)
+    curves = compute_deletion(predict, image, 0 * image, hot, 0, steps=4)
     assert curves["deletion"].round(6).tolist() == [1, 0, 0, 0, 0]
     assert curves["insertion"].round(6).tolist() == [0, 1, 1, 1, 1]
-    cold = compute_deletion(predict, image, -hot, 0, steps=4)
+    cold = compute_deletion(predict, image, 0 * image, -hot, 0, steps=4)
     assert cold["deletion"].round(6).tolist() == [1, 1, 1, 1, 0]
     assert cold["insertion"].round(6).tolist() == [0, 0, 0, 0, 1]
     found = (
-        score_film(image, {"hot": hot}, {}, {}, BOXES, predict, 0)["maps"]
+        score_film(image, 0 * image, {"hot": hot}, {}, {}, BOXES, predict, 0)["maps"]
         .query("target == 'network'")
         .set_index("score")["value"]
     )
@@ -222,6 +226,7 @@ def test_equally_hot_pixels_are_taken_in_a_random_order():
     halves = compute_deletion(
         lambda films: (films[:, :16] != image[:16]).mean(axis=(1, 2)),
         image,
+        255 - image,
         np.zeros((32, 32)),
         0,
         steps=2,
@@ -263,6 +268,7 @@ def film_tables():
         }
         found = score_film(
             image,
+            0 * image,
             maps,
             {"lesions": lesion, "signs": np.zeros((32, 32), bool)},
             {"erosion": lesion},

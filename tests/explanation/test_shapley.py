@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from rahelpers.explanation.game import RegionGame, RegionMasker
+from rahelpers.explanation.region_game import RegionGame, RegionMasker
 from rahelpers.explanation.regions import Regions, make_tree
 from rahelpers.explanation.shapley import (
     compute_exact_shapley,

@@ -34,7 +34,7 @@ def predict(films: np.ndarray) -> np.ndarray:
 
 
 def blur(film: np.ndarray) -> np.ndarray:
-    """The film as deletion hides it (`rahelpers.explanation.scoreboard.compute_deletion`)."""
+    """The film as deletion hides it in this comparison."""
     return cv2.GaussianBlur(film, (0, 0), SIDE / 16)
 
 

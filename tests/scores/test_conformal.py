@@ -99,6 +99,16 @@ def test_measured_on_test():
     assert silent["accuracy_spoken"] is None and silent["abstained"]["value"] == 1
 
 
+def test_coverage_is_told_by_patient_and_by_film():
+    """Three easy patients with a film each, and a hard one with nine: 3/4 and 3/12."""
+    patients = np.repeat(list("abcd"), [1, 1, 1, 9])
+    films = ScoredFilms(np.ones(12), np.repeat([0.9, 0.1], [3, 9]), patients)
+    found = score_sets(films, {"threshold_negative": 0.5, "threshold_positive": 0.5})
+    assert found["coverage_positive"]["value"] == 3 / 4
+    assert found["coverage_positive"]["of_films"] == 3 / 12
+    assert found["coverage_negative"] is None
+
+
 def test_the_least_certain_go_first():
     labels, probability = np.array([0, 1, 0, 1, 0]), np.array([0.01, 0.99, 0.45, 0.40, 0.6])
     films = ScoredFilms(labels, probability)

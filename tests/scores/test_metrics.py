@@ -21,6 +21,7 @@ from rahelpers.scores.metrics import (
     compute_brier,
     compute_ece,
     predictive_values,
+    say_few_validation,
 )
 from rahelpers.scores.net_benefit import compute_net_benefit
 
@@ -151,3 +152,11 @@ def test_films_without_patients_are_a_patient_each_and_can_be_taken():
     assert ScoredFilms.from_table(table, "logit").scores.tolist() == SCORES.tolist()
     with pytest.raises(ValueError, match="no film"):
         bootstrap_interval(compute_auc, films.take([]), FIFTY)
+
+
+def test_few_validation_patients_are_named():
+    found = {"patients_negative": 20, "patients_positive": 20, "fewest": 20, "epoch": 4}
+    assert say_few_validation(found) == ""
+    words = say_few_validation(found | {"patients_positive": 19})
+    assert words.startswith("only 19 positive and 20 negative validation patients")
+    assert "the last, 4, was kept" in words

@@ -27,10 +27,10 @@ class Kill(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def fit(films, folder, callbacks=(), **values):
+def fit(films, folder, callbacks=(), choose=True, **values):
     config = make_config(**{"image_size": 32, "epochs": 3, "batch_size": 8} | values)
     folders = folder / "state", folder / "cache"
-    return fit_network(*films, TRAIN, VALIDATION, config, 7, *folders, callbacks=callbacks)
+    return fit_network(*films, TRAIN, VALIDATION, config, 7, *folders, callbacks, choose)
 
 
 def test_a_killed_training_resumes_and_ends_with_the_same_weights(spotted_films, tmp_path, capsys):
@@ -42,6 +42,19 @@ def test_a_killed_training_resumes_and_ends_with_the_same_weights(spotted_films,
     assert resumed.history["epoch"].tolist() == [1, 2, 3]
     for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_few_validation_films_choose_nothing(spotted_films, tmp_path, monkeypatch):
+    """Then the last epoch is kept, and nothing stops the training early."""
+    aucs = iter([0.9, 0.8, 0.7])
+    monkeypatch.setattr("rahelpers.training.fitting.compute_auc", lambda *_: next(aucs))
+    chosen = fit(spotted_films, tmp_path / "chosen", patience=1)
+    assert chosen.history["kept"].tolist() == [True, False]  # the second epoch was not better
+    aucs = iter([0.9, 0.8, 0.7])
+    last = fit(spotted_films, tmp_path / "last", patience=1, choose=False)
+    assert last.history["kept"].tolist() == [False, False, True]
+    weights = [f.model.get_weights()[0] for f in (chosen, last)]
+    assert np.abs(weights[0] - weights[1]).max() > 0
 
 
 def test_a_training_that_cannot_be_judged_is_refused(spotted_films, tmp_path, monkeypatch):

@@ -20,7 +20,8 @@ import pandas as pd
 from rahelpers.core.config import RunConfig
 from rahelpers.core.store import open_run
 from rahelpers.curation.cohort import load_cohort
-from rahelpers.explanation.game import RegionGame, RegionMasker, make_baseline
+from rahelpers.explanation.baselines import make_baseline
+from rahelpers.explanation.region_game import RegionGame, RegionMasker
 from rahelpers.explanation.regions import Regions, make_regions
 from rahelpers.explanation.shap_step import compute_region_shap
 from rahelpers.explanation.shapley import Game, estimate_values, explain_with_shap

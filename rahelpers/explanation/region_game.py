@@ -1,177 +1,18 @@
 """The game of region SHAP: its players are the regions of a film, its worth is the logit.
 
-Here are the baselines, which say what a hidden region shows, the masker that puts together the film
-of a coalition, and the game, which asks the network for its logit.
+Here are the masker, which puts together the film of a coalition, and the game, which asks the
+network for its logit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
-import cv2
 import numpy as np
-import pandas as pd
 
-from rahelpers.explanation.regions import BACKGROUND, BONE, SOFT, Regions
-from rahelpers.films.normalisation import foreground
+from rahelpers.explanation.regions import Regions
 from rahelpers.network.backend import keras, tf
-
-SHAP_BASELINES = ("blur", "mean", "black", "inpaint")
-PATCH = 24  # pixels: side of the mean patch of a site
-
-
-def make_baseline(image: np.ndarray, kind: str, regions: Regions | None = None) -> np.ndarray:
-    """Make the baseline: the film that shows through where a region is hidden.
-
-    Parameters
-    ----------
-    image : uint8 array (S, S)
-    kind : {'blur', 'mean', 'black', 'inpaint'}
-        'blur': the film without detail. 'mean': the mean grey of the hand. 'black': nothing.
-        'inpaint': each region is filled from its rim (Telea 2004), the background with air.
-        `make_healthy_baseline` makes a fifth kind.
-    regions : Regions, optional
-        Needed only for 'inpaint'.
-
-    Returns
-    -------
-    uint8 array (S, S)
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown, the regions are missing, or the film is not uint8 (OpenCV would
-        truncate values in [0, 1] to 0: a black film, and no error).
-
-    Examples
-    --------
-    >>> from rahelpers.explanation import make_baseline
-    >>> film = np.zeros((32, 32), np.uint8)
-    >>> film[8:24, 8:24] = 200
-    >>> {kind: int(make_baseline(film, kind)[8, 8]) for kind in ("blur", "black")}
-    {'blur': 72, 'black': 0}
-    """
-    if image.dtype != np.uint8:
-        raise ValueError(f"image is {image.dtype}: expected uint8, 0 to 255")
-    if kind == "blur":
-        return cv2.GaussianBlur(image, (0, 0), image.shape[0] / 16)
-    if kind == "mean":
-        return np.full_like(image, int(image[foreground(image)].mean()))
-    if kind == "black":
-        return np.zeros_like(image)
-    if kind != "inpaint":
-        raise ValueError(f"baseline={kind!r}: expected {', '.join(SHAP_BASELINES)}")
-    if regions is None:
-        raise ValueError("regions=None: baseline='inpaint' needs the regions that it fills")
-    hidden = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 16)
-    for k, name in enumerate(regions.names):
-        inside = regions.labels == k
-        if name == BACKGROUND:
-            hidden[inside] = np.median(image[inside])
-        elif name not in (BONE, SOFT):
-            filled = cv2.inpaint(image, inside.astype(np.uint8), 3, cv2.INPAINT_TELEA)
-            hidden[inside] = filled[inside]
-    return hidden
-
-
-def compute_healthy_patches(
-    images: np.ndarray, joints: Sequence[pd.DataFrame]
-) -> dict[str, np.ndarray]:
-    """Compute the mean patch of each site over healthy hands.
-
-    Parameters
-    ----------
-    images : uint8 array (n, S, S)
-        Training films of label 0.
-    joints : sequence of DataFrame, length n
-        The joint table of each film.
-
-    Returns
-    -------
-    dict
-        Site -> float32 array (24, 24), grey from 0 to 255. Empty where no film has joints.
-
-    Examples
-    --------
-    >>> from rahelpers.explanation import compute_healthy_patches
-    >>> films = np.stack([np.full((48, 48), grey, np.uint8) for grey in (100, 140)])
-    >>> box = pd.DataFrame({"site": ["MCP2"], "x0": [0.2], "y0": [0.2], "x1": [0.8], "y1": [0.8]})
-    >>> patches = compute_healthy_patches(films, [box, box])
-    >>> patches["MCP2"].shape, float(patches["MCP2"].mean())
-    ((24, 24), 120.0)
-    """
-    patches: dict[str, list[np.ndarray]] = {}
-    for image, table in zip(images, joints, strict=True):
-        for joint in table.itertuples():
-            seen = image[_box(joint, image.shape[0])].astype(np.float32)
-            patch = cv2.resize(seen, (PATCH, PATCH), interpolation=cv2.INTER_AREA)
-            patches.setdefault(joint.site, []).append(patch)
-    return {site: np.mean(found, axis=0) for site, found in patches.items()}
-
-
-def make_healthy_baseline(
-    image: np.ndarray, joints: pd.DataFrame, patches: dict[str, np.ndarray]
-) -> np.ndarray:
-    """Make a baseline in which every site looks as it does on average in healthy hands.
-
-    The sites are on the grey scale of this film; elsewhere the baseline is the blurred film.
-
-    Parameters
-    ----------
-    image : uint8 array (S, S)
-    joints : DataFrame
-        Joint table of this film.
-    patches : dict
-        As `compute_healthy_patches` returns them.
-
-    Returns
-    -------
-    uint8 array (S, S)
-
-    Raises
-    ------
-    ValueError
-        If the patches know none of the sites of this film.
-
-    Examples
-    --------
-    >>> from rahelpers.explanation import make_healthy_baseline
-    >>> box = pd.DataFrame({"site": ["MCP2"], "x0": [0.2], "y0": [0.2], "x1": [0.8], "y1": [0.8]})
-    >>> narrowed = np.full((48, 48), 200, np.uint8)
-    >>> gap = np.full((24, 24), 120, np.float32)
-    >>> gap[11:13] -= 60  # the joint space of a healthy joint
-    >>> hidden = make_healthy_baseline(narrowed, box, {"MCP2": gap})
-    >>> hidden[[12, 23], 24].tolist()
-    [205, 145]
-    """
-    known = [joint for joint in joints.itertuples() if joint.site in patches]
-    if not known:
-        raise ValueError(
-            f"no site of this film ({', '.join(joints['site']) or 'it has no joints'}) is known"
-            f" from healthy hands ({', '.join(patches) or 'their films have no joints'}): expected"
-            " films with joints for both"
-        )
-    hidden = make_baseline(image, "blur")
-    for joint in known:
-        place = _box(joint, image.shape[0])
-        height, width = image[place].shape
-        patch = cv2.resize(patches[joint.site], (width, height), interpolation=cv2.INTER_LINEAR)
-        # only the pattern is replaced: a different exposure is not a disease
-        scaled = (patch - patch.mean()) + image[place].mean()
-        hidden[place] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return hidden
-
-
-def _box(joint: Any, side: int) -> tuple[slice, slice]:
-    """The pixels of the box of a joint (a row of the joint table), at least two along each side."""
-
-    def pixels(start: float, stop: float) -> slice:
-        first = int(np.clip(start * side, 0, side - 2))
-        return slice(first, max(round(stop * side), first + 2))
-
-    return pixels(joint.y0, joint.y1), pixels(joint.x0, joint.x1)
 
 
 class RegionMasker:
