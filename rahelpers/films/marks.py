@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-MARK_CONTRAST = 0.3  # of the grey range, above the air
+# Of the grey range, above the air. Shrinking makes letters grey: 0.3 lost some on small films. 0.2
+# finds no mark on 26 drawn films without one, 0.15 the grey rim of real films.
+MARK_CONTRAST = 0.2
 
 
 def find_marks(film: np.ndarray, outside: np.ndarray) -> np.ndarray:

@@ -15,20 +15,20 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.i
 SMALL = {
     "IMAGE_SIZE": 48,
     "EPOCHS": 1,
-    "N_BOOTSTRAP": 20,
+    "N_BOOTSTRAP": 50,
     "N_EXPLAIN": 2,
     "SHAP_EVALUATIONS": 64,
     "FOLDS": 0,
-    "SEEDS": 0,
+    "SEEDS": 1,
     "LEARNING_CURVE": "",
     "RESOLUTIONS": "",
     "SHUFFLED_LABELS": False,
 }
 
 
-def draw(patient: int, side: str = "L") -> np.ndarray:
+def draw(patient: int, side: str = "L", height: int = 160) -> np.ndarray:
     """A phantom hand, uint8 (H, W); every second patient has RA."""
-    film = phantom.render(phantom.make_patient(5, patient), side, 160).image
+    film = phantom.render(phantom.make_patient(5, patient), side, height).image
     return np.rint(255 * film).astype(np.uint8)
 
 
@@ -37,7 +37,7 @@ def wrists(folder: Path) -> pd.DataFrame:
     rows = []
     for patient in range(20):
         for side in "LR":
-            film, name = draw(patient, side), f"{patient}{side}.png"
+            film, name = draw(patient, side, 256), f"{patient}{side}.png"
             iio.imwrite(folder / name, film[round(0.62 * len(film)) :])
             rows.append((name, patient, patient % 2))
     return pd.DataFrame(rows, columns=["image_id", "patient_id", "label"])
@@ -85,6 +85,9 @@ def test_every_cell_runs(make, tmp_path, monkeypatch, capsys):
         "RUN_DIR": str(tmp_path / "runs" / "odd"),
         "IMAGES": str(films),
         "TABLE": str(tmp_path / "table.csv"),
+        "ID_COLUMN": "image_id",
+        "PATIENT_COLUMN": "patient_id",
+        "LABEL_COLUMN": "label",
         "POSITIVE": "1",
     }
     known = ("laterality", "age", "sex")
