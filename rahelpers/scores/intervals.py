@@ -72,7 +72,7 @@ class Resampling:
 
 
 def interval_text(row: Mapping[str, Any], prefix: str = "", digits: int = 2) -> str:
-    """A value with its interval as text; without the interval if it is not known.
+    """A value with its interval as text, and in words what is not known.
 
     Parameters
     ----------
@@ -87,11 +87,16 @@ def interval_text(row: Mapping[str, Any], prefix: str = "", digits: int = 2) -> 
     >>> from rahelpers.scores import interval_text
     >>> interval_text({"value": 0.81, "low": 0.74, "high": 0.873})
     '0.81 (0.74 to 0.87)'
+    >>> unknown = float("nan")  # too few patients
+    >>> interval_text({"value": 0.81, "low": unknown, "high": unknown})
+    '0.81 (interval not known)'
     """
     names = (prefix.removesuffix("_") or "value", f"{prefix}low", f"{prefix}high")
     # + 0.0: a rounded -0.001 would be shown with a minus sign
     value, low, high = (f"{round(float(row[name]), digits) + 0.0:.{digits}f}" for name in names)
-    return value if low == "nan" else f"{value} ({low} to {high})"
+    if value == "nan":
+        return "not known"
+    return f"{value} (interval not known)" if low == "nan" else f"{value} ({low} to {high})"
 
 
 @dataclass(frozen=True)

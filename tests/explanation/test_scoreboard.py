@@ -308,7 +308,7 @@ def test_heat_next_to_the_hand_is_counted_without_any_mask():
     beside, on = np.zeros((64, 64)), np.zeros((64, 64))
     beside[20, 0] = on[np.unravel_index(image[20:60].argmax() + 20 * 64, image.shape)] = 1.0
     table = score_film(
-        image, {"beside": beside, "on": on}, {}, {}, BOXES, lambda x: np.zeros(len(x)), 0
+        image, image, {"beside": beside, "on": on}, {}, {}, BOXES, lambda x: np.zeros(len(x)), 0
     )["maps"]
     found = table[table["target"] == "hand"].set_index(["method", "score"])["value"]
     assert found["beside"].tolist() == [0, 0] and found["on"].tolist() == [1, 1]
@@ -346,4 +346,6 @@ def test_tables_for_people_carry_source_counts_and_intervals(film_tables):
     assert "1.00 (" in page
     with pytest.raises(ValueError, match="expected one of network, hand, lesions"):
         show_board(board, "signs", "RA (phantom)")
-    assert interval_text({"value": 0.123, "low": np.nan, "high": np.nan}) == "0.12"
+    assert interval_text({"value": 0.123, "low": np.nan, "high": np.nan}) == (
+        "0.12 (interval not known)"
+    )
