@@ -51,7 +51,8 @@ def test_a_network_that_reads_the_hand_is_not_affected(films):
     assert hand.sum() > 200
     found = probe((images, labels, patients), lambda x: x[:, hand].mean(axis=1) / 255)
     kept = [name for name in EDITS if name[0] not in ("exposure", "hand")]
-    assert (found.loc[kept, ["less", "low", "changed"]] == 0).all(axis=None)
+    assert (found.loc[kept, ["less", "changed"]] == 0).all(axis=None)
+    assert found.loc[kept, "low"].isna().all()  # resamples that all agree show no spread
     hidden = found.loc[("exposure", "hidden")]
     assert hidden["auc"] < 1 and np.isfinite(hidden["less"])
 

@@ -110,6 +110,7 @@ INFO = {
     "image_size": 8,
     "mirror_right": True,
     "operating_point": {"probability": 0.4, "films_positive": 50, "films_negative": 50},
+    "validation": {"patients_negative": 9, "patients_positive": 25, "fewest": 20, "epoch": 3},
     "conformal": {
         "alpha": 0.1,
         "threshold_negative": 0.6,
