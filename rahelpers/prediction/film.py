@@ -246,8 +246,11 @@ def take_hand(
 def _read_reference(source: Path | bytes) -> DicomReference | None:
     tags = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
-    found = [pydicom.uid.UID(str(dataset.get(tag, ""))) for tag in tags]
+    try:
+        dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
+        found = [pydicom.uid.UID(str(dataset.get(tag, ""))) for tag in tags]
+    except Exception:  # pydicom's errors are of many kinds; the film itself has been read
+        return None
     return DicomReference(*map(str, found)) if all(uid.is_valid for uid in found) else None
 
 
