@@ -41,7 +41,7 @@ def show_pixels(
     grey, windowed = _show_grey(samples, padding, found, notes)
     inverted = _is_inverted(found, notes)
     if inverted:  # after the window, which is stated for the values as stored
-        grey = grey.max() - grey
+        grey = -grey
     if padding is not None:  # as dark as air
         grey[padding] = grey[~padding].min()
     return Shown(grey, inverted, windowed)

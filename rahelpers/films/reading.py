@@ -38,10 +38,11 @@ def read_radiograph(
     Returns
     -------
     Radiograph
-        The darkest pixel is 0, the brightest 1. DICOM: rescaled, windowed as the file says, and
-        inverted if it is MONOCHROME1. `spacing_mm` is None, with a note in the provenance, where
-        the file gives none, an impossible one (text, NaN, not above zero, absurd), or rows and
-        columns that differ by more than 1 %: one number would then be wrong in one direction.
+        The darkest pixel is 0, the brightest 1. DICOM: rescaled, windowed as the file says,
+        inverted if it is MONOCHROME1, and padding as dark as air (docs/curation.md). `spacing_mm`
+        is None, with a note in the provenance, where the file gives none, an impossible one (text,
+        NaN, not above zero, absurd), or rows and columns that differ by more than 1 %: one number
+        would then be wrong in one direction.
 
     Raises
     ------

@@ -16,6 +16,8 @@ GREY = RAMP.astype(np.uint8)
 DEEP = (RAMP * 200).astype(np.uint16)
 COLOURED = np.dstack([GREY, GREY // 2, 255 - GREY])
 LUMA = COLOURED @ np.array([0.299, 0.587, 0.114])
+# kinds of value whose length takes four bytes
+LONG = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 COMPRESSED = [
     "RLELossless",
     "JPEGLosslessProcess14",
@@ -136,6 +138,34 @@ def compress(data: bytes, syntax: str, folder) -> bytes:
     writer.SetImage(change.GetOutput())
     assert writer.Write()
     return after.read_bytes()
+
+
+def without(data: bytes, keyword: str) -> bytes:
+    """The same DICOM file without this element."""
+    from pydicom import dcmread
+
+    dataset, changed = dcmread(io.BytesIO(data)), io.BytesIO()
+    if keyword in dataset:
+        del dataset[keyword]
+    dataset.save_as(changed)
+    return changed.getvalue()
+
+
+def put(data: bytes, keyword: str, kind: str, value: bytes) -> bytes:
+    """The DICOM file with this element, of whatever kind of value (VR) and bytes, in front.
+
+    It has to be explicit VR little endian, as `dicom` writes it.
+    """
+    from pydicom.datadict import tag_for_keyword
+
+    data = without(data, keyword)
+    value += b"\0" * (len(value) % 2)
+    tag = tag_for_keyword(keyword)
+    length = b"\0\0" + struct.pack("<L", len(value)) if kind in LONG else b""
+    element = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + kind.encode()
+    element += (length or struct.pack("<H", len(value))) + value
+    start = data.index(b"\x08\0\x16\0")
+    return data[:start] + element + data[start:]
 
 
 GOOD = encode(DEEP, "PNG")

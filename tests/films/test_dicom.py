@@ -6,19 +6,28 @@ import re
 import struct
 
 import numpy as np
-import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from rahelpers.films._dicom_elements import ELEMENTS, PALETTE_KEYWORDS
 from rahelpers.films.radiograph import RadiographError
 from rahelpers.films.reading import read_radiograph
-from rahelpers.prediction.film import read_hands
-from tests.films.files import COMPRESSED, GREY, RAMP, compress, dicom, encapsulated, encode, stretch
+from tests.films.files import (
+    COMPRESSED,
+    GREY,
+    LONG,
+    RAMP,
+    compress,
+    dicom,
+    encapsulated,
+    encode,
+    put,
+    stretch,
+    without,
+)
 
 PIXELS = (RAMP * 16).astype(np.uint16)  # 12 bits
 SIGNED = (PIXELS.astype(np.int32) - 2048).astype(np.int16)
@@ -27,7 +36,6 @@ WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}
 PYTHON_WORDS = re.compile(
     r"Error|Exception|NoneType|Traceback|argument|unpack|out of range|could not"
 )
-LONG = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 ITEM = b"\xfe\xff\0\xe0\0\0\0\0"
 HTJ2K = base64.b64decode(  # rows of 0, 8 … 248, 32 x 32, by OpenJPH
     "/0//UQApQAAAAAAgAAAAIAAAAAAAAAAAAAAAIAAAACAAAAAAAAAAAAABBwEB/1AACAACAAAAAv9SAAwAAgABAAUEBEAB/1wA"
@@ -70,26 +78,6 @@ MEANT = {
     ("float", "RescaleSlope"),
     ("an address", "RescaleSlope"),
 }
-
-
-def without(data: bytes, keyword: str) -> bytes:
-    dataset, changed = pydicom.dcmread(io.BytesIO(data)), io.BytesIO()
-    if keyword in dataset:
-        del dataset[keyword]
-    dataset.save_as(changed)
-    return changed.getvalue()
-
-
-def put(data: bytes, keyword: str, kind: str, value: bytes) -> bytes:
-    """The file with this element, whatever kind of value and bytes: first, so that it is found."""
-    data = without(data, keyword)
-    value += b"\0" * (len(value) % 2)
-    tag = tag_for_keyword(keyword)
-    length = b"\0\0" + struct.pack("<L", len(value)) if kind in LONG else b""
-    element = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + kind.encode()
-    element += (length or struct.pack("<H", len(value))) + value
-    start = data.index(b"\x08\0\x16\0")
-    return data[:start] + element + data[start:]
 
 
 def table(first: int, entries, bits: int = 16, count: int | None = None, kind: str = "US"):
@@ -163,14 +151,6 @@ def test_any_value_gives_a_film_or_a_refusal_in_words(keyword, kind, value, colo
         read_radiograph(put(good, keyword, kind, value))
     except RadiographError as error:
         assert not PYTHON_WORDS.search(str(error)), error
-
-
-def test_what_a_film_cannot_do_without_an_odd_uid():
-    data = dicom(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.4")
-    info = {"image_size": 48, "mirror_right": True}
-    assert read_hands(data, "film.dcm", info)[0].reference.study == "1.2.3"
-    odd = put(data, "StudyInstanceUID", "FD", b"abc")
-    assert read_hands(odd, "film.dcm", info)[0].reference is None
 
 
 @pytest.mark.parametrize("charset", ["ISO_IR 192", "ISO 2022 IR 87", "NONSENSE", ""])

@@ -22,6 +22,7 @@ from rahelpers.prediction.film import (
     read_hands,
     to_row,
 )
+from tests.films.files import dicom, put
 from tests.prediction.conftest import png
 
 
@@ -106,6 +107,13 @@ def test_the_side_that_a_person_gives_is_used(bundle, hands):
         read_hands(film, "r.png", bundle.info, "left")
     with pytest.raises(RadiographError, match="r.png"):
         read_hands(b"junk", "r.png", bundle.info)
+
+
+def test_a_film_is_read_even_where_its_uids_are_odd(bundle):
+    data = dicom(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.4")
+    assert read_hands(data, "film.dcm", bundle.info)[0].reference.study == "1.2.3"
+    odd = put(data, "StudyInstanceUID", "FD", b"abc")
+    assert read_hands(odd, "film.dcm", bundle.info)[0].reference is None
 
 
 def test_a_fault_of_the_program_is_a_row_too(bundle, folder, monkeypatch):
