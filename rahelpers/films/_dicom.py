@@ -296,8 +296,8 @@ def _decode(
     uid = UID(syntax)
     if not uid.is_transfer_syntax or not _has_decoder(get_decoder, _decoder_uid(syntax)):
         raise RadiographError(
-            f"the pixels are stored as {_syntax_name(syntax)}, which is not read; convert the file"
-            " first, for example with gdcmconv --raw"
+            f"the pixels are stored as {_syntax_name(syntax)} (TransferSyntaxUID), which is not"
+            " read; convert the file first, for example with gdcmconv --raw"
         )
     # what decoders are told: all bits of a cell count, whatever BitsStored says
     keyword = pixel_keyword(found)
