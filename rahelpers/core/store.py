@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import platform
-import tempfile
+import secrets
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
@@ -17,6 +18,7 @@ from rahelpers import __version__
 from rahelpers.core.config import RunConfig, make_config, save_config
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -57,6 +59,9 @@ LIBRARIES = (
     "shap",
     "tf-explain",
 )
+# What a drive without locks answers: NFS without its lock daemon, some FUSE and CIFS mounts. (Where
+# another process holds the lock, the answer is EAGAIN.)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class MissingArtefactError(FileNotFoundError):
@@ -77,16 +82,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write(temporary_path)`, then move the result to `path`.
 
     A reader sees the old file or the new one, never half of it. The temporary name keeps the
-    suffix, because Keras and NumPy choose the format by it.
+    suffix, because Keras and NumPy choose the format by it. The mode is the one that `write` gives
+    a new file, so it follows the umask, also on a drive that knows no chmod.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         write(temporary)
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename = str(path)  # the name that a person knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -99,6 +106,38 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of an `.npz` file that a stopped run has left; None where it must be made again.
+
+    A file that is empty, cut or changed is named: after a loss of power a file may have its name
+    and not yet its content. The format has a checksum (CRC-32) of each array.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from rahelpers.core.store import read_arrays
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "a.npz"
+    ...     np.savez(file, grey=np.arange(3))
+    ...     whole = read_arrays(file)
+    ...     read_arrays(Path(folder) / "no.npz") is None, whole["grey"].tolist()
+    (True, [0, 1, 2])
+    """
+    import zipfile
+    import zlib
+
+    import numpy as np
+
+    try:
+        with np.load(file) as kept:
+            return dict(kept)
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        print(f"{file} is damaged; it is made again")
+        return None
 
 
 def read_table(file: Path) -> pd.DataFrame:
@@ -336,7 +375,7 @@ class Run:
         try:
             record = json.loads(record_file.read_text(encoding="utf-8"))
             files = record["files"]
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             raise DamagedArtefactError(f"{folder.name}/record.json is damaged") from None
         if check_files:
             for name, expected in files.items():
@@ -357,6 +396,8 @@ def open_run(folder: Path) -> Run:
     ------
     MissingArtefactError
         If the folder holds no run.
+    DamagedArtefactError
+        If its `config.json` is empty or cut.
 
     Examples
     --------
@@ -369,5 +410,11 @@ def open_run(folder: Path) -> Run:
         raise MissingArtefactError(
             f"{folder} holds no run (config.json is missing); make one with: rahelpers run"
         )
-    values = json.loads(file.read_text(encoding="utf-8"))
-    return Run(make_config(**values | {"run_dir": str(Path(folder).resolve())}))
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values |= {"run_dir": str(Path(folder).resolve())}
+    except (ValueError, TypeError):
+        raise DamagedArtefactError(
+            f"{file} is damaged; the same rahelpers run command that made the run writes it again"
+        ) from None
+    return Run(make_config(**values))

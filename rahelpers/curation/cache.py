@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rahelpers.core.store import code_hash, write_atomically
+from rahelpers.core.store import DamagedArtefactError, code_hash, write_atomically
 from rahelpers.curation.duplicates import Fingerprint, count_shared_details
 from rahelpers.curation.film import CuratedHand, unpack_hands
 from rahelpers.data.sources.registry import SourceFilm
 
 # Modules whose code decides what a curated film looks like.
 FILM_MODULES = ("phantom", "films", "data", "curation/film", "curation/duplicates")
+SEAL = hashlib.sha256().digest_size  # bytes before the content of a file of the cache
 FINGERPRINTS = 512  # that a process holds in memory
 
 
@@ -51,16 +52,47 @@ class FilmCache:
         return self.folder / key[:2] / key
 
     def has(self, key: str) -> bool:
-        """Whether the film was curated before."""
-        return self.path(key).exists()
+        """Whether the film was curated before, and its file is intact; a damaged one is removed."""
+        return read_sealed(self.path(key)) is not None
 
     def get(self, key: str) -> list[CuratedHand]:
         """The hands of a film that was curated before."""
-        return unpack_hands(self.path(key).read_bytes())
+        return unpack_hands(_open_sealed(self.path(key)))
 
     def put(self, key: str, packed: bytes) -> None:
         """Keep the packed hands of a film."""
-        write_atomically(self.path(key), lambda path: path.write_bytes(packed))
+        write_sealed(self.path(key), packed)
+
+
+def write_sealed(file: Path, content: bytes) -> None:
+    """Write a file of the cache: the SHA-256 of its content, then the content."""
+    sealed = hashlib.sha256(content).digest() + content
+    write_atomically(file, lambda path: path.write_bytes(sealed))
+
+
+def read_sealed(file: Path) -> bytes | None:
+    """The content of a file of the cache; None where there is none.
+
+    A file that is empty, cut or changed is named and removed, so that it is made again. After a
+    loss of power a file may have its name and not yet its content.
+    """
+    try:
+        sealed = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    content = sealed[SEAL:]
+    if hashlib.sha256(content).digest() == sealed[:SEAL]:
+        return content
+    print(f"{file} is damaged (its SHA-256 is not the recorded one); it is made again")
+    file.unlink()
+    return None
+
+
+def _open_sealed(file: Path) -> bytes:
+    content = read_sealed(file)
+    if content is None:
+        raise DamagedArtefactError(f"{file} was damaged or removed a moment ago: run again")
+    return content
 
 
 @dataclass(frozen=True)
@@ -85,7 +117,7 @@ class PairJob:
 
 @lru_cache(FINGERPRINTS)
 def _load_fingerprint(file: Path, part: str) -> Fingerprint:
-    hands = unpack_hands(file.read_bytes())
+    hands = unpack_hands(_open_sealed(file))
     return next(h.fingerprint for h in hands if h.fingerprint and h.row["part"] == part)
 
 

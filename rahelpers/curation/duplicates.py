@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -365,7 +366,7 @@ def judge_pairs(
     )
 
 
-def read_pairs(file: Path) -> pd.DataFrame:
+def read_pairs(file: Path | BinaryIO) -> pd.DataFrame:
     """Read pairs from a CSV file. Names stay text, even where they look like numbers."""
     text = ("image_a", "patient_a", "image_b", "patient_b", "verdict")
     return pd.read_csv(file, dtype=dict.fromkeys(text, str))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,16 @@ import pandas as pd
 
 from rahelpers.core.config import RunConfig
 from rahelpers.core.progress import show_progress
-from rahelpers.core.store import Run, Step, write_atomically, write_text
+from rahelpers.core.store import Run, Step, write_text
 from rahelpers.core.workers import map_in_order, run_job
-from rahelpers.curation.cache import FILM_MODULES, ArrayFile, FilmCache, PairJob
+from rahelpers.curation.cache import (
+    FILM_MODULES,
+    ArrayFile,
+    FilmCache,
+    PairJob,
+    read_sealed,
+    write_sealed,
+)
 from rahelpers.curation.cohort import (
     MANIFEST_SCHEMA,
     QUALITY_COLUMNS,
@@ -287,10 +295,11 @@ def _find_pairs(cache: FilmCache, manifest: pd.DataFrame, cohort: _CohortBuilder
         ]
         return map_in_order(run_job, jobs)
 
-    if not file.exists():
-        found = judge_pairs(manifest, cohort.index, count)
-        write_atomically(file, lambda path: found.to_csv(path, index=False))
-    pairs = read_pairs(file)
+    text = read_sealed(file)
+    if text is None:
+        text = judge_pairs(manifest, cohort.index, count).to_csv(index=False).encode()
+        write_sealed(file, text)
+    pairs = read_pairs(io.BytesIO(text))
     return pd.concat([copies, pairs], ignore_index=True) if len(copies) else pairs
 
 

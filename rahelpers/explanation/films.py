@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.core.progress import show_progress
-from rahelpers.core.store import write_atomically
+from rahelpers.core.store import read_arrays, write_atomically
 
 
 def choose_films(manifest: pd.DataFrame, n: int, seed: int) -> np.ndarray:
@@ -69,15 +69,17 @@ def explain_each(
     list of dict, length m
         What `explain` returned, as arrays.
     """
-    results, reused = [], 0
+    results: list[dict[str, Any]] = []
+    reused = 0
     for row in show_progress(rows, "explaining films"):
         file = folder / f"{row}.npz"
-        if file.exists():
+        result = read_arrays(file)
+        if result is not None:
             reused += 1
         else:
-            write_atomically(file, partial(np.savez, **explain(int(row))))
-        with np.load(file) as saved:
-            results.append({k: saved[k] for k in saved.files})
+            result = {name: np.asarray(value) for name, value in explain(int(row)).items()}
+            write_atomically(file, partial(np.savez, **result))
+        results.append(result)
     if reused:
         print(f"{reused} of {len(rows)} films are reused from the run that was stopped")
     return results

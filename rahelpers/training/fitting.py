@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.core.config import RunConfig
-from rahelpers.core.store import write_atomically
+from rahelpers.core.store import read_arrays, write_atomically
 from rahelpers.network.augmentation import augment
 from rahelpers.network.backend import keras, tf
 from rahelpers.network.bundle import predict_logits
@@ -419,20 +419,30 @@ class ValidationWatcher(keras.callbacks.Callback):
         self.history: list[dict] = []
 
     def resume(self, model: keras.Model) -> int:
-        """Load the state of the last finished epoch, if there is one, and return its number."""
-        file, table = self.folder / "state.npz", self.folder / "history.csv"
-        if not (file.exists() and table.exists()):
+        """Load the state of the last finished epoch, if there is one, and return its number.
+
+        If one of its files is missing or damaged, the training starts again.
+        """
+        saved, best = (read_arrays(self.folder / f"{name}.npz") for name in ("state", "best"))
+        if saved is None or best is None:
+            return 0
+        finished = int(saved["epoch"])
+        rows = [row for row in self._read_history() if row["epoch"] <= finished]
+        if not rows or rows[-1]["epoch"] != finished:
             return 0
         model.optimizer.build(model.trainable_variables)
-        with np.load(file) as saved:
-            finished = int(saved["epoch"])
-            for name, variable in self._state(model):
-                variable.assign(saved[name])
-        self.history = [
-            row for row in pd.read_csv(table).to_dict("records") if row["epoch"] <= finished
-        ]
+        for name, variable in self._state(model):
+            variable.assign(saved[name])
+        self.history = rows
         print(f"training resumes after epoch {finished}, where it was stopped")
         return finished
+
+    def _read_history(self) -> list[dict]:
+        """The finished epochs; none where the file is missing, empty or cut."""
+        try:
+            return pd.read_csv(self.folder / "history.csv").dropna().to_dict("records")
+        except (FileNotFoundError, ValueError, KeyError):  # pandas has ValueErrors of its own
+            return []
 
     def is_over(self) -> bool:
         """Whether the last `patience` epochs brought no better validation AUC."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rahelpers.core.progress import show_progress
-from rahelpers.core.store import code_hash, write_atomically
+from rahelpers.core.store import DamagedArtefactError, code_hash, read_arrays, write_atomically
 from rahelpers.network.augmentation import augment
 from rahelpers.network.backend import keras, tf
 from rahelpers.network.bundle import as_batch
@@ -74,8 +75,13 @@ class KeptMaps:
     def __getitem__(self, rows: int | np.ndarray) -> np.ndarray:
         if isinstance(rows, np.ndarray) and rows.ndim:
             return np.stack([self[int(row)] for row in rows])
-        with np.load(self._files[int(rows)]) as kept:
-            return kept[self._place]
+        kept = read_arrays(self._files[int(rows)])
+        if kept is None:
+            self._files[int(rows)].unlink(missing_ok=True)
+            raise DamagedArtefactError(
+                f"{self._files[int(rows)]} was damaged and has been removed: run again"
+            )
+        return kept[self._place]
 
 
 def compute_frozen(
@@ -130,7 +136,8 @@ def compute_frozen(
         for row in map(int, rows):
             key = hashlib.sha256(json.dumps([*made_from, films[row], drawn]).encode()).hexdigest()
             files[row] = folder / key[:2] / f"{key}.npz"
-        missing = {row: file for row, file in files.items() if not file.exists()}
+        # a file that is empty or cut has lost the end, where its contents are listed
+        missing = {row: file for row, file in files.items() if not zipfile.is_zipfile(file)}
         if missing:
             draws = {row: int(films[row][:7], 16) for row in missing}
             _fill(base, images, missing, draws, copy, seed, mirror)

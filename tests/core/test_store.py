@@ -1,12 +1,21 @@
 """Artefacts are keyed, checked, and rebuilt when damaged."""
 
 import ast
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rahelpers.core.config import make_config
-from rahelpers.core.store import STEPS, MissingArtefactError, Run, open_run
+from rahelpers.core.store import (
+    STEPS,
+    MissingArtefactError,
+    Run,
+    open_run,
+    read_arrays,
+    write_atomically,
+)
 
 
 def test_a_step_rebuilt_with_other_content_rebuilds_later_ones(tmp_path):
@@ -102,3 +111,40 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 def test_open_run_says_what_is_missing(tmp_path):
     with pytest.raises(MissingArtefactError, match="holds no run"):
         open_run(tmp_path)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_modes_follow_the_umask_and_need_no_chmod(tmp_path, monkeypatch, umask, mode):
+    def no_chmod(*_, **__):
+        raise PermissionError(1, "Operation not permitted")  # CIFS, NTFS
+
+    for name in ("chmod", "fchmod"):
+        monkeypatch.setattr(os, name, no_chmod)
+    before = os.umask(umask)
+    try:
+        for _ in range(2):  # a new file, and one that is there
+            write_atomically(tmp_path / "a.npz", lambda p: np.savez(p, a=1))
+            assert (tmp_path / "a.npz").stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(before)
+
+
+def test_a_refused_write_names_the_file_that_was_meant(tmp_path):
+    def refuse(path):
+        raise OSError(28, "No space left on device", str(path))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(tmp_path / "a.txt", refuse)
+    assert caught.value.filename == str(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "not a zip"])
+def test_a_damaged_file_of_a_stopped_run_is_named_and_made_again(tmp_path, capsys, damage):
+    file = tmp_path / "a.npz"
+    assert read_arrays(file) is None and not capsys.readouterr().out
+    np.savez(file, grey=np.arange(1000))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    broken = {"empty": b"", "cut": content[:-40], "flipped": content, "not a zip": b"x" * 99}
+    file.write_bytes(broken[damage])
+    assert read_arrays(file) is None and "a.npz is damaged" in capsys.readouterr().out
