@@ -9,8 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rahelpers.display.figures import make_axes, plot_films, say_in_figure
+from rahelpers.display.style import plain_style
 
 
+@plain_style()
 def plot_gallery(
     pictures: np.ndarray, quality: pd.DataFrame, title: str, per_check: int = 2, columns: int = 4
 ) -> Figure:
@@ -43,6 +45,7 @@ def plot_gallery(
     return plot_films(pictures[worst["picture"].to_numpy()], names, title, columns=columns)
 
 
+@plain_style()
 def plot_pairs(
     images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame, title: str, most: int = 4
 ) -> Figure:
@@ -76,6 +79,7 @@ def plot_pairs(
     return plot_films(images[rows], names, title, columns=4)
 
 
+@plain_style()
 def plot_normalised(
     film: np.ndarray, box: np.ndarray, network_input: np.ndarray, title: str
 ) -> Figure:
@@ -102,6 +106,7 @@ def plot_normalised(
     return figure
 
 
+@plain_style()
 def plot_joints(image: np.ndarray, joints: pd.DataFrame, title: str) -> Figure:
     """Plot one film with its joint boxes and their names; sites scored above 0 have thick boxes.
 

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from rahelpers.display.style import plain_style
 
+
+@plain_style()
 def make_axes(n: int, columns: int, cell: float = 2.4) -> tuple[Figure, list[Any]]:
     """Make a figure of at least `n` axes without ticks, `cell` inches wide, row by row."""
     rows = -(-n // columns)
@@ -18,6 +21,7 @@ def make_axes(n: int, columns: int, cell: float = 2.4) -> tuple[Figure, list[Any
     return figure, axes
 
 
+@plain_style()
 def plot_films(
     images: np.ndarray,
     titles: list[str],
@@ -62,6 +66,7 @@ def plot_films(
     return figure
 
 
+@plain_style()
 def say_in_figure(words: str, title: str) -> Figure:
     """Make a figure that says in words that there is nothing to show."""
     figure = Figure(figsize=(4, 1), layout="constrained")

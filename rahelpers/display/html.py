@@ -12,6 +12,8 @@ import io
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
+from rahelpers.display.style import plain_style
+
 
 def picture_html(png: bytes, alt: str, caption: str, max_width: str = "100%") -> str:
     """Return a picture as HTML, with alt text and caption, that needs no other file.
@@ -51,6 +53,7 @@ def picture_html(png: bytes, alt: str, caption: str, max_width: str = "100%") ->
     )
 
 
+@plain_style()
 def figure_png(figure: Figure, dpi: int = 80) -> bytes:
     """Return a figure as PNG.
 

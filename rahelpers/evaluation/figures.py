@@ -12,9 +12,11 @@ from sklearn.metrics import roc_curve
 
 from rahelpers.display.colours import SPLIT_STYLE
 from rahelpers.display.figures import say_in_figure
+from rahelpers.display.style import plain_style
 from rahelpers.scores.intervals import interval_text
 
 
+@plain_style()
 def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
     """Plot the ROC curves of train and test, with the operating point on test.
 
@@ -51,6 +53,7 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
     return figure
 
 
+@plain_style()
 def plot_calibration(calibration: pd.DataFrame, probability: np.ndarray, title: str) -> Figure:
     """Plot predicted probability against observed share, over a histogram of the predictions.
 
@@ -86,6 +89,7 @@ def plot_calibration(calibration: pd.DataFrame, probability: np.ndarray, title: 
     return figure
 
 
+@plain_style()
 def plot_confusion(confusion: dict[str, int], class_names: list[str], title: str) -> Figure:
     """Plot the confusion matrix, with counts of films.
 
@@ -105,6 +109,7 @@ def plot_confusion(confusion: dict[str, int], class_names: list[str], title: str
     return figure
 
 
+@plain_style()
 def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
     """Plot AUC, sensitivity and specificity of every split side by side, with intervals.
 
@@ -136,6 +141,7 @@ def plot_scores_by_split(metrics: dict[str, Any]) -> Figure:
     return figure
 
 
+@plain_style()
 def plot_net_benefit(curve: pd.DataFrame, prevalence: float, title: str) -> Figure:
     """Plot the decision curve: net benefit of the network, of treating everyone, and of no one.
 
@@ -167,6 +173,7 @@ def plot_net_benefit(curve: pd.DataFrame, prevalence: float, title: str) -> Figu
     return figure
 
 
+@plain_style()
 def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity") -> Figure:
     """Plot one score of every subgroup with interval and counts.
 
@@ -188,14 +195,14 @@ def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity")
         names.append(row["value"] if row["group"] == "all" else f"{row['group']}: {row['value']}")
 
         # the score, as far as it is known
-        value = pd.to_numeric(row[score], errors="coerce")
+        value, ends = row[score], [row[f"{score}_low"], row[f"{score}_high"]]
         if pd.isna(value):
             words = row["warning"] or "no film of the class"
             axis.annotate(words, (0.5, y), fontsize=7, ha="center", va="center")
         else:
             few = bool(row["warning"])
-            ends = [float(row[f"{score}_low"]), float(row[f"{score}_high"])]
-            axis.plot(ends, [y, y], color=colour, linestyle=":" if few else "-")
+            if pd.notna(ends).all():  # a value from very few patients has no interval
+                axis.plot(ends, [y, y], color=colour, linestyle=":" if few else "-")
             axis.plot(value, y, "o", color=colour, markerfacecolor="white" if few else colour)
 
         # the counts, in a column on the right
@@ -210,13 +217,13 @@ def plot_forest(subgroups: pd.DataFrame, title: str, score: str = "sensitivity")
         xlabel={"auc": "AUC"}.get(score, score) + ", 95 % interval (hollow: few films)",
     )
     axis.set_title(title, fontsize=10)
-    overall = pd.to_numeric(rows[score], errors="coerce").iloc[-1:].dropna()
-    for value in overall:  # the last row is that of all films
+    for value in rows[score].iloc[-1:].dropna():  # the last row is that of all films
         axis.axvline(value, color="lightgrey", zorder=0)
     sns.despine(figure, left=True)
     return figure
 
 
+@plain_style()
 def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
     """Plot the accuracy on the rest of the films, against the share that goes to a person.
 
@@ -252,6 +259,7 @@ def plot_abstention(curve: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+@plain_style()
 def plot_probes(probes: pd.DataFrame, title: str) -> Figure:
     """Plot what each edit costs: AUC before minus AUC after, with its interval.
 
@@ -285,6 +293,7 @@ def plot_probes(probes: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+@plain_style()
 def plot_strange(strange: pd.DataFrame, title: str) -> Figure:
     """Plot how well each score separates pictures that do not belong from films that do.
 
@@ -322,6 +331,7 @@ def plot_strange(strange: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+@plain_style()
 def plot_probability_by_condition(predictions: pd.DataFrame, title: str) -> Figure:
     """Plot the predicted probability of each test film, by condition of the patient.
 

@@ -51,7 +51,10 @@ def load_table(run: Run, name: str) -> pd.DataFrame:
     """
     file = run.file("evaluate", f"{name}.csv")
     if name == "subgroups":  # a hospital may be named "NA" or "12": names are read as they are
-        return pd.read_csv(file, keep_default_na=False, dtype={"value": str})
+        table = pd.read_csv(file, keep_default_na=False, dtype={"value": str})
+        numbers = table.columns.difference(["group", "value", "warning"])
+        table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+        return table
     table = pd.read_csv(file)
     return table.fillna({"few": ""}) if "few" in table else table
 

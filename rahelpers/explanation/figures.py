@@ -21,6 +21,7 @@ from matplotlib.image import AxesImage
 from rahelpers.core.store import write_atomically
 from rahelpers.display.colours import AGAINST, FOR, LINES
 from rahelpers.display.figures import say_in_figure
+from rahelpers.display.style import plain_style
 from rahelpers.explanation.scoreboard import SCORES, score_map
 from rahelpers.films.normalisation import foreground
 
@@ -61,6 +62,7 @@ def _outline(axis: Axes, lesion: np.ndarray | None) -> None:
         axis.contour(lesion, levels=[0.5], colors="white", linewidths=0.6)
 
 
+@plain_style()
 def plot_heatmaps(
     image: np.ndarray,
     heatmaps: Mapping[str, np.ndarray],
@@ -103,6 +105,7 @@ def plot_heatmaps(
     return figure
 
 
+@plain_style()
 def plot_bare_maps(
     heatmaps: Mapping[str, np.ndarray],
     title: str,
@@ -134,6 +137,7 @@ def plot_bare_maps(
     return figure
 
 
+@plain_style()
 def plot_gallery_of_maps(
     images: np.ndarray,
     heatmaps: np.ndarray,
@@ -175,6 +179,7 @@ def plot_gallery_of_maps(
     return figure
 
 
+@plain_style()
 def plot_board(board: pd.DataFrame, target: str, scores: tuple[str, ...], title: str) -> Figure:
     """Plot the scores of every method with their intervals.
 
@@ -217,6 +222,7 @@ def plot_board(board: pd.DataFrame, target: str, scores: tuple[str, ...], title:
     return figure
 
 
+@plain_style()
 def plot_cascade(cascade: pd.DataFrame, methods: list[str], title: str) -> Figure:
     """Plot how similar a map stays while the network is randomised block after block.
 
@@ -253,6 +259,7 @@ def plot_cascade(cascade: pd.DataFrame, methods: list[str], title: str) -> Figur
     return figure
 
 
+@plain_style()
 def plot_explanation(
     image: np.ndarray,
     heatmap: np.ndarray,
@@ -344,6 +351,7 @@ def describe_map(
     )
 
 
+@plain_style()
 def save_figure(figure: Figure, path: Path, alt: str) -> list[Path]:
     """Save a figure as PNG (300 dpi) and SVG, with its alt text in both and in a text file.
 
@@ -380,6 +388,7 @@ def save_figure(figure: Figure, path: Path, alt: str) -> list[Path]:
 # --- step 05: Shapley values ---
 
 
+@plain_style()
 def plot_region_shap(names: list[str], values: np.ndarray, title: str, most: int = 12) -> Figure:
     """Plot the regions with the largest Shapley values as bars, with the signs written.
 
@@ -414,6 +423,7 @@ def plot_region_shap(names: list[str], values: np.ndarray, title: str, most: int
     return figure
 
 
+@plain_style()
 def plot_estimator_errors(errors: pd.DataFrame, title: str) -> Figure:
     """Plot the error of each estimator of Shapley values against the evaluations that it used.
 
@@ -431,6 +441,7 @@ def plot_estimator_errors(errors: pd.DataFrame, title: str) -> Figure:
         line = errors[(errors["estimator"] == name) & (errors["error"] > EXACT)]
         axis.plot(line["evaluations"], line["error"], mark + dash, color=colour, label=name)
     axis.set(xscale="log", yscale="log")
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.set(xlabel="evaluations of the network", ylabel="error, as a share of the values")
     budgets = sorted(errors["budget"].unique())
     axis.set_xticks(budgets, [str(n) for n in budgets])

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from rahelpers import __version__
 from rahelpers.display.colours import AGAINST, FOR
+from rahelpers.display.style import plain_style
 from rahelpers.prediction.facts import (
     BANNER,
     explain_regions,
@@ -27,6 +28,7 @@ PAPER_MM = (210, 297)
 SMALL = 8  # points
 
 
+@plain_style()
 def write_pdf(result: FilmResult) -> bytes:
     """Write A4 pages, with text that can be searched and copied.
 
@@ -130,5 +132,5 @@ def _write_rows(figure: Figure, rows: list[tuple[str, str]], top: float) -> None
 
 
 def _wrap(text: str, width: int) -> str:
-    """Text in lines of at most `width` characters; a dollar does not start a formula."""
-    return "\n".join(textwrap.wrap(text.replace("$", r"\$"), width)) or text
+    """Text in lines of at most `width` characters."""
+    return "\n".join(textwrap.wrap(text, width)) or text

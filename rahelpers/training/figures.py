@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 
 from rahelpers.display.colours import SPLIT_STYLE
 from rahelpers.display.figures import say_in_figure
+from rahelpers.display.style import plain_style
 
 
+@plain_style()
 def plot_history(history: pd.DataFrame, title: str) -> Figure:
     """Plot loss and AUC of train and validation, and mark the epoch whose weights were kept.
 
@@ -45,6 +47,7 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+@plain_style()
 def plot_repeats(scores: pd.DataFrame, kind: str, title: str) -> Figure:
     """Plot the AUC of train, validation and test over the share of patients or the resolution.
 

@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rahelpers.curation.cohort import load_cohort
+from rahelpers.evaluation.figures import plot_forest
 from rahelpers.evaluation.split_scores import compute_scores, describe_run
 from rahelpers.evaluation.step import evaluate
 from rahelpers.evaluation.strange_films import compute_strange, make_strange
@@ -221,3 +222,17 @@ def test_strange_pictures_are_scored_as_scikit_learn_does(tiny_run):
         assert by_certainty["auc"] == pytest.approx(roc_auc_score(truth, uncertain), abs=1e-6)
         assert by_distance["warned"] == pytest.approx(warned) and np.isnan(by_certainty["warned"])
         assert by_distance["pictures"] == len(pictures)
+
+
+def test_a_subgroup_whose_score_has_no_interval_is_drawn(tiny_run, tmp_path, monkeypatch):
+    """Of two or three patients there is a value and no interval: the smallest cohort has many."""
+    evaluate(tiny_run)
+    file = tmp_path / "subgroups.csv"
+    table = load_table(tiny_run, "subgroups").astype({"value": str})
+    table[["sensitivity_low", "sensitivity_high", "specificity_high"]] = np.nan
+    table.to_csv(file, index=False)
+    monkeypatch.setattr("rahelpers.core.store.Run.file", lambda *_: file)
+    read = load_table(tiny_run, "subgroups")
+    for score in ("sensitivity", "specificity", "auc"):
+        assert read[f"{score}_low"].dtype.kind == "f"
+        assert len(plot_forest(read, "title", score).axes) == 1
