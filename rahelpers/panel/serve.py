@@ -1,4 +1,4 @@
-"""The panel as a web app: a short copy of notebook 06 under Voilà, on 127.0.0.1 only."""
+"""The panel as a web app: the panel's cell of notebook 06 under Voilà, on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ import sys
 import time
 import webbrowser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import nbformat
 
-from rahelpers.core.config import project_root
 from rahelpers.core.kernel import SHOW_SECONDS, this_python_kernel
-from rahelpers.core.store import Run, write_atomically
+from rahelpers.core.store import Run, write_text
 
-NOTEBOOK = "06_diagnosis_panel.ipynb"
-# what the cells with the tag `panel` need
-SETUP = """\
+# What notebook 06 does, for one run, in a notebook of its own: the package may be installed without
+# notebooks beside it.
+CELLS = (
+    """\
 from pathlib import Path
 from rahelpers import open_run, panel
-run = open_run(Path({folder!r}))"""
+run = open_run(Path({folder!r}))""",
+    "panel.build_panel(run)",
+)
 # The page may fetch nothing from elsewhere and send nothing elsewhere. Widgets are scripts made on
 # the page (blob:), and JupyterLab's own scripts evaluate text.
 CONTENT_POLICY = (
@@ -37,13 +40,19 @@ IDLE_SECONDS = 600  # then the kernel of a closed page ends
 START_SECONDS = 60  # to wait for the server before the browser opens
 
 
-def write_panel_notebook(run: Run) -> Path:
-    """Copy the cells of notebook 06 that the panel needs (tag `panel`), pointed at this run.
+def write_panel_notebook(run: Run, folder: Path) -> Path:
+    """Write the notebook that shows the panel of a run.
+
+    Parameters
+    ----------
+    run : Run
+    folder : Path
+        Where it is written. Not the run's own folder: a class may share a run that only its teacher
+        may write.
 
     Returns
     -------
     Path
-        Of the copy, in the run's folder.
 
     Raises
     ------
@@ -51,18 +60,14 @@ def write_panel_notebook(run: Run) -> Path:
         If the run has no bundle.
     """
     run.file("train", "bundle/bundle.json")
-    source = nbformat.read(project_root() / "notebooks" / NOTEBOOK, as_version=4)
-    cells = [c for c in source.cells if "panel" in c.metadata.get("tags", [])]
-    setup = nbformat.v4.new_code_cell(SETUP.format(folder=str(run.folder)))
-    book = nbformat.v4.new_notebook(cells=[setup, *cells])
+    cells = [nbformat.v4.new_code_cell(cell.format(folder=str(run.folder))) for cell in CELLS]
+    book = nbformat.v4.new_notebook(cells=cells)
     book.metadata |= {
         "title": "Diagnosis panel",
         "kernelspec": {"name": "rahelpers-run", "display_name": "Python 3"},
     }
-    for cell in book.cells:
-        cell.outputs, cell.execution_count = [], None
-    path = run.folder / "panel" / NOTEBOOK
-    write_atomically(path, lambda p: nbformat.write(book, p))
+    path = folder / "diagnosis_panel.ipynb"
+    write_text(path, nbformat.writes(book))
     return path
 
 
@@ -123,19 +128,21 @@ def serve_panel(
             " /ra/"
         )
     _require_free(port)
-    notebook = write_panel_notebook(run)
     token = os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(24)
     page = f"http://127.0.0.1:{port}{base_url}"
     address = f"{page}?token={token}"
-    print(f"{run.config.title}: diagnosis panel on {address} (Ctrl-C stops it)", flush=True)
-    with this_python_kernel(notebook.parent / "kernels"):
-        command = voila_command(notebook, port, theme, base_url)
+    with this_python_kernel(), TemporaryDirectory(prefix="rahelpers-panel-") as folder:
+        command = voila_command(write_panel_notebook(run, Path(folder)), port, theme, base_url)
+        print(f"{run.config.title}: diagnosis panel on {address} (Ctrl-C stops it)", flush=True)
         process = subprocess.Popen(command, env=os.environ | {"JUPYTER_TOKEN": token})
         try:
             if browser and wait_until_up(page, START_SECONDS):
                 webbrowser.open(address)
+            elif browser:
+                print(f"nothing answers yet after {START_SECONDS} s: open the address above later")
             return process.wait()
         except KeyboardInterrupt:
+            print("\nthe panel has stopped", flush=True)
             return 0
         finally:
             process.terminate()
@@ -154,11 +161,12 @@ def _require_free(port: int) -> None:
 
 
 def wait_until_up(address: str, seconds: float) -> bool:
-    """True once something answers at an address; False if nothing does in time."""
+    """True once something answers at an address of this machine; False if nothing does in time."""
+    direct = build_opener(ProxyHandler({}))  # a hospital's proxy knows nothing of this machine
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
-            urlopen(address, timeout=5)
+            direct.open(address, timeout=5)
             return True
         except HTTPError:
             return True  # it answers: it wants a token

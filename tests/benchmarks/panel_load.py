@@ -14,6 +14,8 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -126,22 +128,21 @@ async def load(server: int, minutes: float, browsers: int) -> None:
 @click.argument("minutes", default=5.0)
 @click.argument("browsers", default=8)
 def main(run: str, minutes: float, browsers: int) -> None:
-    book = write_panel_notebook(open_run(project_root() / "runs" / run))
-    with this_python_kernel(book.parent / "kernels"):
-        environment = os.environ | {"JUPYTER_TOKEN": TOKEN}
+    with this_python_kernel(), TemporaryDirectory() as folder:
+        book = write_panel_notebook(open_run(project_root() / "runs" / run), Path(folder))
         process = subprocess.Popen(
             voila_command(book, PORT),
-            env=environment,
+            env=os.environ | {"JUPYTER_TOKEN": TOKEN},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-    try:
-        if not wait_until_up(f"http://127.0.0.1:{PORT}/", 60):
-            sys.exit("the panel did not start")
-        asyncio.run(load(process.pid, minutes, browsers))
-    finally:
-        process.terminate()
-        process.wait(20)
+        try:
+            if not wait_until_up(f"http://127.0.0.1:{PORT}/", 60):
+                sys.exit("the panel did not start")
+            asyncio.run(load(process.pid, minutes, browsers))
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 if __name__ == "__main__":

@@ -4,28 +4,23 @@ import dataclasses
 import io
 import json
 import re
-import socket
 import subprocess
 import sys
 import threading
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from rahelpers.core.kernel import SHOW_SECONDS
-from rahelpers.core.store import MissingArtefactError, Run
 from rahelpers.display.colours import AGAINST, FOR
 from rahelpers.films.gate import refuse_film
 from rahelpers.films.quality import check_film
 from rahelpers.films.radiograph import Radiograph
 from rahelpers.films.two_hands import cut_hands
-from rahelpers.panel import BANNER, Panel, build_panel, reader_study, view
+from rahelpers.panel import Panel, reader_study, view
 from rahelpers.panel.controls import Root
-from rahelpers.panel.serve import serve_panel, voila_command, write_panel_notebook
 from rahelpers.panel.state import HandState, Heat, StudyState
 from rahelpers.panel.work import StoppedError, Worker
 from rahelpers.phantom import make_patient, render
@@ -447,52 +442,3 @@ def test_bars_have_the_colours_of_the_figures():
     css = Root._css
     for name, colour in (("--ra-for", FOR), ("--ra-against", AGAINST)):
         assert f"{name}: {' '.join(map(str, colour))};" in css and f"var({name})" in css
-
-
-# --- serving ---
-
-
-def test_setup_cell_and_panel_cells_of_the_notebook_agree(tiny_run):
-    """The served cells import all that they use, and show the panel."""
-    book = nbformat.read(write_panel_notebook(tiny_run), as_version=4)
-    names = {}
-    for cell in book.cells:
-        exec(cell.source, names)
-    assert names["run"].folder == tiny_run.folder and len(book.cells) > 1
-    assert "build_panel(run)" in book.cells[-1].source
-
-
-def test_a_run_without_a_bundle_is_named(tmp_path, tiny_run):
-    with pytest.raises(MissingArtefactError, match="02_train"):
-        build_panel(Run(tiny_run.config.replace(run_dir=str(tmp_path / "none"))))
-
-
-def test_command_stays_on_this_machine_and_shows_no_token(tiny_run):
-    command = " ".join(voila_command(write_panel_notebook(tiny_run), 18000))
-    for part in ("--Voila.ip=127.0.0.1", "strip_sources=True", "default-src 'self'"):
-        assert part in command
-    assert "token=" not in command.replace("auto_token=", "")
-
-
-def test_voila_waits_for_what_a_slow_kernel_shows(tiny_run):
-    """After its own 4 s it would continue without the panel: a blank page."""
-    from traitlets.config.loader import KeyValueConfigLoader
-    from voila.execute import VoilaExecutor
-
-    command = voila_command(write_panel_notebook(tiny_run), 18000)
-    arguments = [part for part in command if part.startswith("--VoilaExecutor")]
-    config = KeyValueConfigLoader(arguments, classes=[VoilaExecutor]).load_config()
-    executor = VoilaExecutor(nbformat.v4.new_notebook(), config=config)
-    assert executor.iopub_timeout == SHOW_SECONDS >= 60
-
-
-def test_a_taken_port_is_named(tiny_run):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        with pytest.raises(ValueError, match="taken"):
-            serve_panel(tiny_run, other.getsockname()[1], False)
-
-
-def test_banner_says_what_it_is_for():
-    assert "Education and research only" in BANNER

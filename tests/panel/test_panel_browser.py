@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,25 +37,19 @@ def png(image: np.ndarray) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def web_app(tiny_run):
-    before = os.getcwd()
-    os.chdir(PROJECT)
-    try:
-        book = write_panel_notebook(tiny_run)
-        with this_python_kernel(book.parent / "kernels"):
-            environment = os.environ | {"JUPYTER_TOKEN": TOKEN}
-            process = subprocess.Popen(
-                voila_command(book, PORT),
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-    finally:
-        os.chdir(before)
-    assert wait_until_up(f"http://127.0.0.1:{PORT}/", 60)
-    yield f"http://127.0.0.1:{PORT}/?token={TOKEN}"
-    process.terminate()
-    process.wait(20)
+def web_app(tiny_run, tmp_path_factory):
+    book = write_panel_notebook(tiny_run, tmp_path_factory.mktemp("panel"))
+    with this_python_kernel():
+        process = subprocess.Popen(
+            voila_command(book, PORT),
+            env=os.environ | {"JUPYTER_TOKEN": TOKEN},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert wait_until_up(f"http://127.0.0.1:{PORT}/", 60)
+        yield f"http://127.0.0.1:{PORT}/?token={TOKEN}"
+        process.terminate()
+        process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -266,11 +259,9 @@ def test_browser_two_users_and_reload(browser, web_app, page):
 def test_browser_jupyterlab(browser, tiny_run, tmp_path):
     from playwright.sync_api import expect
 
-    book = write_panel_notebook(tiny_run)
     folder = tmp_path / "lab"
-    folder.mkdir()
-    shutil.copy(book, folder / "panel.ipynb")
-    with this_python_kernel(book.parent / "kernels"):
+    book = write_panel_notebook(tiny_run, folder)
+    with this_python_kernel():
         environment = os.environ | {
             "JUPYTER_TOKEN": TOKEN,
             "JUPYTERLAB_SETTINGS_DIR": str(tmp_path),
@@ -293,22 +284,22 @@ def test_browser_jupyterlab(browser, tiny_run, tmp_path):
             stderr=subprocess.DEVNULL,
             cwd=PROJECT,
         )
-    try:
-        assert wait_until_up(f"http://127.0.0.1:{LAB_PORT}/api", 60)
-        page = browser.new_context(viewport={"width": 1280, "height": 1400}).new_page()
-        page.goto(
-            f"http://127.0.0.1:{LAB_PORT}/lab/tree/panel.ipynb?token={TOKEN}", timeout=MOST_MS
-        )
-        page.locator(".jp-Notebook .jp-CodeCell").first.click(timeout=MOST_MS)
-        page.wait_for_timeout(2000)
-        page.get_by_text("Run", exact=True).first.click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        page.get_by_text("Ready. Choose a film.").wait_for(timeout=MOST_MS)
-        choose(page, ("lab.png", film("L")))
-        expect(page.get_by_text(re.compile("Probability of RA:")).first).to_be_visible(
-            timeout=MOST_MS
-        )
-        shot(page, "jupyterlab")
-    finally:
-        lab.terminate()
-        lab.wait(20)
+        try:
+            assert wait_until_up(f"http://127.0.0.1:{LAB_PORT}/api", 60)
+            page = browser.new_context(viewport={"width": 1280, "height": 1400}).new_page()
+            page.goto(
+                f"http://127.0.0.1:{LAB_PORT}/lab/tree/{book.name}?token={TOKEN}", timeout=MOST_MS
+            )
+            page.locator(".jp-Notebook .jp-CodeCell").first.click(timeout=MOST_MS)
+            page.wait_for_timeout(2000)
+            page.get_by_text("Run", exact=True).first.click()
+            page.get_by_text("Run All Cells", exact=True).click()
+            page.get_by_text("Ready. Choose a film.").wait_for(timeout=MOST_MS)
+            choose(page, ("lab.png", film("L")))
+            expect(page.get_by_text(re.compile("Probability of RA:")).first).to_be_visible(
+                timeout=MOST_MS
+            )
+            shot(page, "jupyterlab")
+        finally:
+            lab.terminate()
+            lab.wait(20)
