@@ -13,7 +13,7 @@ from rahelpers.core.config import RunConfig
 from rahelpers.curation.duplicates import SAME
 from rahelpers.curation.splits import find_leaks, splits_of, warn_about_splits
 from rahelpers.data.sources.words import show_cell
-from rahelpers.display.pages import render_text
+from rahelpers.display.pages import as_code, render_text
 
 MOST_VALUES = 12  # of a label column that are listed one by one
 MOST_EXCLUDED = 50  # films that are listed with their reasons
@@ -78,7 +78,7 @@ def _label_rule(config: RunConfig) -> str:
         return "the disease of the phantom patient"
     is_threshold = config.positive[:1] in "<>="
     rule = config.positive if is_threshold else f"= {config.positive}"
-    return f"column `{config.label_column}`, rule `{rule}`"
+    return f"column {as_code(config.label_column)}, rule {as_code(rule)}"
 
 
 def describe_values(values: pd.Series) -> str:

@@ -7,6 +7,7 @@ lesions are removed. `run_*` compares maps film by film, `summarise_sanity` give
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -445,7 +446,7 @@ def show_sanity(summary: pd.DataFrame, title: str) -> pd.io.formats.style.Styler
     }
     wide.columns = [f"{test} ({limits[test]})" for test in tests]
     caption = (
-        f"{title} · {summary['films'].max()} films of {summary['patients'].max()} patients · mean"
-        " (95 % patient bootstrap)"
+        f"{escape(title)} · {summary['films'].max()} films of {summary['patients'].max()}"
+        " patients · mean (95 % patient bootstrap)"
     )
     return wide.fillna("not known").style.set_caption(caption).set_uuid("sanity")

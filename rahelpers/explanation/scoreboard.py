@@ -6,6 +6,7 @@ First come the scores of one map, then those of a film, then the tables over all
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from html import escape
 
 import cv2
 import numpy as np
@@ -455,7 +456,7 @@ def show_board(board: pd.DataFrame, target: str, title: str) -> pd.io.formats.st
 
     # a fixed uuid: pandas would draw a new one at every run
     caption = (
-        f"{title} · {target} · {part['films'].max()} films of {part['patients'].max()} patients ·"
-        " mean (95 % patient bootstrap)"
+        f"{escape(title)} · {target} · {part['films'].max()} films of {part['patients'].max()}"
+        " patients · mean (95 % patient bootstrap)"
     )
     return text.fillna("–").style.set_caption(caption).set_uuid(f"board_{target}")

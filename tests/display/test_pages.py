@@ -62,3 +62,45 @@ def test_a_film_name_cannot_inject_html_into_its_page():
         model_facts=[],
     )
     assert "<img" not in page and page.count("&lt;img src=x") >= 3
+
+
+NAMES = (
+    "<b>RA</b>",
+    "<img src=x onerror=alert(1)>",
+    "a | b || c",
+    "a\nb\r\n\n# c",
+    "*a* __b__ _c_ `d` ~~e~~",
+    "$x^2$ {{ y }} {% z %}",
+    r"C:\films\new|",
+    "[a](http://b) ![c](d)",
+    "&lt;i&gt; &amp; & \"q\" 'q'",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_in_markdown_shows_as_it_was_written(name):
+    """In a heading, in an item and in a cell of a table, and nothing else moves."""
+    from html import unescape
+
+    from markdown_it import MarkdownIt
+
+    told = pages.as_plain_text(name)
+    text = f"# Card: {told}\n\n- item: {told}\n\n| a | b |\n|---|---|\n| {told} | 7 |\n"
+    html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
+    shown = " ".join(name.split())
+    for start, end in (("<h1>Card: ", "</h1>"), ("<li>item: ", "</li>"), ("<td>", "</td>")):
+        assert unescape(html.split(start)[1].split(end)[0]) == shown
+    assert html.count("<td>") == 2 and "<td>7</td>" in html
+
+
+@pytest.mark.parametrize("name", [*NAMES, "`", "``a`", "a`"])
+def test_a_name_as_code_stays_in_its_backticks(name):
+    from html import unescape
+
+    from markdown_it import MarkdownIt
+
+    html = MarkdownIt("commonmark").render(f"rule {pages.as_code(name)} end")
+    start, rest = html.split("<code>")
+    code, end = rest.split("</code>")
+    assert (start, end) == ("<p>rule ", " end</p>\n")
+    assert unescape(code) == " ".join(name.split())

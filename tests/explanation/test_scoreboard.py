@@ -7,7 +7,7 @@ from scipy.stats import ttest_1samp
 
 from rahelpers.core.config import make_config
 from rahelpers.data.counterfactual import redraw_film
-from rahelpers.explanation.sanity import compare_maps
+from rahelpers.explanation.sanity import compare_maps, show_sanity
 from rahelpers.explanation.scoreboard import (
     compute_deletion,
     energy_inside,
@@ -349,3 +349,19 @@ def test_tables_for_people_carry_source_counts_and_intervals(film_tables):
     assert interval_text({"value": 0.123, "low": np.nan, "high": np.nan}) == (
         "0.12 (interval not known)"
     )
+
+
+def test_a_name_in_a_caption_is_text():
+    """The task of a run, a label column or a folder may be called <b>."""
+    rows = [
+        (f"{k}", f"p{k}", method, "lesions", "energy", 0.2, 0.1)
+        for k in range(6)
+        for method in ("gradcam", "centre")
+    ]
+    names = ["image_id", "patient_id", "method", "target", "score", "value", "chance"]
+    board = make_board(pd.DataFrame(rows, columns=names), ("centre",))
+    row = {"method": "edges", "test": "random network", "value": 1.0, "low": 1.0, "high": 1.0}
+    sanity = pd.DataFrame([row | {"films": 8, "patients": 8, "verdict": "fails"}])
+    title = "<b>x</b> & 'y'"
+    for page in (show_board(board, "lesions", title), show_sanity(sanity, title)):
+        assert "<b>" not in page.to_html() and "&lt;b&gt;x&lt;/b&gt; &amp;" in page.to_html()
