@@ -346,6 +346,13 @@ class RunConfig(BaseModel):
     def _check_what_belongs_together(self) -> RunConfig:
         self.number_list("learning_curve", float, 0.01, 1.0)
         self.number_list("resolutions", int, 32, 512)
+        if not self.run_dir.strip():
+            raise ValueError("run_dir='' names no folder: expected one such as runs/mine")
+        if self.weights != "none" and self.architecture == "vgg_small":
+            raise ValueError(
+                f"weights={self.weights}: vgg_small has no pretrained weights; use weights=none, or"
+                " architecture=vgg16 or vgg19"
+            )
         if self.folds == 1:
             raise ValueError("folds=1 holds no patient out: expected 0 (none) or at least 2")
         held_out = self.test_fraction + self.validation_fraction

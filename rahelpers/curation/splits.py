@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from rahelpers.core.config import RunConfig
+from rahelpers.data.sources.registry import list_films
 from rahelpers.scores.metrics import FEW_FILMS
 
 SPLITS = ("train", "validation", "test", "external")
@@ -123,6 +125,81 @@ def split_by_patient(
     split[test_patients.index] = "test"
     split[validation_patients.index] = "validation"
     return patients.map(split).to_numpy()
+
+
+def check_plan(config: RunConfig) -> None:
+    """Refuse, before a film is read, what needs more patients than the source lists.
+
+    These are the splits, the folds of the cross-validation, and small shares of the patients of
+    train. What is found later may leave fewer: films that cannot be used, one hand under two names.
+
+    Raises
+    ------
+    ValueError
+        Says how many patients there are, and how many are expected.
+
+    Examples
+    --------
+    >>> from rahelpers import make_config
+    >>> from rahelpers.curation.splits import check_plan
+    >>> check_plan(make_config(n_patients=40, folds=10))
+    Traceback (most recent call last):
+        ...
+    ValueError: folds=10: the rarer class has 19 patients; expected at least 20, two per fold
+    """
+    rows = pd.DataFrame([film.row for film in list_films(config)])
+    rows = rows.reindex(columns=["patient_id", "label", "centre"]).fillna({"centre": ""})
+    rows = rows.dropna(subset=["patient_id", "label"])
+    rows = rows[rows["patient_id"] != ""].reset_index(drop=True)
+    split = split_by_patient(
+        rows["patient_id"],
+        rows["label"].astype(int),
+        config.test_fraction,
+        config.validation_fraction,
+        config.seed,
+        rows["centre"],
+        config.external_centre,
+        config.stratify_centre,
+    )
+    check_folds(rows[split != "external"], config.folds)
+    learning = rows[split == "train"].groupby("patient_id")["label"].max()
+    for share in config.number_list("learning_curve", float, 0.01, 1.0):
+        for label, n in learning.value_counts().items():
+            check_share(share, label, n)
+
+
+def check_folds(films: pd.DataFrame, folds: int) -> None:
+    """Refuse a cross-validation with fewer than two patients of a class per fold.
+
+    Parameters
+    ----------
+    films : DataFrame
+        With columns patient_id and label.
+    folds : int
+    """
+    rarest = min(films.loc[films["label"] == c, "patient_id"].nunique() for c in (0, 1))
+    if rarest < 2 * folds:
+        raise ValueError(
+            f"folds={folds}: the rarer class has {rarest} patients; expected at least"
+            f" {2 * folds}, two per fold"
+        )
+
+
+def check_share(share: float, label: int, patients: int) -> int:
+    """The number of patients that a share of those of one class is.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    n = round(share * patients)
+    if not n:
+        raise ValueError(
+            f"learning_curve: a share of {share:g} of {patients} patients with label {label:g}"
+            " leaves no patient; choose larger shares"
+        )
+    return n
 
 
 def splits_of(manifest: pd.DataFrame) -> list[str]:

@@ -353,7 +353,7 @@ def explain_with_shap(
         regression), or Owen values by PartitionExplainer.
     evaluations : int
         The number that shap is allowed, which it may exceed a little. The permutation explainer
-        needs at least 2 p + 1.
+        gets at least the 2 p + 1 that one order of the players and its reverse need.
     seed : int
 
     References
@@ -387,7 +387,8 @@ def explain_with_shap(
         # given the tree, it would silently draw only orders that keep groups together, and the
         # values would not be Shapley values
         explainer = shap.PermutationExplainer(game, _CoalitionMasker(players, None), seed=seed)
-        return explainer(everyone, max_evals=evaluations, silent=True).values[0]
+        allowed = max(evaluations, 2 * players + 1)
+        return explainer(everyone, max_evals=allowed, silent=True).values[0]
     if method == "partition":
         explainer = shap.PartitionExplainer(game, _CoalitionMasker(players, tree))
         return explainer(everyone, max_evals=evaluations, batch_size=32, silent=True).values[0]
@@ -407,7 +408,7 @@ def compare_estimators(
         Asked for every coalition, several times; `RegionGame` remembers its answers.
     tree : float array (p - 1, 4)
     budgets : sequence of int
-        Numbers of evaluations; at least 2 p + 1 for shap's permutation explainer.
+        Numbers of evaluations.
     seeds : int
         Draws of each estimator at each budget.
 

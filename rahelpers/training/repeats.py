@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import zipfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from rahelpers.core.store import (
 )
 from rahelpers.core.workers import map_in_order
 from rahelpers.curation.cohort import Cohort, load_cohort
+from rahelpers.curation.splits import check_folds, check_share
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import predict_logits
 from rahelpers.network.vgg import change_precision
@@ -141,13 +143,13 @@ def _repeat(run: Run, step: Step) -> None:
 
     # each job's result is a file, so that a resumed run repeats no finished job
     folder = step.partial()
-    waiting = [job for job in jobs if not _file(folder, job).exists()]
+    waiting = [job for job in jobs if not _is_done(folder, job)]
     config = run.config.replace(run_dir=str(run.folder.resolve()))
     function = partial(do_job, config=config, folder=folder.resolve())
     done = map_in_order(function, waiting, config.dask, STEPS["repeat"].packages)
     for job, found in zip(waiting, done, strict=True):
         write_json(_file(folder, job), found)
-    results = [(job, json.loads(_file(folder, job).read_text())) for job in jobs]
+    results = [(job, _read(_file(folder, job))) for job in jobs]
 
     # keep networks, but not those of an earlier configuration
     shutil.rmtree(step.folder / "networks", ignore_errors=True)
@@ -164,6 +166,19 @@ def _repeat(run: Run, step: Step) -> None:
 
 def _file(folder: Path, job: RepeatJob) -> Path:
     return folder / f"{job.name}.json"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _is_done(folder: Path, job: RepeatJob) -> bool:
+    """Whether the files of a finished job are there and can be read."""
+    try:
+        _read(_file(folder, job))
+        return job.kind not in KEPT or zipfile.is_zipfile(_network_file(folder, job))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _network_file(folder: Path, job: RepeatJob) -> Path:
@@ -279,12 +294,7 @@ def choose_rows(
 
     # a fold holds out its share of all patients
     everyone = np.sort(np.concatenate([train, validation, test]))
-    rarest = min(len(set(patients[everyone][labels[everyone] == c])) for c in (0, 1))
-    if rarest < 2 * config.folds:
-        raise ValueError(
-            f"folds={config.folds}: the rarer class has {rarest} patients; expected at least"
-            f" {2 * config.folds}, two per fold"
-        )
+    check_folds(cohort.manifest.iloc[everyone], config.folds)
     rest, held = _divide(everyone, labels, patients, config.folds, config.seed)[int(job.value) - 1]
 
     # the others train and validate, in the proportions of the run's own split; with few patients a
@@ -320,13 +330,7 @@ def _take_share(
     order = ill.sample(frac=1, random_state=seed % 2**32)
     taken: set[str] = set()
     for label, group in order.groupby(order):
-        n = round(share * len(group))
-        if not n:
-            raise ValueError(
-                f"learning_curve: a share of {share:g} of {len(group)} patients with label {label}"
-                " leaves no patient; choose larger shares"
-            )
-        taken |= set(group.index[:n])
+        taken |= set(group.index[: check_share(share, label, len(group))])
     return rows[np.isin(patients[rows], list(taken))]
 
 

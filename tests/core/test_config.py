@@ -37,6 +37,9 @@ def test_unknown_key_names_the_near_match():
         {"folds": float("inf")},
         {"test_fraction": 0.5, "validation_fraction": 0.5},
         {"source": "folder"},
+        {"run_dir": ""},
+        {"run_dir": " "},
+        {"weights": "imagenet", "architecture": "vgg_small"},
     ],
 )
 def test_bad_values_are_refused(values):

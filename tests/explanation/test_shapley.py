@@ -280,3 +280,13 @@ def test_owen_values_are_exact_where_the_evaluations_reach():
     found = estimate_values(counted, tree, 1024, np.random.default_rng(0))
     assert found.owen_is_exact and len(asked) <= 1024
     np.testing.assert_allclose(found.owen, compute_owen(game, tree), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["permutation", "kernel", "partition"])
+def test_few_evaluations_are_enough_for_the_library(method):
+    """`shap_evaluations` may be 16; one order of 25 regions and its reverse need 51."""
+    players = 25
+    first = [(0, 1, 1.0, 2)]
+    tree = np.array(first + [(players + k, k + 2, 1.0, k + 3) for k in range(players - 2)], float)
+    found = explain_with_shap(lambda x: np.asarray(x, float).sum(axis=1), tree, method, 16, seed=0)
+    assert found.shape == (players,) and np.isfinite(found).all()

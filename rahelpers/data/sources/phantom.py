@@ -22,7 +22,7 @@ class PhantomSourceFilm:
     Attributes
     ----------
     row : dict
-        Only image_id: everything else comes with the patient, when the film is drawn.
+        image_id, patient_id and label: the rest comes with the patient, when the film is drawn.
     seed, index : int
         The cohort, and the patient's number in it.
     side : str
@@ -50,9 +50,7 @@ class PhantomSourceFilm:
         film = render(patient, self.side, self.size)
         content = np.ascontiguousarray(film.image, dtype=np.float32).tobytes()
         row = self.row | {
-            "patient_id": patient.patient_id,
             "file": "",
-            "label": int(patient.label),
             "age": float(patient.age),
             "sex": patient.sex,
             "centre": "",
@@ -74,18 +72,22 @@ def list_films(config: RunConfig) -> list[PhantomSourceFilm]:
     Films are drawn larger than the network sees them, as real films are.
     """
     size = max(MIN_PHANTOM_PIXELS, 2 * config.image_size)
-    return [
-        PhantomSourceFilm(
-            row={"image_id": f"P{index:05d}_{side}"},
-            seed=config.seed,
-            index=index,
-            side=side,
-            size=size,
-            spectrum=config.spectrum,
-        )
-        for index in range(config.n_patients)
-        for side in "LR"
-    ]
+    films = []
+    for index in range(config.n_patients):
+        patient = make_patient(config.seed, index, config.spectrum)
+        known = {"patient_id": patient.patient_id, "label": int(patient.label)}
+        films += [
+            PhantomSourceFilm(
+                row={"image_id": f"P{index:05d}_{side}"} | known,
+                seed=config.seed,
+                index=index,
+                side=side,
+                size=size,
+                spectrum=config.spectrum,
+            )
+            for side in "LR"
+        ]
+    return films
 
 
 def fingerprint(_: RunConfig) -> dict[str, str]:
