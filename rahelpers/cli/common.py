@@ -1,17 +1,71 @@
-"""What several commands share: errors, and finding a run or a bundle by its name."""
+"""What all commands share: how they end, and finding a run or a bundle by its name."""
 
 from __future__ import annotations
 
+import errno
 import sys
+import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from rahelpers.core.config import near_match, project_root
-from rahelpers.core.store import MissingArtefactError, Run, open_run
+from rahelpers.core.store import DamagedArtefactError, MissingArtefactError, Run, open_run
 
+# what to do about an answer of the system
+ADVICE = {
+    errno.EACCES: "choose a place that you may read and write, or ask for the right to",
+    errno.EPERM: "choose a place that you may read and write, or ask for the right to",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOSPC: "make room on the disk, or choose another one",
+    errno.EDQUOT: "make room in your quota, or choose another place",
+    errno.EFBIG: "this place takes no file of that size: choose another one",
+    errno.EMFILE: "close other programs, or raise the limit of open files (ulimit -n)",
+}
 _HOW_TO_MAKE_ONE = "; make one with: rahelpers run"
+
+
+class Commands(click.Group):
+    """Commands that end in words: what the system refuses, and Ctrl-C, are no tracebacks.
+
+    A terminal that lacks a letter shows `?` in its place. Warnings that a person has turned into
+    errors for other work (PYTHONWARNINGS=error) stay warnings.
+    """
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run a command."""
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+        if sys.warnoptions:
+            warnings.resetwarnings()
+            for unasked in (DeprecationWarning, PendingDeprecationWarning, ImportWarning):
+                warnings.simplefilter("ignore", unasked)
+        return super().main(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call a command; what the system refuses becomes one line and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nstopped", err=True)
+            sys.exit(130)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # click ends quietly where the next program reads no further
+            fail(say_refusal(error), 1)
+        except DamagedArtefactError as error:
+            fail(error, 1)
+
+
+def say_refusal(error: OSError) -> str:
+    """What the system refused, in one line: the file, the reason, and what to do."""
+    if error.strerror is None:
+        return str(error)  # raised by this package, in words
+    place = f"{error.filename}: " if error.filename else ""
+    advice = f"; {ADVICE[error.errno]}" if error.errno in ADVICE else ""
+    return f"{place}{error.strerror}{advice}"
 
 
 def fail(message: object, code: int = 2) -> NoReturn:

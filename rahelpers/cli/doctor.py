@@ -11,10 +11,13 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
+from filelock import FileLock
 
 from rahelpers.core.config import project_root
+from rahelpers.core.store import NO_LOCKS
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ def run_checks() -> list[Check]:
         check_disk(),
         check_memory(),
         check_kernel(),
+        check_writing(),
+        check_keras(),
     ]
 
 
@@ -152,3 +157,33 @@ def check_kernel() -> Check:
     if same:
         return Check("ok", "Jupyter kernel", "python3 is this environment")
     return Check("warn", "Jupyter kernel", f"python3 is {argv[0]}", fix)
+
+
+def check_writing(folder: Path | None = None) -> Check:
+    """Check that runs can be written, and that their drive knows locks."""
+    runs = folder or project_root() / "runs"
+    place = next(parent for parent in (runs, *runs.parents) if parent.exists())
+    try:
+        with TemporaryDirectory(prefix=".doctor-", dir=place) as inside, FileLock(f"{inside}/lock"):
+            return Check("ok", "writing", f"{place} can be written")
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            found = f"{place} can be written, but its drive knows no locks"
+            return Check("warn", "writing", found, "never start a run twice at the same time")
+        fix = "work in a folder of your own: copy the project, or ask for the right to write"
+        return Check("FAIL", "writing", f"{place}: {error.strerror}", fix)
+
+
+def check_keras() -> Check:
+    """Start TensorFlow and Keras in a process of their own, with this person's settings."""
+    program = (
+        "from rahelpers.network.backend import keras, tf; print(keras.version(), tf.__version__)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        versions = "Keras {}, TensorFlow {}".format(*done.stdout.split()[-2:])
+        return Check("ok", "Keras", f"{versions} start")
+    said = done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"]
+    fix = "do as it says, or set up the environment again"
+    return Check("FAIL", "Keras", said[-1].removeprefix("OSError: "), fix)

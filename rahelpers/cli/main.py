@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from rahelpers import __version__
-from rahelpers.cli.common import fail, find_folder, find_run
+from rahelpers.cli.common import Commands, fail, find_folder, find_run
 from rahelpers.cli.data import data
 from rahelpers.cli.predict import predict
 from rahelpers.core.config import PROFILES, SOURCES, RunConfig, make_config, project_root
@@ -42,7 +42,7 @@ PATHS = ("images", "table", "boxes")
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rahelpers")
 def main() -> None:
     """RA hand workbench: run the course, read its report, open the diagnosis panel.
@@ -131,9 +131,8 @@ def run(
 
     Executed notebooks, results and the report are written into runs/NAME.
     """
-    from rahelpers.course.notebooks import NotebookError, RunBusyError, run_course
+    from rahelpers.course.notebooks import NotebookError, RunBusyError, check_run, run_course
     from rahelpers.course.report import write_report
-    from rahelpers.data.sources.registry import check_source
 
     begun = time.monotonic()
     name = name or f"{profile}-{source}"
@@ -142,9 +141,7 @@ def run(
         given = _read_values(pairs, shorthand)
         place = {"profile": profile, "source": source, "run_dir": _run_folder(name)}
         config = make_config(**place | given)
-        if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
-            raise ValueError(f"weights={config.weights}: there is no such file")
-        check_source(config)
+        check_run(config)
         # the notebooks get the values from the config, where numbers are no longer text
         typed = config.subset(*given, "architecture")
         finished = run_course(config, typed, project_root() / "notebooks", start)

@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 from rahelpers.core.config import RunConfig
 from rahelpers.core.kernel import SHOW_SECONDS, this_python_kernel
 from rahelpers.core.store import (
+    NO_LOCKS,
     NOTEBOOK_OF,
     STEPS,
     DamagedArtefactError,
@@ -30,12 +32,14 @@ from rahelpers.core.store import (
     write_atomically,
     write_json,
 )
-from rahelpers.data.sources.registry import source_fingerprint
+from rahelpers.curation.splits import check_plan
+from rahelpers.data.sources.registry import check_source, source_fingerprint
 
 STEPS_OF = {
     notebook: [step for step, of in NOTEBOOK_OF.items() if of == notebook]
     for notebook in NOTEBOOK_OF.values()
 }
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 
 
 class NotebookError(RuntimeError):
@@ -48,16 +52,27 @@ class RunBusyError(RuntimeError):
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """One process per run; the lock goes with the process, also when it is killed."""
+    """One process per run; the lock goes with the process, also when it is killed.
+
+    A network drive may know no locks: then the run goes on without one, and says so.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(folder / ".lock").acquire(blocking=False)
-    except Timeout:
-        raise RunBusyError(
-            f"run '{folder.name}' is being written by another process; wait for it, or choose"
-            " another --name"
-        ) from None
-    with held:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(FileLock(folder / ".lock").acquire(blocking=False))
+        except Timeout:
+            raise RunBusyError(
+                f"run '{folder.name}' is being written by another process; wait for it, or choose"
+                " another --name"
+            ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            print(
+                f"this drive knows no locks ({error.strerror}): do not start run '{folder.name}'"
+                " twice at the same time",
+                flush=True,
+            )
         yield
 
 
@@ -85,7 +100,7 @@ def _is_finished(notebook: Path, run: Run) -> bool:
     if not (record_file.exists() and executed.exists()):
         return False
     try:
-        record = json.loads(record_file.read_text())
+        record = json.loads(record_file.read_text(encoding="utf-8"))
         for step in STEPS_OF.get(notebook.stem, []):
             made_from = run.read_record(step, check_files=True)["made_from"]
             is_same_code = made_from["code"] == code_hash(STEPS[step].packages)
@@ -96,11 +111,48 @@ def _is_finished(notebook: Path, run: Run) -> bool:
                 f"notebooks/{notebook.name} is damaged (its SHA-256 is not the recorded one)"
             )
         return record["key"] == notebook_key(notebook, run)
-    except (DamagedArtefactError, ValueError, KeyError) as error:
+    except (DamagedArtefactError, ValueError, KeyError, TypeError) as error:
         print(f"{error}. {notebook.stem} runs again.")
         return False
     except FileNotFoundError:
         return False  # an earlier step is missing; its own notebook says so
+
+
+def check_run(config: RunConfig) -> None:
+    """Refuse, before the first notebook runs, what would stop a later one.
+
+    Raises
+    ------
+    ValueError
+        If films, table, weights or TensorBoard are missing, or there are too few patients.
+
+    Examples
+    --------
+    >>> from rahelpers import make_config
+    >>> from rahelpers.course.notebooks import check_run
+    >>> check_run(make_config(weights="nowhere.h5"))
+    Traceback (most recent call last):
+        ...
+    ValueError: weights=nowhere.h5: there is no such file
+    """
+    if config.weights not in ("imagenet", "none"):
+        file = Path(config.weights)
+        if not file.is_file():
+            raise ValueError(f"weights={file}: there is no such file")
+        with open(file, "rb") as opened:
+            is_hdf5 = opened.read(len(HDF5)) == HDF5
+        if file.suffix == ".h5" and not is_hdf5:
+            raise ValueError(
+                f"weights={file}: this is not an HDF5 file; expected Keras weights of"
+                f" {config.architecture} without its top layers"
+            )
+    if config.tensorboard and find_spec("tensorboard") is None:
+        raise ValueError(
+            "tensorboard=True: the package is not installed; pip install tensorboard, or leave"
+            " tensorboard off"
+        )
+    check_source(config)
+    check_plan(config)
 
 
 def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start: str = "") -> Run:
@@ -147,7 +199,7 @@ def run_course(config: RunConfig, given: dict[str, Any], notebooks: Path, start:
             f" {', '.join(f.name[:2] for f in files)}"
         )
     run, started = Run(config), time.monotonic()
-    with _lock(run.folder), this_python_kernel(run.folder / "kernels") as kernel:
+    with _lock(run.folder), this_python_kernel() as kernel:
         run.save_config()
         seconds: dict[str, float] = {}
         for number, file in enumerate(files, start=1):
@@ -204,8 +256,14 @@ def _forget(notebook: Path, run: Run) -> None:
         (run.folder / STEPS[step].folder / "record.json").unlink(missing_ok=True)
 
 
+def _literal(path: Path) -> str:
+    """A path for papermill, which fills in what stands between braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> None:
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     # papermill warns about every value that is not in the parameters cell; rahelpers checks the
@@ -228,8 +286,8 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
     working = folder / f".{notebook.name}"
     try:
         papermill.execute_notebook(
-            str(notebook),
-            str(working),
+            _literal(notebook),
+            _literal(working),
             parameters=parameters,
             kernel_name=kernel,
             cwd=str(notebook.parent),
@@ -237,6 +295,12 @@ def _execute(notebook: Path, run: Run, given: dict[str, Any], kernel: str) -> No
             iopub_timeout=SHOW_SECONDS,
             stdout_file=_Echo(),
         )
+    except DeadKernelError:
+        raise NotebookError(
+            f"notebook {notebook.name} failed\n"
+            "  its Python process was ended from outside: most often the memory was full\n"
+            "  close other programs, or choose a smaller profile or image_size"
+        ) from None
     except PapermillExecutionError as error:
         failed = folder / f"{notebook.stem}_failed.ipynb"
         shutil.move(working, failed)

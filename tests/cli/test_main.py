@@ -69,6 +69,11 @@ def call(*arguments: str):
         (["--weights", "nowhere.h5"], "no such file"),
         (["--source", "folder", "--images", "x"], "needs table"),
         (["--from", "42"], "no such notebook"),
+        (["-p", "folds=100"], "folds=100: the rarer class has"),
+        (["-p", "learning_curve=0.01", "-p", "n_patients=40"], "leaves no patient"),
+        (["-p", "n_patients=12", "-p", "test_fraction=0.05"], "expected at least 20 of each"),
+        (["-p", "weights=imagenet", "-p", "architecture=vgg_small"], "no pretrained weights"),
+        (["--weights", __file__ + ".h5"], "no such file"),
     ],
 )
 def test_refused_before_anything_runs(project, arguments, message):
@@ -99,7 +104,7 @@ def test_a_changed_table_is_not_taken_for_the_old_one(project):
     from PIL import Image
 
     (project / "films").mkdir()
-    for i in range(4):
+    for i in range(12):
         Image.new("L", (40, 40), i).save(project / "films" / f"{i}.png")
     table = project / "t.csv"
     arguments = [
@@ -119,9 +124,9 @@ def test_a_changed_table_is_not_taken_for_the_old_one(project):
         "--positive",
         "1",
     ]
-    table.write_text("image_id,y\n0,0\n1,1\n2,0\n3,1\n")
+    table.write_text("image_id,y\n" + "".join(f"{i},{i % 2}\n" for i in range(12)))
     assert call(*arguments).exit_code == 0 and call(*arguments).output.count("reused") == 2
-    table.write_text("image_id,y\n0,1\n1,0\n2,1\n3,0\n")
+    table.write_text("image_id,y\n" + "".join(f"{i},{1 - i % 2}\n" for i in range(12)))
     assert "01_curate_data: running" in call(*arguments).output
 
 
