@@ -73,7 +73,7 @@ def explain_each(
     reused = 0
     for row in show_progress(rows, "explaining films"):
         file = folder / f"{row}.npz"
-        result = read_arrays(file)
+        result: dict[str, Any] | None = read_arrays(file)
         if result is not None:
             reused += 1
         else:
