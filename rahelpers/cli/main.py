@@ -133,6 +133,7 @@ def run(
     """
     from rahelpers.course.notebooks import NotebookError, RunBusyError, check_run, run_course
     from rahelpers.course.report import write_report
+    from rahelpers.data.sources.registry import describe_source
 
     begun = time.monotonic()
     name = name or f"{profile}-{source}"
@@ -142,6 +143,8 @@ def run(
         place = {"profile": profile, "source": source, "run_dir": _run_folder(name)}
         config = make_config(**place | given)
         check_run(config)
+        for note in describe_source(config):
+            click.echo(note)
         # the notebooks get the values from the config, where numbers are no longer text
         typed = config.subset(*given, "architecture")
         finished = run_course(config, typed, project_root() / "notebooks", start)
@@ -181,7 +184,7 @@ def evaluate(
 
     The cohort is curated into the run NAME; nothing is trained.
     """
-    from rahelpers.data.sources.registry import check_source
+    from rahelpers.data.sources.registry import check_source, describe_source
     from rahelpers.evaluation.external import evaluate_elsewhere, find_bundle
     from rahelpers.network.bundle import read_info
 
@@ -199,6 +202,8 @@ def evaluate(
         }
         config = make_config(**place | _read_values(pairs, shorthand))
         check_source(config)
+        for note in describe_source(config):
+            click.echo(note)
         click.echo(evaluate_elsewhere(folder, config))
     except MissingArtefactError as error:
         fail(error, 1)

@@ -56,9 +56,14 @@ def predict(
     from rahelpers.display.pages import BANNER
     from rahelpers.evaluation.external import find_bundle
     from rahelpers.prediction.exports import WRITERS, file_stem, write_json
-    from rahelpers.prediction.film import find_film_files, predict_films, to_row
+    from rahelpers.prediction.film import count_hidden, find_film_files, predict_films, to_row
 
     try:
+        if reports and folder.resolve().is_relative_to(reports.resolve()):
+            raise ValueError(
+                f"--report {reports}: the films are in this folder, and its reports would be read as"
+                " films next time; name a folder of its own"
+            )
         # all files of the folder, except those that this command writes
         own = {p.resolve() for p in (out, lines, reports) if p}
         files = [
@@ -104,5 +109,8 @@ def predict(
     click.echo(f"  table    {out}")
     if reports:
         click.echo(f"  reports  {reports}")
+    n_hidden = count_hidden(folder)
+    if n_hidden:
+        click.echo(f"  {n_hidden} hidden files (their names begin with a dot) were not read")
     click.echo(BANNER)
     sys.exit(1 if counts["error"] else 0)

@@ -141,10 +141,10 @@ def read_arrays(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """A table that a step wrote; names stay text: a film may be called 1377, a patient 007."""
+    """A table that a step wrote; names stay text: a patient may be called 007, or NA."""
     import pandas as pd
 
-    return pd.read_csv(file, dtype=dict.fromkeys(("image_id", "patient_id", "centre"), str))
+    return pd.read_csv(file, converters=dict.fromkeys(("image_id", "patient_id", "centre"), str))
 
 
 def weights_fingerprint(config: RunConfig) -> dict[str, str]:

@@ -180,9 +180,10 @@ def load_cohort(run: Run) -> Cohort:
     >>> cohort.manifest["patient_id"].nunique(), sorted(set(cohort.manifest["split"]))
     (40, ['test', 'train', 'validation'])
     """
+    # as they stand: a patient may be called NA
     text = dict.fromkeys(("image_id", "patient_id", *TEXT_COLUMNS), str)
     path = run.file("curate", "manifest.csv")
-    manifest = check_manifest(pd.read_csv(path, dtype=text, keep_default_na=True))
+    manifest = check_manifest(pd.read_csv(path, converters=text))
 
     def masks(name: str) -> np.ndarray | None:
         file = path.parent / f"{name}.npy"

@@ -7,6 +7,8 @@ only a person can answer is visibly left open.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from rahelpers.core.config import RunConfig
@@ -20,7 +22,12 @@ MOST_EXCLUDED = 50  # films that are listed with their reasons
 OPEN = "**TO BE WRITTEN BY A PERSON:**"
 
 
-def describe_cohort(config: RunConfig, tables: dict[str, pd.DataFrame], values: pd.Series) -> str:
+def describe_cohort(
+    config: RunConfig,
+    tables: dict[str, pd.DataFrame],
+    values: pd.Series,
+    notes: Sequence[str] = (),
+) -> str:
     """Write the datasheet as Markdown.
 
     Parameters
@@ -31,6 +38,8 @@ def describe_cohort(config: RunConfig, tables: dict[str, pd.DataFrame], values: 
     values : Series, n rows
         What the label of each film in the manifest was made from, as the source has it; None where
         the source knows only the label.
+    notes : sequence of str
+        How the source's tables were read, as `describe_source` says it.
     """
     manifest, pairs = tables["manifest"], tables["pairs"]
     splits = manifest.groupby("split").agg(
@@ -46,6 +55,7 @@ def describe_cohort(config: RunConfig, tables: dict[str, pd.DataFrame], values: 
         films_of_patient=manifest.groupby("patient_id").size(),
         label_rule=_label_rule(config),
         label_values=describe_values(values),
+        notes=notes,
         findings=tables["quality"].groupby(["check", "action"])["image_id"].nunique(),
         excluded=tables["excluded"],
         most_excluded=MOST_EXCLUDED,

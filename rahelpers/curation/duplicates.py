@@ -367,9 +367,9 @@ def judge_pairs(
 
 
 def read_pairs(file: Path | BinaryIO) -> pd.DataFrame:
-    """Read pairs from a CSV file. Names stay text, even where they look like numbers."""
+    """Read pairs from a CSV file. Names stay text, whatever they look like."""
     text = ("image_a", "patient_a", "image_b", "patient_b", "verdict")
-    return pd.read_csv(file, dtype=dict.fromkeys(text, str))
+    return pd.read_csv(file, converters=dict.fromkeys(text, str))
 
 
 def join_patients(patients: pd.Series, pairs: pd.DataFrame) -> pd.Series:

@@ -14,10 +14,12 @@ import pandera.pandas as pa
 
 from rahelpers.core.config import near_match
 from rahelpers.curation.cohort import MANIFEST_SCHEMA
-from rahelpers.data.sources.folder import read_checked_csv
+from rahelpers.data.sources.spelling import find_twins, is_blank
+from rahelpers.data.sources.tables import read_checked_csv
 from rahelpers.data.sources.words import read_ages, read_sex, read_side
 
 MOST_FAULTS = 200  # of one kind: a column from the wrong file is one mistake, not ten thousand
+NAMES = ("patient_id", "centre")  # two spellings of one would be two patients, or two hospitals
 NEVER_EMPTY = ("image_id", "patient_id")  # the schema accepts '' as text
 TABLE_READERS = (
     (("age", "alter"), read_ages),
@@ -56,30 +58,35 @@ def explain_faults(manifest_csv: Path | str) -> list[str]:
     if not path.is_file():
         return [f"{path}: there is no such file"]
     try:
-        table = read_checked_csv("manifest", path, None)
-        text = pd.read_csv(
-            path, dtype=str, encoding="utf-8-sig", keep_default_na=False, index_col=False
-        )
+        text = read_checked_csv("manifest", path)
     except ValueError as error:
         return [str(error)]
-    if not {"split", "sha256"} & set(table.columns):
-        return explain_table_faults(table)
-    faults = _column_faults(list(table.columns))
+    if not {"split", "sha256"} & set(text.columns):
+        return explain_table_faults(text)
+    faults = _column_faults(list(text.columns))
     numbers, number_faults, bad = _read_numbers(text)
     faults += number_faults + _empty_faults(text)
     faults += _value_faults(text, numbers, bad)
+    faults += [
+        f"column {name}: {twin}; use one spelling"
+        for name in NAMES
+        if name in text
+        for twin in find_twins(text[name])[:MOST_FAULTS]
+    ]
     return faults + _leak_faults(text)
 
 
 def explain_table_faults(table: pd.DataFrame) -> list[str]:
     """List the faults of a table that is not a manifest yet.
 
-    These are the cells of age, sex and side that the folder source would refuse.
+    These are the cells of age, sex and side that the folder source would refuse, and names and
+    words that one column spells in two ways.
 
     Parameters
     ----------
-    table : DataFrame
-        Columns are recognised by their usual names, in English or German.
+    table : DataFrame of str
+        As `read_checked_csv` gives it. The columns of age, sex and side are recognised by their
+        usual names, in English or German.
 
     Returns
     -------
@@ -97,6 +104,11 @@ def explain_table_faults(table: pd.DataFrame) -> list[str]:
         for column, reader in found.items()
         for fault in reader(table[column]).faults(column)[:MOST_FAULTS]
     ]
+    for column in table.columns.difference(list(found), sort=False):
+        if pd.to_numeric(table[column], errors="coerce").isna().any():
+            faults += [
+                f"column {column}: {twin}" for twin in find_twins(table[column])[:MOST_FAULTS]
+            ]
     said = (
         "this is not a manifest (it has neither split nor sha256), so it was checked as a table of"
         f" your own films; columns that were read: {', '.join(found) or 'none'}. Labels and films"
@@ -156,9 +168,9 @@ def _read_numbers(
             wrong &= text[name].str.strip() != ""
         if kind == "int":
             wrong |= values.notna() & (values % 1 != 0)
-        for row in np.flatnonzero(wrong):
+        for row in wrong.index[wrong]:
             bad.add((int(row), name))
-            faults.append(_fault(int(row), name, text[name].iloc[row], words))
+            faults.append(_fault(int(row), name, text.at[row, name], words))
         numbers[name] = values
     return numbers, faults[:MOST_FAULTS], bad
 
@@ -168,7 +180,7 @@ def _empty_faults(text: pd.DataFrame) -> list[str]:
         _fault(int(row), name, "", "a value")
         for name in NEVER_EMPTY
         if name in text
-        for row in np.flatnonzero(text[name].str.strip() == "")
+        for row in text.index[text[name].map(is_blank)]
     ]
 
 
@@ -198,7 +210,7 @@ def _value_faults(
         for case in error.failure_cases.dropna(subset="index").to_dict("records"):
             row, name = int(case["index"]), case["column"]
             if (row, name) not in bad:
-                cell = text[name].iloc[row]
+                cell = text.at[row, name]
                 expected = _words(str(case["check"])) + _meant(name, cell)
                 faults.append((row, name, _fault(row, name, cell, expected)))
         return [fault for *_, fault in sorted(faults)][:MOST_FAULTS]

@@ -53,7 +53,12 @@ from rahelpers.curation.film import THUMBNAIL, CuratedHand, FilmJob, curate_film
 from rahelpers.curation.leak_report import describe_leaks
 from rahelpers.curation.splits import split_by_patient
 from rahelpers.data.sources.film import JOINT_COLUMNS
-from rahelpers.data.sources.registry import SourceFilm, list_films, source_fingerprint
+from rahelpers.data.sources.registry import (
+    SourceFilm,
+    describe_source,
+    list_films,
+    source_fingerprint,
+)
 
 CURATE_KEYS = (  # the settings that shape a cohort
     *("source", "seed", "n_patients", "spectrum", "image_size", "task"),
@@ -115,6 +120,9 @@ def _curate(run: Run, step: Step) -> None:
         with_fingerprint=config.source != "phantom",
     )
     films = list_films(config)
+    notes = describe_source(config)
+    for note in notes:
+        print(note)
     read = _read_films(films, cache, config.dask)
     cohort = _CohortBuilder(step.partial(), config.source)
     for key, hands in show_progress(read, "reading films", len(films)):
@@ -146,7 +154,7 @@ def _curate(run: Run, step: Step) -> None:
         step.write(f"{name}.csv", partial(table.to_csv, index=False))
     cohort.write_images(step)
     values = pd.Series([row.get("label_value") for row in cohort.rows], dtype=object)
-    write_text(step.folder / "datasheet.md", describe_cohort(config, tables, values))
+    write_text(step.folder / "datasheet.md", describe_cohort(config, tables, values, notes))
     images = np.load(step.folder / "images.npy", mmap_mode="r")
     leaks = describe_leaks(config, tables["manifest"], pairs, images)
     write_text(step.folder / "leaks.html", leaks)

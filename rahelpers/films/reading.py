@@ -113,6 +113,8 @@ def _normalise(pixels: np.ndarray) -> np.ndarray:
 def _read_file(path: Path) -> bytes:
     """Read an ordinary file. A pipe would block and a device never end, so neither is opened."""
     try:
+        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+            raise RadiographError("this folder may not be read; ask its owner for permission")
         _check_ordinary(path.stat())
         # the file may have been replaced by a pipe since: open without waiting, and look again
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

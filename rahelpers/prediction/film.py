@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -364,9 +365,11 @@ def add_heatmap(bundle: Bundle, result: FilmResult) -> FilmResult:
 
 
 def find_film_files(folder: Path) -> list[Path]:
-    """List every file below a folder, sorted, without hidden ones.
+    """List everything below a folder that is no folder, sorted, without hidden files.
 
-    Whether a file is a radiograph is decided later, by its content.
+    Whether a file is a radiograph is decided later, by its content. Links are followed, but into
+    each folder only once. A link to nothing and a folder that cannot be read are listed as well:
+    reading them gives the reason, so that a table of results leaves out nothing.
 
     Raises
     ------
@@ -375,16 +378,37 @@ def find_film_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder; expected a folder of films")
+    files: list[Path] = []
+    entered = {folder.resolve()}
 
-    def is_hidden(file: Path) -> bool:
-        return any(part.startswith(".") for part in file.relative_to(folder).parts)
-
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not is_hidden(p)]
+    for place, folders, names in os.walk(
+        folder, followlinks=True, onerror=lambda error: files.append(Path(error.filename))
+    ):
+        seen = [Path(place, name) for name in names if not name.startswith(".")]
+        files += seen
+        # into each folder once, whatever links lead to it
+        inside = {name: Path(place, name).resolve() for name in sorted(folders)}
+        folders[:] = []
+        for name, target in inside.items():
+            if not name.startswith(".") and target not in entered:
+                entered.add(target)
+                folders.append(name)
     if not files:
         raise ValueError(
             f"{folder}: the folder is empty; expected films, PNG, JPEG, TIFF, BMP or DICOM"
         )
-    return files
+    return sorted(files)
+
+
+def count_hidden(folder: Path) -> int:
+    """Count the files below a folder that `find_film_files` passes over: their names, or the names
+    of their folders, begin with a dot.
+    """
+    return sum(
+        any(part.startswith(".") for part in Path(place, name).relative_to(folder).parts)
+        for place, _, names in os.walk(folder)
+        for name in names
+    )
 
 
 def predict_films(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from pathlib import Path
@@ -22,25 +20,43 @@ from rahelpers.data.sources.film import (
     first_fault,
     no_joints,
 )
+from rahelpers.data.sources.spelling import (
+    MOST_EXAMPLES,
+    describe_changes,
+    fold,
+    is_blank,
+    refuse_twins,
+    spell,
+)
+from rahelpers.data.sources.tables import other_comma, read_checked_csv
 from rahelpers.data.sources.walk import find_files, is_inside, listing_hash, text_of
-from rahelpers.data.sources.words import read_ages, read_sex, read_side, show_cell
+from rahelpers.data.sources.words import NOT_KNOWN, read_ages, read_sex, read_side, show_cell
 from rahelpers.films.radiograph import MOST_NAME
 
 MOST_DIGITS = 300  # of a number: float64 holds 308
+MOST_VALUES = 8  # of a label column that are listed
 OPERATORS = (">=", "<=", "==", ">", "<", "=")  # of a label rule; the longer ones first
 COLUMN_KEYS = (  # the options that name a column of the table
     *("id_column", "patient_column", "label_column", "file_column", "laterality_column"),
     *("centre_column", "age_column", "sex_column"),
 )
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
+# A label cell that holds one of these has no label: programs write them into cells without a value.
+# A spreadsheet's faults (#N/A, #VALUE!) are such cells too.
+NO_LABEL = ("", "na", "n/a", "<na>", "nan", "-nan", "null", "none", "nat")
+SPREADSHEET_FAULT = r"#[\w/]+[!?]?"
+# Spreadsheets write these words in the language of their user.
+TRUTHS = dict.fromkeys(("wahr", "vrai", "verdadero", "vero", "waar"), "true") | dict.fromkeys(
+    ("falsch", "faux", "falso", "onwaar"), "false"
+)
 
 
 def fingerprint(config: RunConfig) -> dict[str, str]:
-    """Hashes of the tables, and one of the films' names, sizes and times."""
-    root = Path(config.images)
+    """Hashes of the tables, and one of the names, sizes and times of the films that they name."""
+    films = [path for path in read_film_table(config)["path"] if path is not None]
     found = {
         "table": sha256_of(Path(config.table)),
-        "images": listing_hash(find_files(root, SUFFIXES)[0], root.resolve()),
+        "images": listing_hash(films, Path(config.images).resolve()),
     }
     return found | ({"boxes": sha256_of(Path(config.boxes))} if config.boxes else {})
 
@@ -66,9 +82,14 @@ def parse_rule(positive: str) -> tuple[str, str]:
 def make_labels(values: pd.Series, positive: str) -> pd.Series:
     """Make labels 0 and 1 from a column and a rule; missing values stay missing.
 
+    Blanks at the ends of a cell do not count, and where rule and cell are numbers, they are
+    compared as numbers: 1, 1.0 and 01 are one label.
+
     Parameters
     ----------
     values : Series
+        Text or numbers. Empty cells, and words of programs for 'no value' (NA, NaN, NULL, None,
+        #N/A), are missing values unless the rule asks for them.
     positive : str
         A rule as `parse_rule` takes it: which values are positive.
 
@@ -80,44 +101,103 @@ def make_labels(values: pd.Series, positive: str) -> pd.Series:
     Raises
     ------
     ValueError
-        If a threshold is applied to words, or the rule puts every film into one class.
+        If a threshold is applied to words, the rule puts every film into one class, or one value is
+        spelled in two ways (RA and ra).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from rahelpers.data.sources.folder import make_labels
+    >>> make_labels(pd.Series(["1", "1.0 ", "0", "n.d.", ""]), "1").tolist()
+    [1.0, 1.0, 0.0, 0.0, nan]
     """
     operator, operand = parse_rule(positive)
-    numbers, threshold = _numbers(values), _number(operand)
+    cells = _trim_labels(values, operand)
+    numbers, threshold = _numbers(cells), _numbers(pd.Series([operand])).iloc[0]
+    words = cells[cells.notna() & numbers.isna()]
     if operator == "==":
-        all_numbers = numbers.notna().sum() == values.notna().sum()
-        if threshold is None:
-            hit = values.astype(str).str.strip().eq(operand)
-        elif all_numbers:  # 1, 1.0 and "1" are the same label
-            hit = numbers.eq(threshold)
-        else:
-            hit = values.astype(str).eq(operand)
+        # the rule is a spelling too; numbers are one label however they are written
+        asked = pd.Series([operand], index=["--positive"])
+        spelled = pd.concat([asked, cells.dropna().astype(str)])
+        as_numbers = _numbers(spelled)
+        refuse_twins(
+            "label",
+            spelled.where(as_numbers.isna(), as_numbers.map("{:.15g}".format)),
+            _fold_label,
+        )
+        hit = (cells.astype(str) == operand) | (numbers == threshold)
     else:
-        if threshold is None:
+        if np.isnan(threshold):
             raise ValueError(f"positive={positive!r}: expected a number after {operator}")
-        words = values[values.notna() & numbers.isna()]
         if len(words):
             raise ValueError(
                 f"positive={positive!r} needs numbers, but the label column holds"
-                f" {show_cell(words.iloc[0])[:MOST_NAME]}"
+                f" {show_cell(words.iloc[0])[:MOST_NAME]} ({len(words)} cells are not numbers;"
+                " decimals have a point, and a film without a label has an empty cell)"
             )
         compare = {">=": numbers.ge, "<=": numbers.le, ">": numbers.gt, "<": numbers.lt}
         hit = compare[operator](threshold)
-    labels = hit.astype(float).where(values.notna())
+    labels = hit.astype(float).where(cells.notna())
     if labels.dropna().nunique() < 2:
-        seen = ", ".join(map(str, pd.unique(values.dropna())[:5]))
+        seen = list(map(str, pd.unique(cells.dropna())[:5]))
         raise ValueError(
             f"positive={positive!r} puts every film into one class; the label column holds:"
-            f" {seen} …"
+            f" {', '.join(seen)[:MOST_NAME]} …"
         )
     return labels
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _trim_labels(values: pd.Series, operand: str) -> pd.Series:
+    """Label cells without blanks at their ends; None where there is no label."""
+
+    def trim(value: object) -> object:
+        if not isinstance(value, str):
+            return None if pd.isna(value) else value
+        text = value.strip()
+        is_missing = fold(text) in NO_LABEL or re.fullmatch(SPREADSHEET_FAULT, text)
+        return None if is_missing and text != operand else text
+
+    return values.astype(object).map(trim)
+
+
+def _fold_label(text: str) -> str:
+    folded = fold(text)
+    return TRUTHS.get(folded, folded)
+
+
+def describe_labels(column: str, values: pd.Series, positive: str) -> list[str]:
+    """Say which values of a label column are positive, which negative, and which no label.
+
+    Parameters
+    ----------
+    column : str
+    values : Series of str
+    positive : str
+
+    Returns
+    -------
+    list of str
+        One sentence per kind of label.
+    """
+    labels = make_labels(values, positive)
+    is_equal = parse_rule(positive)[0] == "=="
+    said = []
+    for label, words in ((1, "positive"), (0, "negative"), (None, "without a label, left out")):
+        cells = values[labels.isna() if label is None else labels == label]
+        numbers = _numbers(cells.map(str.strip))
+        if cells.empty:
+            continue
+        if not is_equal and label is not None:
+            held = f"{numbers.min():g} to {numbers.max():g}"
+        else:
+            counts = cells.map(
+                lambda cell: "empty" if is_blank(cell) else repr(cell[:MOST_NAME])
+            ).value_counts()
+            held = ", ".join(f"{cell}: {n}" for cell, n in counts.iloc[:MOST_VALUES].items())
+            n_more = len(counts) - MOST_VALUES
+            held += f", and {n_more} more spellings" if n_more > 0 else ""
+        said.append(f"column {column}, rule {positive}: {len(cells)} rows are {words} ({held})")
+    return said
 
 
 def _numbers(values: pd.Series) -> pd.Series:
@@ -127,7 +207,7 @@ def _numbers(values: pd.Series) -> pd.Series:
     except OverflowError:  # one whole number of hundreds of digits, and pandas gives up on them all
         short = values.where(values.map(lambda value: len(str(value)) < MOST_DIGITS))
         numbers = pd.to_numeric(short, errors="coerce")
-    return numbers.where(np.isfinite(numbers.astype(float)))
+    return numbers.astype(float).where(np.isfinite(numbers.astype(float)))
 
 
 def read_film_table(config: RunConfig) -> pd.DataFrame:
@@ -136,48 +216,96 @@ def read_film_table(config: RunConfig) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The table's own columns, and: image_id, patient_id, path (or None), why (there is no path),
-        label (0, 1, or NaN where the table has none), label_value (what it was made from),
+        The table's own columns as text, and: image_id, patient_id, path (or None), why (there is no
+        path), label (0, 1, or NaN where the table has none), label_value (what it was made from),
         condition, laterality, centre, age, sex.
 
     Raises
     ------
     ValueError
         If a folder, file or column is missing, ids are not unique, the labels do not make two
-        classes, or a cell of age, sex or side is not understood.
+        classes, a name is spelled in two ways, a cell of age, sex or side is not understood, or no
+        row has a film.
     """
-    _check_paths(config)
-    table = _read_csv("table", config.table, {config.id_column: str, config.patient_column: str})
-    _check_columns(table, config)
-
-    # labels, kept next to what they were made from: our column may have the same name as theirs
-    values = table[config.label_column]
-    is_blank = values.astype(str).str.strip() == ""
-    table["label_value"] = values.mask(is_blank)
-    table["label"] = make_labels(table["label_value"], config.positive)
-    # words of the label column tell who the controls are; numbers would be too many kinds
-    has_words = not pd.api.types.is_numeric_dtype(values)
-    words = table["label_value"].fillna("").astype(str).str.strip()
-    table["condition"] = words if has_words else ""
-
-    # who: two spellings of one name would be two patients, or two hospitals
-    ids, patients = table[config.id_column], table[config.patient_column].str.strip()
-    table["image_id"], table["patient_id"] = ids, patients
-    _refuse_spellings("patients", table["patient_id"])
-    age = _covariate_column(table, config.age_column, "age", config.label_column)
-    sex = _covariate_column(table, config.sex_column, "sex", config.label_column)
-    side, centre = config.laterality_column, config.centre_column
-    table["laterality"] = read_side(table[side]).checked(side) if side else ""
-    table["age"] = read_ages(table[age]).checked(age) if age else np.nan
-    table["sex"] = read_sex(table[sex]).checked(sex) if sex else ""
-    table["centre"] = table[centre].fillna("").astype(str).str.strip() if centre else ""
-    _refuse_spellings("hospitals", table["centre"])
-
+    table, _ = _read_cells(config)
     # which file: last, because it is the only part that looks at the disk
     table["path"], table["why"] = _find_films(table, config)
     if config.max_films and len(table) > config.max_films:
         table = table.sample(config.max_films, random_state=config.seed).sort_index()
     return table
+
+
+def describe_table(config: RunConfig) -> list[str]:
+    """Say how the tables are read: labels, and every cell that is not used as it stands.
+
+    Returns
+    -------
+    list of str
+        One sentence per kind: with a few examples, and the number of all.
+    """
+    table, notes = _read_cells(config)
+    return notes + (_match_boxes(read_boxes(config), table, config)[1] if config.boxes else [])
+
+
+def _read_cells(config: RunConfig) -> tuple[pd.DataFrame, list[str]]:
+    """The table with our columns, but without films; and what was made of its cells, in words."""
+    _check_paths(config)
+    table = read_checked_csv("table", Path(config.table))
+    _check_columns(table, config)
+    raw = table.copy()  # our columns may have the same names as theirs
+
+    # labels, kept next to what they were made from
+    notes = describe_labels(config.label_column, raw[config.label_column], config.positive)
+    cells = _trim_labels(raw[config.label_column], parse_rule(config.positive)[1])
+    table["label"] = make_labels(raw[config.label_column], config.positive)
+    # words of the label column tell who the controls are; numbers would be too many kinds
+    numbers = _numbers(cells)
+    has_words = bool((cells.notna() & numbers.isna()).any())
+    table["label_value"] = cells if has_words else numbers
+    table["condition"] = cells.fillna("").astype(str) if has_words else ""
+
+    # who and where: two spellings of one name would be two patients, or two hospitals
+    for ours, column, what in (
+        ("image_id", config.id_column, ""),
+        ("patient_id", config.patient_column, "patients"),
+        ("centre", config.centre_column, "hospitals"),
+    ):
+        table[ours] = raw[column].str.strip() if column else ""
+        if not column:
+            continue
+        if what:
+            refuse_twins(what, table[ours])
+        notes += describe_changes(column, raw[column], table[ours])
+        notes += _describe_odd_names(column, table[ours])
+    table["centre"] = table["centre"].mask(table["centre"].map(is_blank), "")
+
+    # age, sex and side
+    for ours, column, read in (
+        ("laterality", config.laterality_column, read_side),
+        ("age", _covariate_column(raw, config.age_column, "age", config), read_ages),
+        ("sex", _covariate_column(raw, config.sex_column, "sex", config), read_sex),
+    ):
+        if column:
+            reading = read(raw[column])
+            table[ours] = reading.checked(column)
+            notes += reading.changes(column, raw[column])
+        else:
+            table[ours] = np.nan if ours == "age" else ""
+    return table, notes
+
+
+def _describe_odd_names(column: str, names: pd.Series) -> list[str]:
+    """Say which names look like a word for 'not known': they are names all the same."""
+    odd = names[names.map(lambda name: not is_blank(name) and fold(name) in NOT_KNOWN)]
+    if odd.empty:
+        return []
+    shown = ", ".join(
+        f"{name!r} ({n})" for name, n in odd.value_counts().iloc[:MOST_EXAMPLES].items()
+    )
+    return [
+        f"column {column}: words for 'not known' are used as names ({shown}); leave such a cell"
+        " empty or remove its row, if no name is meant"
+    ]
 
 
 def _check_paths(config: RunConfig) -> None:
@@ -191,120 +319,150 @@ def _check_paths(config: RunConfig) -> None:
 
 def _check_columns(table: pd.DataFrame, config: RunConfig) -> None:
     """Refuse columns that are missing, ids that are empty or not unique, and empty patients."""
+    columns = list(table.columns)
     for key in COLUMN_KEYS:
         column = getattr(config, key)
-        if column and column not in table.columns:
+        if column and column not in columns:
             raise ValueError(
                 f"{key}={column!r} is not a column of {Path(config.table).name}"
-                f"{near_match(column, list(table.columns))}{_other_comma(table)}"
+                f"{near_match(column, columns)}{other_comma(columns)}"
             )
-    ids = table[config.id_column]
-    bad = ids[ids.isna() | ids.duplicated()]
+    ids = table[config.id_column].str.strip()
+    bad = ids[ids.map(is_blank) | ids.duplicated()]
     if len(bad):
         raise ValueError(
             f"{config.id_column} must be unique and not empty: row {bad.index[0] + 2} has"
-            f" {bad.iloc[0]!r}"
+            f" {bad.iloc[0][:MOST_NAME]!r}"
         )
-    nobody = table[config.patient_column].fillna("").str.strip() == ""
+    nobody = table[config.patient_column].map(is_blank)
     if nobody.any():
-        raise ValueError(f"{config.patient_column} is empty in row {table.index[nobody][0] + 2}")
+        raise ValueError(
+            f"{config.patient_column} is empty in row {table.index[nobody][0] + 2}"
+            f" ({nobody.sum()} rows are like that); every film needs its patient"
+        )
 
 
-def _covariate_column(table: pd.DataFrame, named: str, usual: str, label_column: str) -> str:
+def _covariate_column(table: pd.DataFrame, named: str, usual: str, config: RunConfig) -> str:
     """The column of age or sex: the one that the configuration names, else the one with the usual
     name in any case. '' where there is none, or where it makes the label.
-    """
-    columns = sorted(table.columns, reverse=True)
-    found = named or next((c for c in columns if str(c).strip().casefold() == usual), "")
-    return "" if found == label_column else found
-
-
-def _refuse_spellings(what: str, names: pd.Series) -> None:
-    """Refuse names that differ only in upper and lower case.
-
-    Two spellings of one patient would end up in two splits, and two spellings of one hospital would
-    be held out only in part.
-    """
-    for _, spellings in names.drop_duplicates().groupby(names.str.casefold()):
-        if len(spellings) > 1:
-            (row, one), (other_row, other) = list(spellings.items())[:2]
-            raise ValueError(
-                f"{what} {one!r} (row {row + 2}) and {other!r} (row {other_row + 2}) differ only in"
-                " upper and lower case; use one spelling"
-            )
-
-
-def _read_csv(key: str, path: str, types: dict[str, type]) -> pd.DataFrame:
-    return read_checked_csv(key, Path(path), types)
-
-
-def read_checked_csv(key: str, path: Path, types: dict[str, type] | None = None) -> pd.DataFrame:
-    """Read a CSV file in which every row has as many values as the header.
-
-    pandas on its own fills a row that is too short with empty values. Where the header is too
-    short, it makes the first column the index, and every label moves over by one column.
-
-    Parameters
-    ----------
-    key : str
-        What the file is for, such as 'table': messages start with it.
-    path : Path
-    types : dict, optional
-        Column -> type; pandas chooses the others.
 
     Raises
     ------
     ValueError
-        If the file is not a UTF-8 CSV file with a header and rows; says what it is instead.
+        If two columns have the usual name.
     """
-    text = _decode(key, path, path.read_bytes())
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        rows = [(number, row) for number, row in enumerate(lines, start=1) if row]
-    except csv.Error as error:
-        raise ValueError(f"{key}={path}: not a CSV file ({error})") from None
-    if len(rows) < 2:
+    usually = [c for c in table.columns if c.casefold() == usual]
+    if not named and len(usually) > 1:
         raise ValueError(
-            f"{key}={path}: {'is empty' if not rows else 'has a header but no rows'}; expected a"
-            " header and one row per film"
+            f"{Path(config.table).name}: {' and '.join(map(repr, usually))} could both be the"
+            f" {usual}; name one of them with --{usual}-column"
         )
-    header = rows[0][1]
-    twice = [name for i, name in enumerate(header) if name in header[:i]]
-    if twice:
-        raise ValueError(f"{key}={path}: two columns are called {twice[0]!r}")
-    for number, row in rows:
-        if len(row) != len(header):
-            raise ValueError(
-                f"{key}={path}: row {number} has {len(row)} values, the header {len(header)}; a"
-                " value with a comma needs quotes"
+    found = named or next(iter(usually), "")
+    return "" if found == config.label_column else found
+
+
+class _Films:
+    """The files below the image folder, and which of them a cell of the table means."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        files, self.unusable = find_files(root)
+        self.films = [path for path in files if path.suffix.lower() in SUFFIXES]
+        self.others = [path for path in files if path.suffix.lower() not in SUFFIXES]
+        # By name, and by name in one Unicode form. An export may have no suffixes at all, but a
+        # name without suffix means a film before it means another file.
+        self._named: list[dict[str, list[Path]]] = []
+        for keys in (str, spell):
+            for paths, names in ((self.films, _film_names), (self.others, _file_name)):
+                named: dict[str, list[Path]] = {}
+                for path in paths:
+                    for name in {keys(name) for name in names(path)}:
+                        named.setdefault(name, []).append(path)
+                self._named.append(named)
+
+    def find(self, cell: str) -> Path | None:
+        """The film that a cell of the file column means.
+
+        It is the file at that path under the image folder; else the only film of that name whose
+        path ends as the cell says: 'images/7.png' is found even if the image folder itself is
+        called images.
+        """
+        said = cell if "/" in cell else cell.replace("\\", "/")  # as Windows writes paths
+        for path in (self.root / cell, self.root / said):
+            if is_inside(path, self.root):  # whatever its suffix: DICOM files often have none
+                return path
+        parts = [spell(part) for part in (*Path(said).parts[:-1], _stem(Path(said).name))]
+        return self.find_name(Path(said).name, parts)
+
+    def find_name(self, name: str, parts: list[str] | None = None) -> Path | None:
+        """The only film of that name, with or without suffix, whose path ends in `parts`.
+
+        Two are an error: guessing could give a film another film's label.
+        """
+        for named, key in zip(self._named, (name, name, spell(name), spell(name)), strict=True):
+            found = [
+                path
+                for path in named.get(key, ())
+                # a file of that name in another folder may be another patient's
+                if not parts or self._parts(path)[-len(parts) :] == parts
+            ]
+            if len(found) > 1:
+                two = " and ".join(repr(text_of(p, self.root))[1:-1] for p in found[:2])
+                raise ValueError(
+                    f"images={self.root}: {name!r} could be {two}; add a column with the file of"
+                    " each row, and name that column with --file-column"
+                )
+            if found:
+                return found[0]
+        return None
+
+    def _parts(self, path: Path) -> list[str]:
+        folders = path.relative_to(self.root).parts[:-1]
+        return [spell(part) for part in (*folders, _stem(path.name))]
+
+    def explain(self, name: str) -> str:
+        """Why no film was found for a name."""
+        last = _stem(Path(name.replace("\\", "/")).name)
+        for path, why in self.unusable.items():
+            if spell(last) in (spell(path.name), spell(_stem(path.name))):
+                return why
+        alike = next((p for p in self.films if fold(_stem(p.name)) == fold(last)), None)
+        near = f"; {text_of(alike, self.root)!r} is spelled otherwise" if alike and last else ""
+        closed = [(path, why) for path, why in self.unusable.items() if path.is_dir()]
+        hidden = (
+            f"; {len(closed)} folders could not be read, such as {closed[0][0]} ({closed[0][1]})"
+            if closed
+            else ""
+        )
+        return f"no file of that name under the image folder{near}{hidden}"
+
+    def explain_nothing(self) -> str:
+        """What the folder holds instead of films, for a message."""
+        said = [f"expected files that end in {', '.join(SUFFIXES)}"]
+        if self.others:
+            shown = text_of(self.others[0], self.root)
+            said.append(
+                f"{len(self.others)} files have other names, such as {shown!r}: name the column"
+                " with the file of each row with --file-column"
             )
-    return pd.read_csv(io.StringIO(text, newline=""), dtype=types, index_col=False)
+        if self.unusable:
+            path, why = next(iter(self.unusable.items()))
+            said.append(f"{len(self.unusable)} could not be used, such as {path.name!r}: {why}")
+        return "; ".join(said)
 
 
-def _decode(key: str, path: Path, data: bytes) -> str:
-    """The text of a UTF-8 file; an error that says which other encoding it may have."""
-    refusal = f"{key}={path}: not a UTF-8 CSV file:"
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise ValueError(
-            f"{refusal} it is UTF-16, as spreadsheets write 'Unicode text'; save it as 'CSV UTF-8'"
-        )
-    if b"\0" in data:
-        raise ValueError(f"{refusal} byte {data.index(0)} is NUL, so it is a binary file or UTF-16")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{refusal} row {row} holds the byte 0x{data[error.start]:02x}; save it as 'CSV UTF-8'"
-        ) from None
+def _stem(name: str) -> str:
+    """A name without its suffix, where that is the suffix of a film: UIDs have dots too."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if stem and dot + suffix.lower() in SUFFIXES else name
 
 
-def _other_comma(table: pd.DataFrame) -> str:
-    """A hint where the file's columns are separated by something other than commas."""
-    name = str(table.columns[0])
-    if len(table.columns) > 1 or not re.search("[;\t|]", name):
-        return ""
-    return f". Its only column is {name!r}: save it with commas"
+def _film_names(path: Path) -> tuple[str, ...]:
+    return path.name, _stem(path.name)
+
+
+def _file_name(path: Path) -> tuple[str, ...]:
+    return (path.name,)
 
 
 def _find_films(table: pd.DataFrame, config: RunConfig) -> tuple[list[Path | None], list[str]]:
@@ -312,74 +470,47 @@ def _find_films(table: pd.DataFrame, config: RunConfig) -> tuple[list[Path | Non
 
     Where a column names the files, that is a path under `images`, or the only film of that name.
     Otherwise it is the only film whose name is the image_id, with or without suffix.
+
+    Raises
+    ------
+    ValueError
+        If no row has a film, or a name could mean two.
     """
     root = Path(config.images).resolve()
-
-    # the folder's films by name
-    by_name: dict[str, set[Path]] = {}
-    paths, unreadable = find_files(root, SUFFIXES)
-    for path in paths:
-        for key in (path.stem, path.name):
-            by_name.setdefault(key, set()).add(path)
-    hidden = (
-        f"; {len(unreadable)} folders could not be read, such as {unreadable[0]}"
-        if unreadable
-        else ""
-    )
-    if not by_name:
-        raise ValueError(
-            f"images={root}: holds no film; expected files that end in"
-            f" {', '.join(SUFFIXES)}{hidden}"
-        )
-
-    # the file of each row
-    nothing = f"no file of that name under the image folder{hidden}"
+    films = _Films(root)
+    find = films.find if config.file_column else films.find_name
     found: list[Path | None] = []
     why = []
-    for name in table[config.file_column or "image_id"].fillna("").astype(str):
+    for cell in table[config.file_column or "image_id"]:
+        name = cell if is_inside(root / cell, root) else cell.strip()
+        shown = repr(name[:MOST_NAME])
         if config.file_column and not Path(os.path.normpath(root / name)).is_relative_to(root):
             # not looked up by its last part either: that would be a different file
-            found.append(None)
-            why.append(f"{name!r} is outside the image folder")
-            continue
-        find = _film_at if config.file_column else _only_film
-        film = find(name, by_name, root)
+            film, fault = None, f"{shown} is outside the image folder"
+        elif is_blank(name):
+            film, fault = None, f"no file is named in column {config.file_column}"
+        else:
+            film = find(name)
+            fault = "" if film else f"{shown}: {films.explain(name)}"
         found.append(film)
-        why.append("" if film else f"{name[:MOST_NAME]!r}: {nothing}" if name else nothing)
-    return found, why
-
-
-def _film_at(name: str, by_name: dict[str, set[Path]], root: Path) -> Path | None:
-    """The film at a path under the image folder; else the only film of that name, if its path ends
-    as `name` says: 'images/7.png' is found even if the image folder itself is called images.
-    """
-    path = root / name
-    if is_inside(path, root):  # whatever its suffix: DICOM files often have none
-        return path
-    film = _only_film(Path(name).name, by_name, root)
-    if film is None:
-        return None
-    said = Path(name).with_suffix("").parts
-    # a file of that name in another folder may be another patient's
-    return film if film.with_suffix("").parts[-len(said) :] == said else None
-
-
-def _only_film(name: str, by_name: dict[str, set[Path]], root: Path) -> Path | None:
-    """The film of that name. Two are an error: guessing could give a film another film's label."""
-    found = sorted(by_name.get(name, ()))
-    if len(found) > 1:
-        two = " and ".join(str(p.relative_to(root)) for p in found[:2])
+        why.append(fault)
+    if not any(found):
+        if not films.films:
+            raise ValueError(f"images={root}: holds no film; {films.explain_nothing()}")
         raise ValueError(
-            f"images={root}: '{name}' could be {two}; add a column with the file of each row, and"
-            " name that column with --file-column"
+            f"images={root}: none of the {len(table)} rows of the table has a film; the first:"
+            f" {why[0]}; films there are called {text_of(films.films[0], root)!r}"
         )
-    return found[0] if found else None
+    return found, why
 
 
 def list_films(config: RunConfig) -> list[FilmFile]:
     """One film per row of the table, in its order."""
     table = read_film_table(config)
-    boxes = dict(list(read_boxes(config).groupby("image_id")))
+    given = read_boxes(config)
+    if config.boxes:
+        given, _ = _match_boxes(given, _read_cells(config)[0], config)
+    boxes = dict(list(given.groupby("image_id")))
     root = Path(config.images).resolve()
     films = []
     for record in table.to_dict("records"):
@@ -423,7 +554,7 @@ def read_boxes(config: RunConfig) -> pd.DataFrame:
     """
     if not config.boxes:
         return pd.DataFrame(columns=JOINT_COLUMNS)
-    boxes = _read_csv("boxes", config.boxes, {"image_id": str})
+    boxes = read_checked_csv("boxes", Path(config.boxes))
     name = "joint" if "joint" in boxes.columns else "site"
     missing = [c for c in ("image_id", name, *CORNERS) if c not in boxes.columns]
     if missing:
@@ -432,11 +563,19 @@ def read_boxes(config: RunConfig) -> pd.DataFrame:
             " y0, x1, y1"
         )
     boxes = boxes.rename(columns={name: "site"}).reindex(columns=JOINT_COLUMNS)
+    boxes = boxes.map(lambda cell: None if pd.isna(cell) or is_blank(cell) else cell.strip())
+    nameless = boxes.index[boxes[["image_id", "site"]].isna().any(axis=1)]
+    if len(nameless):
+        raise ValueError(
+            f"boxes={config.boxes}: row {nameless[0] + 2} lacks image_id or {name}; a box needs its"
+            " film and the name of its joint"
+        )
+    refuse_twins(f"boxes={config.boxes}: joints", boxes["site"])
     try:
         boxes = JOINT_SCHEMA.validate(boxes, lazy=True)
     except pa.errors.SchemaErrors as error:
         # counted as a person counts them in the file: the header is row 1
-        rows = [f"row {i + 2}" for i in range(len(boxes))]
+        rows = {i: f"row {i + 2}" for i in boxes.index}
         raise ValueError(
             f"boxes={config.boxes}: {first_fault(error, rows)}; expected corners as fractions of"
             " width and height"
@@ -452,3 +591,37 @@ def read_boxes(config: RunConfig) -> pd.DataFrame:
     is_only = same_name["x0"].transform("size") == 1
     boxes["site"] = boxes["site"].where(is_only, boxes["site"] + " " + number)
     return boxes
+
+
+def _match_boxes(
+    boxes: pd.DataFrame, table: pd.DataFrame, config: RunConfig
+) -> tuple[pd.DataFrame, list[str]]:
+    """The boxes whose film the table has, and a sentence about the others.
+
+    Raises
+    ------
+    ValueError
+        If no box has a film, or the film of a box is in the table under another spelling.
+    """
+    ids = set(table["image_id"])
+    folded = {fold(_stem(name)): name for name in ids}
+    is_foreign = ~boxes["image_id"].isin(ids)
+    foreign = boxes.loc[is_foreign, "image_id"].sort_index()
+    if foreign.empty:
+        return boxes, []
+    n_films = foreign.nunique()
+    many = f"{len(foreign)} of {len(boxes)} boxes ({n_films} films) have no film in the table"
+    for row, name in foreign.items():
+        meant = folded.get(fold(_stem(name)))
+        if meant is not None:
+            raise ValueError(
+                f"boxes={config.boxes}: row {row + 2} has image_id {name[:MOST_NAME]!r}, the table"
+                f" {meant[:MOST_NAME]!r}; use the table's spelling ({many})"
+            )
+    first = foreign.iloc[0][:MOST_NAME]
+    if len(foreign) == len(boxes):
+        raise ValueError(
+            f"boxes={config.boxes}: {many}; the first has image_id {first!r}, and the table"
+            f" {table['image_id'].iloc[0][:MOST_NAME]!r}"
+        )
+    return boxes[~is_foreign], [f"boxes: {many} and are not used, such as {first!r}"]

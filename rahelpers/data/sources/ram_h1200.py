@@ -208,8 +208,8 @@ def _find_films(root: Path, faults: list[str]) -> dict[str, tuple[Path, str]]:
             if split != "validation":  # what some copies call `val`
                 faults.append(f"Segmentation/{split}: there is no such folder")
             continue
-        found, unreadable = find_files(root / "Segmentation" / split, (".bmp",))
-        faults += [f"{where}: cannot be read" for where in unreadable]
+        found, unusable = find_files(root / "Segmentation" / split, (".bmp",))
+        faults += [f"{path}: {why}" for path, why in unusable.items()]
         for path in found:
             if path.stem in films:
                 faults.append(

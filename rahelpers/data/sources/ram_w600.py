@@ -145,8 +145,8 @@ def read_dataset(folder: Path) -> Dataset:
 def _find_films(root: Path, faults: list[str]) -> dict[str, Path]:
     films: dict[str, Path] = {}
     for part in FILM_FOLDERS:
-        found, unreadable = find_files(root / part, (".bmp",))
-        faults += [f"{where}: cannot be read" for where in unreadable]
+        found, unusable = find_files(root / part, (".bmp",))
+        faults += [f"{path}: {why}" for path, why in unusable.items()]
         for path in found:
             films.setdefault(path.stem, path)
     if not films:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rahelpers.core.config import RunConfig
-from rahelpers.data.sources.film import SourceItem
+from rahelpers.data.sources.film import FilmFile, SourceItem
+from rahelpers.data.sources.spelling import MOST_EXAMPLES
 
 
 class SourceFilm(Protocol):
@@ -37,6 +38,17 @@ class SourceAdapter(Protocol):
 
     def fingerprint(self, config: RunConfig) -> dict[str, str]:
         """Hashes of what the source reads from disk: name of the part -> hash."""
+
+
+@runtime_checkable
+class DescribedSource(Protocol):
+    """A source whose tables a person wrote: what was made of them has to be said."""
+
+    def list_films(self, config: RunConfig) -> Sequence[FilmFile]:
+        """The source's films in a fixed order, none of them opened."""
+
+    def describe_table(self, config: RunConfig) -> list[str]:
+        """One sentence per kind of cell: with a few examples, and the number of all."""
 
 
 def _adapter(config: RunConfig) -> SourceAdapter:
@@ -75,6 +87,46 @@ def list_films(config: RunConfig) -> Sequence[SourceFilm]:
 def source_fingerprint(config: RunConfig) -> dict[str, str]:
     """Hash what a source reads from disk, so that a changed film or table reruns the curation."""
     return _adapter(config).fingerprint(config)
+
+
+def describe_source(config: RunConfig) -> list[str]:
+    """Say how a source's tables are read, before anything is made from them.
+
+    Parameters
+    ----------
+    config : RunConfig
+
+    Returns
+    -------
+    list of str
+        For your own films: how many rows are positive, negative or without a label, from which
+        values; what was made of cells that are not used as they stand; how many films cannot be
+        used. Empty for a source whose tables are not yours.
+
+    Raises
+    ------
+    ValueError
+        As of `list_films`.
+
+    Examples
+    --------
+    >>> from rahelpers import make_config
+    >>> from rahelpers.data import describe_source
+    >>> describe_source(make_config(n_patients=12))
+    []
+    """
+    adapter = _adapter(config)
+    if not isinstance(adapter, DescribedSource):
+        return []
+    films = list_films(config)
+    lost = [film for film in films if film.fault]
+    if not lost:
+        return adapter.describe_table(config)
+    shown = "; ".join(f"{film.row['image_id']}: {film.fault}" for film in lost[:MOST_EXAMPLES])
+    return [
+        *adapter.describe_table(config),
+        f"{len(lost)} of {len(films)} films are left out before they are read, such as {shown}",
+    ]
 
 
 def check_source(config: RunConfig) -> None:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from rahelpers.core.config import RunConfig, dataset_folder
 from rahelpers.data.sources.film import FilmFile
-from rahelpers.data.sources.folder import read_checked_csv
 from rahelpers.data.sources.public import Dataset, make_films, plain, require_folder
+from rahelpers.data.sources.tables import read_checked_csv
 from rahelpers.data.sources.walk import find_files, listing_hash
 
 NAME = "rsna-bone-age"
@@ -78,7 +78,7 @@ def read_dataset(folder: Path) -> Dataset:
 
     # the film of each row
     faults: list[str] = []
-    paths, unreadable = find_files(root, (".png",))
+    paths, unusable = find_files(root, (".png",))
     films: dict[str, Path] = {}
     for path in paths:
         if path.stem in films:
@@ -88,7 +88,7 @@ def read_dataset(folder: Path) -> Dataset:
         films.setdefault(path.stem, path)
     table["path"] = [films.get(name) for name in table["image_id"]]
     missing = table.loc[table["path"].isna(), "image_id"]
-    faults += [f"{where}: cannot be read" for where in unreadable] + [
+    faults += [f"{path}: {why}" for path, why in unusable.items()] + [
         f"{name}: in the table, but there is no film {name}.png" for name in missing
     ]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def find_files(root: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], list[str]]:
+def find_files(root: Path, suffixes: tuple[str, ...] = ()) -> tuple[list[Path], dict[Path, str]]:
     """Find the files under a folder whose names end in one of `suffixes`.
 
     Linked folders are not entered, so a cycle of links cannot trap the search. A linked file counts
@@ -22,28 +22,61 @@ def find_files(root: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], list[
     ----------
     root : Path
     suffixes : tuple of str
-        Lower case, with the dot; upper case in a name matches too.
+        Lower case, with the dot; upper case in a name matches too. Empty: every file.
 
     Returns
     -------
     files : list of Path
         Sorted.
-    unreadable : list of str
-        Folders that could not be listed, with the reason.
+    unusable : dict
+        What was left out -> why: folders that could not be listed, links out of the folder, links
+        to nothing, and what is no ordinary file.
     """
     root = root.resolve()
-    unreadable: list[str] = []
+    unusable: dict[Path, str] = {}
+
+    def keep_error(error: OSError) -> None:
+        unusable[Path(error.filename)] = str(error.strerror)
+
     files = []
-    for folder, _, names in os.walk(
-        root,
-        followlinks=False,
-        onerror=lambda error: unreadable.append(f"{error.filename} ({error.strerror})"),
-    ):
+    for folder, folders, names in os.walk(root, followlinks=False, onerror=keep_error):
         for name in names:
             path = Path(folder, name)
-            if path.suffix.lower() in suffixes and is_inside(path, root):
-                files.append(path)
-    return sorted(files), unreadable
+            if not suffixes or path.suffix.lower() in suffixes:
+                if why := _fault(path, root):
+                    unusable[path] = why
+                else:
+                    files.append(path)
+        for name in folders:
+            path = Path(folder, name)
+            if path.is_symlink() and (why := _fault(path, root)):
+                unusable[path] = why
+    return sorted(files), dict(sorted(unusable.items()))
+
+
+def _fault(path: Path, root: Path) -> str:
+    """Why a file or link that was found under `root` is not used; '' where it is.
+
+    A link that leads out is not followed, whatever it points to: a folder of films from elsewhere
+    must not be able to name any file of this machine.
+    """
+    try:
+        if path.is_symlink():
+            target = path.resolve()
+            if not target.exists():
+                return (
+                    "a link to a file that is not there; with git-annex or DVC, fetch it (git annex"
+                    " get, dvc pull)"
+                )
+            if not target.is_relative_to(root):
+                return (
+                    "a link out of the image folder, and such links are not followed; copy the"
+                    " films into the folder, or name the folder that they are in"
+                )
+        return "" if path.is_file() or path.is_dir() else "not an ordinary file"
+    except (OSError, RuntimeError, ValueError) as error:
+        # a link to itself, a name that the system refuses
+        return f"it cannot be opened ({getattr(error, 'strerror', None) or error})"
 
 
 def is_inside(path: Path, root: Path) -> bool:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rahelpers.data.sources.spelling import MOST_EXAMPLES, describe_changes, fold
+
 # Lower case, without a full stop at the end and without the word 'hand'. English, German, French,
 # Spanish, Italian, Dutch.
 SEX = {
@@ -39,7 +41,6 @@ NOT_KNOWN = (
 NEITHER = ("o", "other", "d", "divers", "x", "nonbinary", "non-binary")
 MOST_YEARS = 120
 PER_YEAR = {"": 1, "y": 1, "m": 12, "w": 52.18, "d": 365.25}  # letters as in DICOM
-MOST_ROWS = 3  # quoted in one message
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,18 @@ class ReadColumn:
             for row, value in self.unread.items()
         ]
 
+    def changes(self, column: str, cells: pd.Series) -> list[str]:
+        """What was made of the cells that are not used as they stand, in one sentence.
+
+        Parameters
+        ----------
+        column : str
+        cells : Series of str
+            The column as it stands in the file.
+        """
+        meant = [_say(cell, value) for cell, value in zip(cells, self.values, strict=True)]
+        return describe_changes(column, cells, pd.Series(meant, index=cells.index, dtype=object))
+
     def checked(self, column: str) -> pd.Series:
         """The values, if every cell was understood.
 
@@ -83,9 +96,9 @@ class ReadColumn:
             return self.values
         rows = ", ".join(
             f"row {row + 2} has {show_cell(value)}"
-            for row, value in self.unread.iloc[:MOST_ROWS].items()
+            for row, value in self.unread.iloc[:MOST_EXAMPLES].items()
         )
-        n_more = len(self.unread) - MOST_ROWS
+        n_more = len(self.unread) - MOST_EXAMPLES
         more = f", and {n_more} more rows are like that" if n_more > 0 else ""
         raise ValueError(f"column {column}: {rows}{more}; expected {self.expected}")
 
@@ -161,9 +174,22 @@ def _read(
     meanings = {value: meaning(_tidy(value)) for value in values.dropna().unique()}
     found = values.map(lambda value: meaning("") if pd.isna(value) else meanings[value])
     lost = values.map(lambda value: not pd.isna(value) and meanings[value] is None).astype(bool)
-    return ReadColumn(found.mask(lost, meaning("")).astype(dtype), values[lost], expected)
+    unread = values[lost]
+    numbers = pd.to_numeric(values[found.ne(meaning("")) | lost], errors="coerce")
+    if len(unread) and numbers.notna().all():  # a column of numbers: shown without quotes
+        unread = numbers[lost]
+    return ReadColumn(found.mask(lost, meaning("")).astype(dtype), unread, expected)
+
+
+def _say(cell: str, value: object) -> str:
+    """What a cell counts as, in words; the cell itself where it is used as it stands."""
+    if value == "" or pd.isna(value):
+        return "not known"
+    if isinstance(value, float):
+        return cell if cell.replace(".", "", 1).isdecimal() else f"{value:g}"
+    return str(value)
 
 
 def _tidy(value: object) -> str:
-    word = f"{value:g}" if isinstance(value, float) else str(value)
-    return re.sub(r"[\s_-]*hand$", "", " ".join(word.split()).casefold()).rstrip(".").strip()
+    word = fold(f"{value:g}" if isinstance(value, float) else str(value))
+    return re.sub(r"[\s_-]*hand$", "", word).rstrip(".").strip()
