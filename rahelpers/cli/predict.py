@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections import Counter
 from contextlib import ExitStack
@@ -61,15 +62,16 @@ def predict(
     try:
         if reports and folder.resolve().is_relative_to(reports.resolve()):
             raise ValueError(
-                f"--report {reports}: the films are in this folder, and its reports would be read as"
+                f"--report {reports}: the films are in this folder, and reports would be read as"
                 " films next time; name a folder of its own"
             )
         # all files of the folder, except those that this command writes
         own = {p.resolve() for p in (out, lines, reports) if p}
+        # realpath: a link to itself is a film too, which cannot be read
         files = [
             film
             for film in find_film_files(folder)
-            if own.isdisjoint((film.resolve(), *film.resolve().parents))
+            if own.isdisjoint(((path := Path(os.path.realpath(film))), *path.parents))
         ]
         bundle_folder, _ = find_bundle(find_folder(trained))
         from rahelpers.network.bundle import load_bundle  # TensorFlow, only once it is needed

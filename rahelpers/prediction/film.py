@@ -381,11 +381,11 @@ def find_film_files(folder: Path) -> list[Path]:
     files: list[Path] = []
     entered = {folder.resolve()}
 
-    for place, folders, names in os.walk(
-        folder, followlinks=True, onerror=lambda error: files.append(Path(error.filename))
-    ):
-        seen = [Path(place, name) for name in names if not name.startswith(".")]
-        files += seen
+    def keep(error: OSError) -> None:
+        files.append(Path(error.filename))
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=keep):
+        files += [Path(place, name) for name in names if not name.startswith(".")]
         # into each folder once, whatever links lead to it
         inside = {name: Path(place, name).resolve() for name in sorted(folders)}
         folders[:] = []

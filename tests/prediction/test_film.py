@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import os
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from rahelpers.prediction.film import (
     DOES_NOT_KNOW,
     add_heatmap,
     answer_hand,
+    find_film_files,
     predict_films,
     read_hands,
     to_row,
@@ -124,6 +126,57 @@ def test_a_fault_of_the_program_is_a_row_too(bundle, folder, monkeypatch):
     found = list(predict_films(bundle, [folder / "left.png", folder / "notes.txt"]))
     assert [r.status for r in found] == ["error", "unreadable"]
     assert found[0].reasons == ("IndexError: no such thing",)
+
+
+def test_no_file_is_left_out_of_the_table(bundle, hands, tmp_path):
+    """Links to nothing (films that git-annex has not fetched), a pipe, a linked folder, a folder
+    that may not be read, names that are not UTF-8.
+    """
+    films, elsewhere = tmp_path / "films", tmp_path / "elsewhere"
+    films.mkdir(), elsewhere.mkdir()
+    (elsewhere / "x.png").write_bytes(png(hands[1][0].image))
+    (films / "annexed.png").symlink_to("nowhere.png")
+    (films / "round.png").symlink_to("round.png")
+    (films / "linked").symlink_to(elsewhere, target_is_directory=True)
+    (films / "again").symlink_to(films, target_is_directory=True)
+    (films / "x.png").symlink_to(elsewhere / "x.png")
+    os.mkfifo(films / "pipe.png")
+    (films / "IM0001").write_bytes(b"no suffix")
+    (films / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    (films / ".hidden.png").write_bytes(b"")
+    out = tmp_path / "t.csv"
+    ask = ["predict", str(bundle.folder), str(films), "--out", str(out)]
+    result = CliRunner().invoke(main, ask)
+    rows = {r["file"]: r for r in csv.DictReader(io.StringIO(out.read_text()))}
+    assert set(rows) == {
+        *("annexed.png", "round.png", "linked/x.png", "x.png", "pipe.png", "IM0001"),
+        repr(os.fsdecode(b"\xff.png")),
+    }
+    assert rows["annexed.png"]["status"] == rows["round.png"]["status"] == "unreadable"
+    assert "leads to a file that is not there" in rows["annexed.png"]["reason"]
+    assert rows["linked/x.png"]["probability"] == rows["x.png"]["probability"] != ""
+    assert "7 files" in result.output and "1 hidden files" in result.output
+
+
+def test_a_folder_that_may_not_be_read_is_a_row(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.png").write_bytes(b"")
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert [p.name for p in find_film_files(tmp_path)] == ["a.png", "closed"]
+
+
+def test_reports_do_not_go_where_the_films_are(bundle, folder, tmp_path):
+    ask = ["predict", str(bundle.folder), str(folder), "--out", str(tmp_path / "t.csv")]
+    for place in (folder, folder.parent):
+        result = CliRunner().invoke(main, [*ask, "--report", str(place)])
+        assert result.exit_code == 2 and "a folder of its own" in result.output
 
 
 def test_command(bundle, folder, tmp_path):

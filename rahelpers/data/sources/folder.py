@@ -334,6 +334,7 @@ def _check_columns(table: pd.DataFrame, config: RunConfig) -> None:
             f"{config.id_column} must be unique and not empty: row {bad.index[0] + 2} has"
             f" {bad.iloc[0][:MOST_NAME]!r}"
         )
+    refuse_twins(f"column {config.id_column}:", ids, spell)  # both would be given the same film
     nobody = table[config.patient_column].map(is_blank)
     if nobody.any():
         raise ValueError(
@@ -417,8 +418,7 @@ class _Films:
         return None
 
     def _parts(self, path: Path) -> list[str]:
-        folders = path.relative_to(self.root).parts[:-1]
-        return [spell(part) for part in (*folders, _stem(path.name))]
+        return [spell(part) for part in (*path.parts[:-1], _stem(path.name))]
 
     def explain(self, name: str) -> str:
         """Why no film was found for a name."""
