@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -140,11 +140,18 @@ def read_arrays(file: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def read_table(file: Path) -> pd.DataFrame:
-    """A table that a step wrote; names stay text: a patient may be called 007, or NA."""
+def read_table(
+    file: Path, text: Iterable[str] = ("image_id", "patient_id", "centre")
+) -> pd.DataFrame:
+    """A table that a step wrote.
+
+    Columns in `text` hold text whatever it looks like: a film may be called 1377, a patient 007 or
+    NA. Only an empty cell is a missing value.
+    """
     import pandas as pd
 
-    return pd.read_csv(file, converters=dict.fromkeys(("image_id", "patient_id", "centre"), str))
+    types = dict.fromkeys(text, str)
+    return pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
 
 
 def weights_fingerprint(config: RunConfig) -> dict[str, str]:

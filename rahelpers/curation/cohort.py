@@ -180,10 +180,8 @@ def load_cohort(run: Run) -> Cohort:
     >>> cohort.manifest["patient_id"].nunique(), sorted(set(cohort.manifest["split"]))
     (40, ['test', 'train', 'validation'])
     """
-    # as they stand: a patient may be called NA
-    text = dict.fromkeys(("image_id", "patient_id", *TEXT_COLUMNS), str)
     path = run.file("curate", "manifest.csv")
-    manifest = check_manifest(pd.read_csv(path, converters=text))
+    manifest = check_manifest(read_table(path, ("image_id", "patient_id", *TEXT_COLUMNS)))
 
     def masks(name: str) -> np.ndarray | None:
         file = path.parent / f"{name}.npy"

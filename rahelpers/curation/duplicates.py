@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.fft import dctn
 
+from rahelpers.core.store import read_table
 from rahelpers.films.normalisation import NetworkInput, normalise_intensity
 from rahelpers.films.radiograph import Radiograph
 
@@ -369,7 +370,7 @@ def judge_pairs(
 def read_pairs(file: Path | BinaryIO) -> pd.DataFrame:
     """Read pairs from a CSV file. Names stay text, whatever they look like."""
     text = ("image_a", "patient_a", "image_b", "patient_b", "verdict")
-    return pd.read_csv(file, converters=dict.fromkeys(text, str))
+    return read_table(file, text)
 
 
 def join_patients(patients: pd.Series, pairs: pd.DataFrame) -> pd.Series:

@@ -175,6 +175,22 @@ def test_age_sex_and_side_in_other_words_reach_the_manifest(folder):
     assert rows.loc[["0", "1"], "age"].tolist() == [63.5, 1.5] and np.isnan(rows.loc["2", "age"])
 
 
+def test_names_that_look_like_no_value_stay_names_on_disk(folder, capsys):
+    names = ["NA", "None", "nan", "007", "1e5", "TRUE", "null", "é"]
+    table = pd.read_csv(folder / "t.csv", dtype=str)
+    table["who"] = [*names, *table["who"][len(names) :]]
+    table.assign(place="NA").to_csv(folder / "t.csv", index=False)
+    run = Run(make_config(**settings(folder, centre_column="place")))
+    cohort = curate(run)
+    patients = cohort.manifest.set_index("image_id")["patient_id"]
+    assert patients[["0", "1", "2", "5", "7"]].tolist() == ["NA", "None", "nan", "TRUE", "é"]
+    assert set(cohort.manifest["centre"]) == {"NA"} and len(patients) == 27
+    said = capsys.readouterr().out
+    assert "column who: words for 'not known' are used as names ('NA' (1), 'None' (1)" in said
+    sheet = (run.folder / "01_curate" / "datasheet.md").read_text(encoding="utf-8")
+    assert all(line in sheet for line in said.splitlines() if line.startswith("column"))
+
+
 def test_titles_never_say_ra_for_another_task(folder):
     config = make_config(**settings(folder))
     assert config.title.startswith("grade = 1") and "RA" not in config.title

@@ -30,8 +30,8 @@ from rahelpers.data.sources.spelling import (
 )
 from rahelpers.data.sources.tables import other_comma, read_checked_csv
 from rahelpers.data.sources.walk import find_files, is_inside, listing_hash, text_of
-from rahelpers.data.sources.words import NOT_KNOWN, read_ages, read_sex, read_side, show_cell
-from rahelpers.films.radiograph import MOST_NAME
+from rahelpers.data.sources.words import NOT_KNOWN, read_ages, read_sex, read_side
+from rahelpers.films.radiograph import MOST_NAME, quote_name
 
 MOST_DIGITS = 300  # of a number: float64 holds 308
 MOST_VALUES = 8  # of a label column that are listed
@@ -119,12 +119,7 @@ def make_labels(values: pd.Series, positive: str) -> pd.Series:
         # the rule is a spelling too; numbers are one label however they are written
         asked = pd.Series([operand], index=["--positive"])
         spelled = pd.concat([asked, cells.dropna().astype(str)])
-        as_numbers = _numbers(spelled)
-        refuse_twins(
-            "label",
-            spelled.where(as_numbers.isna(), as_numbers.map("{:.15g}".format)),
-            _fold_label,
-        )
+        refuse_twins("label", _one_spelling(spelled, _numbers(spelled)), _fold_label)
         hit = (cells.astype(str) == operand) | (numbers == threshold)
     else:
         if np.isnan(threshold):
@@ -132,7 +127,7 @@ def make_labels(values: pd.Series, positive: str) -> pd.Series:
         if len(words):
             raise ValueError(
                 f"positive={positive!r} needs numbers, but the label column holds"
-                f" {show_cell(words.iloc[0])[:MOST_NAME]} ({len(words)} cells are not numbers;"
+                f" {quote_name(str(words.iloc[0]))} ({len(words)} cells are not numbers;"
                 " decimals have a point, and a film without a label has an empty cell)"
             )
         compare = {">=": numbers.ge, "<=": numbers.le, ">": numbers.gt, "<": numbers.lt}
@@ -158,6 +153,11 @@ def _trim_labels(values: pd.Series, operand: str) -> pd.Series:
         return None if is_missing and text != operand else text
 
     return values.astype(object).map(trim)
+
+
+def _one_spelling(cells: pd.Series, numbers: pd.Series) -> pd.Series:
+    """Label cells with one spelling for each number."""
+    return cells.where(numbers.isna(), numbers.map("{:.15g}".format))
 
 
 def _fold_label(text: str) -> str:
@@ -261,8 +261,9 @@ def _read_cells(config: RunConfig) -> tuple[pd.DataFrame, list[str]]:
     # words of the label column tell who the controls are; numbers would be too many kinds
     numbers = _numbers(cells)
     has_words = bool((cells.notna() & numbers.isna()).any())
-    table["label_value"] = cells if has_words else numbers
-    table["condition"] = cells.fillna("").astype(str) if has_words else ""
+    words = _one_spelling(cells, numbers)
+    table["label_value"] = words if has_words else numbers
+    table["condition"] = words.fillna("") if has_words else ""
 
     # who and where: two spellings of one name would be two patients, or two hospitals
     for ours, column, what in (
