@@ -111,9 +111,9 @@ def check(name: str) -> None:
     """
     notes: list[str] = []
     if name not in DATASETS and (name.endswith(".csv") or Path(name).is_file()):
-        from rahelpers.curation.manifest_check import explain_faults
+        from rahelpers.curation.manifest_check import check_file
 
-        faults = list(explain_faults(name))
+        faults, notes = check_file(name)
     else:
         record = _record(name)
         if not record.is_remote:

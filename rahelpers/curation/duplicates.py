@@ -3,6 +3,8 @@
 There are two stages. A descriptor of the palm proposes pairs: it does not change when a copy has
 another size, crop or exposure, or is mirrored. Local features (SIFT) then decide: two films of one
 hand share dozens of details in the same arrangement, two hands that merely look similar share few.
+Noise leaves few details on a film of low contrast; so palms decide too, where they are far more
+alike than palms of this cohort are.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,24 +29,51 @@ FREQUENCIES = 20  # of the window's cosine transform, in each direction
 WHOLE_FREQUENCIES = 12  # the same of the whole film's
 DETAIL_SIDE = 448  # long side of the film on which details are looked for, pixels
 DETAILS = 300  # per film, the strongest
+# Blur of the film before that, SD in its pixels: noise goes, and a copy that was blurred keeps what
+# is left. On real films the details are better for it: different children share fewer, one child's
+# two films share more.
+SMOOTH = 1.5
+WEAKEST = 0.005  # contrast of a detail
 # a detail matches its nearest one if the distance is less than this share of the distance to the
 # second nearest (Lowe, IJCV 2004;60:91, section 7.1)
 RATIO = 0.8
 TOLERANCE = 4.0  # pixels by which matched details may miss the common arrangement
 NEIGHBOURS = 3  # pairs that each film proposes by its palm
-# Measured on real films. Of the pairs that 900 films proposed, those of different children share at
-# most 33 details; those of two children who are listed under two numbers each share 62 and 78.
-# Copies of 90 films: resized, cropped, re-exposed or mirrored, all share at least 80; with all of
-# these changes at once, 89 of 90 do. Saved as JPEG of quality 60, 80 of 90 share at least 55; of
-# quality 35, 74.
+# docs/curation.md has the figures that these limits rest on. Of the pairs that 900 real films
+# proposed, those of different children share at most 28 details; those of two children who are
+# listed under two numbers each share 75 and 84. Phantom hands come from one template: pairs of 140
+# phantom patients share up to 48.
 SAME_HAND = 55  # shared details from which two films count as one hand
 LOOK_AT = 40  # shared details from which a person has to look
+# How far two palms are apart, as a share of how far a palm of this cohort usually is from the
+# nearest one that it does not propose.
+SAME_PALM = 0.06  # share up to which two films count as one hand
+LOOK_AT_PALM = 0.25  # share up to which a person has to look
+LEAST_PALM = (
+    0.97  # similarity of palms below which neither holds: a small cohort has few neighbours
+)
 SIMILAR_BITS = 12  # of 143 that differ at most; of 404,550 pairs of real films, three differ less
 COMPARED = 4_000_000  # similarities held at once: 32 MB per table
 SAME = ("same file", "same hand")  # verdicts that make two patients one
 PAIR_COLUMNS = ["image_a", "patient_a", "image_b", "patient_b", "details", "bits_apart", "verdict"]
 
 Pair = tuple[int, int, bool]  # rows of two films, and whether the first has to be mirrored
+
+
+class Likeness(NamedTuple):
+    """How alike a proposed pair is, before its details are compared.
+
+    Attributes
+    ----------
+    bits : int
+        How many of the 143 bits of the whole films differ.
+    palm : float
+        How far the palms are apart, as a share of what is usual in this cohort; infinity where that
+        says nothing.
+    """
+
+    bits: int
+    palm: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +187,13 @@ def _find_details(image: np.ndarray, hand: np.ndarray) -> tuple[np.ndarray, np.n
     scale = DETAIL_SIDE / max(image.shape)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     resized = cv2.resize(image, None, fx=scale, fy=scale, interpolation=method)
-    even = cv2.createCLAHE(3.0, (8, 8)).apply(np.rint(resized * 255).astype(np.uint8))
+    smooth = cv2.GaussianBlur(resized, (0, 0), SMOOTH)
+    even = cv2.createCLAHE(3.0, (8, 8)).apply(np.rint(smooth * 255).astype(np.uint8))
     where = None
     if hand.any():
         size = even.shape[::-1]
         where = cv2.resize(hand.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    sift = cv2.SIFT.create(nfeatures=DETAILS, contrastThreshold=0.01)
+    sift = cv2.SIFT.create(nfeatures=DETAILS, contrastThreshold=WEAKEST)
     found, details = sift.detectAndCompute(even, where)
     if details is None:
         return np.zeros((0, 2)), np.zeros((0, 128), np.uint8)
@@ -241,7 +271,7 @@ class FingerprintIndex:
         self.wholes_mirrored.append(film.whole_mirrored)
 
 
-def propose_pairs(index: FingerprintIndex, patients: np.ndarray) -> dict[Pair, int]:
+def propose_pairs(index: FingerprintIndex, patients: np.ndarray) -> dict[Pair, Likeness]:
     """Propose pairs of films of different patients that may show one hand, as it is or mirrored.
 
     Each film proposes the NEIGHBOURS films whose palms are most similar, and the film that is most
@@ -256,7 +286,7 @@ def propose_pairs(index: FingerprintIndex, patients: np.ndarray) -> dict[Pair, i
     Returns
     -------
     dict
-        Pair -> how many of the 143 bits of the whole films differ.
+        Pair -> how alike its films are.
     """
     palms = np.stack(index.palms).astype(np.float32)
     mirrored = np.stack(index.palms_mirrored).astype(np.float32)
@@ -264,7 +294,10 @@ def propose_pairs(index: FingerprintIndex, patients: np.ndarray) -> dict[Pair, i
         np.stack(part).astype(np.float32) * 2 - 1 for part in (index.wholes, index.wholes_mirrored)
     )
     bits = wholes.shape[1]
-    pairs: dict[Pair, int] = {}
+    found: dict[Pair, tuple[int, float]] = {}
+    usual: list[
+        np.ndarray
+    ] = []  # how far each film's nearest palm that it does not propose is apart
     who = pd.factorize(patients)[0]
     chunk = max(1, COMPARED // len(palms))
     for start in range(0, len(palms), chunk):  # a chunk of the films against all
@@ -279,6 +312,8 @@ def propose_pairs(index: FingerprintIndex, patients: np.ndarray) -> dict[Pair, i
         chosen = np.zeros(own.shape, bool)
         np.put_along_axis(chosen, nearest, True, axis=1)
 
+        usual.append(1 - np.where(chosen, -np.inf, similarity).max(axis=1))
+
         # most similar as a whole
         agreement = np.maximum(wholes[rows] @ wholes.T, wholes_mirrored[rows] @ wholes.T)
         apart = np.rint((bits - agreement) / 2).astype(int)
@@ -287,8 +322,17 @@ def propose_pairs(index: FingerprintIndex, patients: np.ndarray) -> dict[Pair, i
 
         for i, j in np.argwhere(chosen & ~own):
             a, b = sorted((start + int(i), int(j)))
-            pairs[a, b, bool(as_mirrored[i, j] > as_is[i, j])] = int(apart[i, j])
-    return dict(sorted(pairs.items()))
+            mirror = bool(as_mirrored[i, j] > as_is[i, j])
+            found[a, b, mirror] = int(apart[i, j]), float(similarity[i, j])
+
+    known = np.concatenate(usual)
+    known = known[np.isfinite(known)]
+    scale = float(np.median(known)) if len(known) else 0.0
+
+    def share(palm: float) -> float:
+        return (1 - palm) / scale if scale > 0 and palm >= LEAST_PALM else np.inf
+
+    return {pair: Likeness(bits, share(palm)) for pair, (bits, palm) in sorted(found.items())}
 
 
 def find_same_hands(films: pd.DataFrame, prints: Sequence[Fingerprint]) -> pd.DataFrame:
@@ -305,8 +349,9 @@ def find_same_hands(films: pd.DataFrame, prints: Sequence[Fingerprint]) -> pd.Da
     -------
     DataFrame
         One row per pair, the surest first, with columns PAIR_COLUMNS. The verdict is 'same hand'
-        from SAME_HAND shared details, and 'look' from LOOK_AT shared details or where at most
-        SIMILAR_BITS bits of the whole films differ.
+        from SAME_HAND shared details or up to the share SAME_PALM of palms, and 'look' from LOOK_AT
+        shared details, up to LOOK_AT_PALM, or where at most SIMILAR_BITS bits of the whole films
+        differ.
 
     Examples
     --------
@@ -358,10 +403,12 @@ def judge_pairs(
     ids, patients = films["image_id"].to_numpy(), films["patient_id"].to_numpy()
     proposed = propose_pairs(index, patients) if len(films) > 1 else {}
     found = []
-    for ((a, b, _), apart), details in zip(proposed.items(), count(list(proposed)), strict=True):
-        if details >= LOOK_AT or apart <= SIMILAR_BITS:
-            verdict = "same hand" if details >= SAME_HAND else "look"
-            found.append((ids[a], patients[a], ids[b], patients[b], details, apart, verdict))
+    for ((a, b, _), like), details in zip(proposed.items(), count(list(proposed)), strict=True):
+        is_same = details >= SAME_HAND or like.palm <= SAME_PALM
+        is_near = details >= LOOK_AT or like.palm <= LOOK_AT_PALM or like.bits <= SIMILAR_BITS
+        if is_same or is_near:
+            verdict = "same hand" if is_same else "look"
+            found.append((ids[a], patients[a], ids[b], patients[b], details, like.bits, verdict))
     return pd.DataFrame(found, columns=PAIR_COLUMNS).sort_values(
         ["details", "bits_apart"], ascending=[False, True], kind="stable", ignore_index=True
     )

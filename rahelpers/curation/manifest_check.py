@@ -40,9 +40,7 @@ EXPECTED = (
 
 
 def explain_faults(manifest_csv: Path | str) -> list[str]:
-    """List every fault of a manifest.
-
-    A table that is not a manifest yet is checked as `explain_table_faults` does.
+    """List every fault of a manifest, or of a table that is not a manifest yet.
 
     Parameters
     ----------
@@ -54,67 +52,57 @@ def explain_faults(manifest_csv: Path | str) -> list[str]:
         One sentence per fault; empty where there is none. Rows are counted as a person counts them
         in the file: the header is row 1.
     """
+    return check_file(manifest_csv)[0]
+
+
+def check_file(manifest_csv: Path | str) -> tuple[list[str], list[str]]:
+    """The faults as of `explain_faults`, and notes on what was checked."""
     path = Path(manifest_csv)
     if not path.is_file():
-        return [f"{path}: there is no such file"]
+        return [f"{path}: there is no such file"], []
     try:
         text = read_checked_csv("manifest", path)
     except ValueError as error:
-        return [str(error)]
+        return [str(error)], []
     if not {"split", "sha256"} & set(text.columns):
-        return explain_table_faults(text)
+        return _check_table(text)
     faults = _column_faults(list(text.columns))
     numbers, number_faults, bad = _read_numbers(text)
     faults += number_faults + _empty_faults(text)
     faults += _value_faults(text, numbers, bad)
-    faults += [
-        f"column {name}: {twin}; use one spelling"
-        for name in NAMES
-        if name in text
-        for twin in find_twins(text[name])[:MOST_FAULTS]
-    ]
-    return faults + _leak_faults(text)
+    for name in NAMES:
+        faults += _twin_faults(text, name)
+    return faults + _leak_faults(text), []
 
 
-def explain_table_faults(table: pd.DataFrame) -> list[str]:
-    """List the faults of a table that is not a manifest yet.
+def _check_table(table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Faults of a table that is not a manifest yet, and what was checked.
 
     These are the cells of age, sex and side that the folder source would refuse, and names and
     words that one column spells in two ways.
-
-    Parameters
-    ----------
-    table : DataFrame of str
-        As `read_checked_csv` gives it. The columns of age, sex and side are recognised by their
-        usual names, in English or German.
-
-    Returns
-    -------
-    list of str
-        One sentence per fault, and a last one that says what was checked.
     """
     found = {
-        str(c): reader
-        for c in table.columns
-        for names, reader in TABLE_READERS
-        if str(c).strip().casefold() in names
+        c: reader for c in table.columns for names, reader in TABLE_READERS if c.casefold() in names
     }
-    faults = [
-        fault
-        for column, reader in found.items()
-        for fault in reader(table[column]).faults(column)[:MOST_FAULTS]
-    ]
-    for column in table.columns.difference(list(found), sort=False):
-        if pd.to_numeric(table[column], errors="coerce").isna().any():
-            faults += [
-                f"column {column}: {twin}" for twin in find_twins(table[column])[:MOST_FAULTS]
-            ]
-    said = (
+    faults = []
+    for column in table.columns:
+        if column in found:
+            faults += found[column](table[column]).faults(column)[:MOST_FAULTS]
+        elif pd.to_numeric(table[column], errors="coerce").isna().any():
+            faults += _twin_faults(table, column)
+    note = (
         "this is not a manifest (it has neither split nor sha256), so it was checked as a table of"
-        f" your own films; columns that were read: {', '.join(found) or 'none'}. Labels and films"
-        " are checked by `rahelpers run`"
+        f" your own films: age, sex and side in the columns {', '.join(found) or '(none)'}, and"
+        " words that one column spells in two ways. Labels and films are checked by `rahelpers run`"
     )
-    return [*faults, said]
+    return faults, [note]
+
+
+def _twin_faults(text: pd.DataFrame, column: str) -> list[str]:
+    if column not in text:
+        return []
+    twins = find_twins(text[column].str.strip())[:MOST_FAULTS]
+    return [f"column {column}: {twin}; use one spelling" for twin in twins]
 
 
 def _column_faults(columns: list[str]) -> list[str]:

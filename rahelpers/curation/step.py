@@ -43,6 +43,7 @@ from rahelpers.curation.cohort import (
 from rahelpers.curation.datasheet import describe_cohort
 from rahelpers.curation.duplicates import (
     PAIR_COLUMNS,
+    SAME_HAND,
     FingerprintIndex,
     Pair,
     join_patients,
@@ -332,7 +333,8 @@ def _join_patients(manifest: pd.DataFrame, pairs: pd.DataFrame) -> tuple[pd.Data
             differing = f"; its label is {two.label}, here {one.label}"
             words[name].append(
                 f"shows the same hand as {other} of patient {two.patient_id}"
-                f" ({pair.details} shared details){differing if one.label != two.label else ''}"
+                f" ({pair.details} shared details"
+                f"{'' if pair.details >= SAME_HAND else ', nearly the same palm'}){differing if one.label != two.label else ''}"
             )
 
     # all films of a patient with a new name say whose name it is
