@@ -331,10 +331,11 @@ def _join_patients(manifest: pd.DataFrame, pairs: pd.DataFrame) -> tuple[pd.Data
         for name, other in ((pair.image_a, pair.image_b), (pair.image_b, pair.image_a)):
             one, two = rows[name], rows[other]
             differing = f"; its label is {two.label}, here {one.label}"
+            palm = "" if pair.details >= SAME_HAND else ", nearly the same palm"
             words[name].append(
                 f"shows the same hand as {other} of patient {two.patient_id}"
-                f" ({pair.details} shared details"
-                f"{'' if pair.details >= SAME_HAND else ', nearly the same palm'}){differing if one.label != two.label else ''}"
+                f" ({pair.details} shared details{palm})"
+                f"{differing if one.label != two.label else ''}"
             )
 
     # all films of a patient with a new name say whose name it is
