@@ -44,11 +44,11 @@ NEIGHBOURS = 3  # pairs that each film proposes by its palm
 # listed under two numbers each share 75 and 84. Phantom hands come from one template: pairs of 140
 # phantom patients share up to 48.
 SAME_HAND = 55  # shared details from which two films count as one hand
-LOOK_AT = 40  # shared details from which a person has to look
+LOOK_AT = 50  # shared details from which a person has to look
 # How far two palms are apart, as a share of how far a palm of this cohort usually is from the
 # nearest one that it does not propose.
 SAME_PALM = 0.06  # share up to which two films count as one hand
-LOOK_AT_PALM = 0.25  # share up to which a person has to look
+LOOK_AT_PALM = 0.15  # share up to which a person has to look
 LEAST_PALM = (
     0.97  # similarity of palms below which neither holds: a small cohort has few neighbours
 )
