@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -64,8 +66,8 @@ def compute_net_benefit(
             found = share_interval(right[own], films.patients[own])
             parts.append({end: weight * found[end] for end in ("value", "low", "high")})
         benefit = sum(part["value"] for part in parts) - (1 - share) * exchange
-        below = np.hypot(*[part["value"] - part["low"] for part in parts])
-        above = np.hypot(*[part["high"] - part["value"] for part in parts])
+        below = math.hypot(*(part["value"] - part["low"] for part in parts))
+        above = math.hypot(*(part["high"] - part["value"] for part in parts))
         rows.append((threshold, benefit, benefit - below, benefit + above))
     curve = pd.DataFrame(rows, columns=["threshold", "network", "low", "high"])
     return curve.assign(treat_all=share - (1 - share) * odds, treat_none=0.0)
