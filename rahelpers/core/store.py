@@ -116,6 +116,7 @@ def read_arrays(file: Path) -> dict[str, np.ndarray] | None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from tempfile import TemporaryDirectory
     >>> from rahelpers.core.store import read_arrays
     >>> with TemporaryDirectory() as folder:

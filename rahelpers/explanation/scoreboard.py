@@ -420,14 +420,13 @@ def show_board(board: pd.DataFrame, target: str, title: str) -> pd.io.formats.st
     --------
     >>> from rahelpers.explanation import show_board
     >>> from rahelpers.explanation.scoreboard import make_board
-    >>> from rahelpers.scores import Resampling
     >>> films = [(f"film {k}", f"patient {k}") for k in range(6)]
     >>> rows = [
     ...     (*film, method, "lesions", "energy", value, 0.03)
     ...     for film in films for method, value in (("gradcam", 0.25), ("centre", 0.125))
     ... ]
     >>> names = ["image_id", "patient_id", "method", "target", "score", "value", "chance"]
-    >>> board = make_board(pd.DataFrame(rows, columns=names), ("centre",), Resampling(50, seed=0))
+    >>> board = make_board(pd.DataFrame(rows, columns=names), ("centre",))
     >>> show_board(board, "lesions", "an example").data
                       energy (↑)
     gradcam           0.25 (0.25 to 0.25)

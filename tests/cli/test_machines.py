@@ -179,36 +179,25 @@ def test_a_checkout_in_a_folder_with_braces_runs(project, monkeypatch):  # noqa:
     assert (moved / "runs/smoke-phantom/notebooks/01_curate_data.ipynb").exists()
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"PYTHONIOENCODING": "ascii", "LANG": "C"},
-        {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
-        {"PYTHONWARNINGS": "error"},
-    ],
-    ids=["ascii terminal", "C without UTF-8", "warnings are errors"],
-)
 @pytest.mark.slow
-def test_settings_for_other_work_do_not_stop_a_run(project, settings):  # noqa: F811
-    done = rahelpers("run", "--profile", "smoke", cwd=project, **settings)
-    assert "01_curate_data: done" in done.stdout, done.stdout + done.stderr
-    assert "UnicodeEncodeError" not in done.stderr and "Warning" not in done.stderr
-    told = rahelpers("run", "--help", cwd=project, **settings)
-    assert told.returncode == 0 and "--laterality-column" in told.stdout, told.stderr
-
-
-@pytest.mark.slow
-def test_a_persons_own_kernel_settings_do_not_reach_a_run(project, tmp_path):  # noqa: F811
-    """A start-up file of IPython that fails, and a home that cannot be written."""
+def test_settings_for_other_work_do_not_stop_a_run(project, tmp_path):  # noqa: F811
+    """All at once, a start-up file of IPython that fails and a closed home among them."""
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "00.py").write_text("import os; os._exit(3)")
     home = tmp_path / "home"
     home.mkdir(mode=0o555)
-    place = {"IPYTHONDIR": str(tmp_path / "ipython"), "HOME": str(home)}
-    done = rahelpers("run", "--profile", "smoke", cwd=project, **place)
+    settings = {
+        **{"PYTHONIOENCODING": "ascii", "LC_ALL": "C"},
+        **{"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONWARNINGS": "error"},
+        **{"IPYTHONDIR": str(tmp_path / "ipython"), "HOME": str(home)},
+    }
+    done = rahelpers("run", "--profile", "smoke", cwd=project, **settings)
     home.chmod(0o755)
     assert "01_curate_data: done" in done.stdout, done.stdout + done.stderr
+    assert "UnicodeEncodeError" not in done.stderr and "Warning" not in done.stderr
+    told = rahelpers("run", "--help", cwd=project, **settings)
+    assert told.returncode == 0 and "--laterality-column" in told.stdout, told.stderr
 
 
 def test_doctor_sees_what_a_run_cannot_set(shared, tmp_path, monkeypatch):

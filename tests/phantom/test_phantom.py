@@ -12,7 +12,6 @@ import numpy as np
 import pydicom
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -33,7 +32,7 @@ from rahelpers.phantom import (
 from rahelpers.phantom.anatomy import LENGTHS, Pose, build_hand, expected_space
 from rahelpers.phantom.disease import EROSION_WEIGHTS, JSN_WEIGHTS, SPACE_Z
 from rahelpers.phantom.projection import Detector, Thickness, project
-from rahelpers.scores.intervals import Resampling, bootstrap_interval
+from rahelpers.scores.intervals import auc_interval
 from rahelpers.scores.metrics import ScoredFilms
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -280,11 +279,13 @@ def test_less_dose_is_more_noise():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spectrum", SPECTRA)
-def test_nuisance_does_not_predict_the_label(spectrum):
-    """A logistic regression on all facts unrelated to disease, on patients that it has not seen."""
+def test_nuisance_does_not_predict_the_label():
+    """A logistic regression on all facts unrelated to disease, on patients that it has not seen.
+
+    One spectrum stands for all: they differ only in who has which disease.
+    """
     films = []
-    for patient, film in iter_cohort(21, 160, 40, spectrum):
+    for patient, film in iter_cohort(21, 160, 40, "mixed"):
         image = film.image
         border = np.concatenate(
             [edge.ravel() for edge in (image[:2], image[-2:], image[:, :2], image[:, -2:])]
@@ -306,10 +307,8 @@ def test_nuisance_does_not_predict_the_label(spectrum):
     scores = cross_val_predict(
         reader, facts, labels, groups=patients, cv=GroupKFold(5), method="decision_function"
     )
-    low, high = bootstrap_interval(
-        roc_auc_score, ScoredFilms(labels, scores, patients), Resampling(300, 0)
-    )
-    assert low <= 0.5 <= high, f"{spectrum}: {low:.2f} to {high:.2f}"
+    found = auc_interval(ScoredFilms(labels, scores, patients))
+    assert found["low"] <= 0.5 <= found["high"], found
 
 
 def test_spectrum_sets_who_is_compared():

@@ -77,6 +77,7 @@ def test_regions_are_in_every_report_that_has_them(results, hands):
         standard_error=np.array([0.0, 0.01, 0.02]),
         owen=np.array([0.0, 0.4, -0.15]),
         evaluations=64,
+        fit=0.99,
     )
     shown = dataclasses.replace(result, regions=Regions(shap.names, labels), shap=shap)
     colour = regions_on_film(shown).astype(int)

@@ -24,7 +24,7 @@ from rahelpers.network.backend import keras
 from rahelpers.network.bundle import as_batch, predict_logits
 from rahelpers.network.vgg import build_network
 from rahelpers.phantom import iter_cohort
-from rahelpers.scores.intervals import Resampling, auc_interval
+from rahelpers.scores.intervals import auc_interval
 from rahelpers.scores.metrics import ScoredFilms
 from rahelpers.training.fitting import fit_network
 from tests.benchmarks.speed.suite import Sizes, as_row, as_table
@@ -184,8 +184,7 @@ def _score(model: keras.Model, films: Films) -> dict[str, float]:
     return auc_interval(
         ScoredFilms(
             films.labels[rows], predict_logits(model, films.images[rows]), films.patients[rows]
-        ),
-        Resampling(1000, SEED),
+        )
     )
 
 
