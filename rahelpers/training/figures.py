@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rahelpers.display.colours import SPLIT_STYLE
 from rahelpers.display.figures import say_in_figure
@@ -37,9 +38,16 @@ def plot_history(history: pd.DataFrame, title: str) -> Figure:
     for axis, name in ((left, "loss"), (right, "AUC")):
         axis.axvline(best, color="black", linewidth=0.8)
         axis.set(xlabel=across, ylabel=name)
-    foot = (best, right.get_ylim()[0])
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # beside the line, on the side where there is room
+    side = 1 if best < history["epoch"].mean() else -1
     right.annotate(
-        f"kept: {step} {best}", foot, xytext=(4, 4), textcoords="offset points", fontsize=8
+        f"kept: {step} {best}",
+        (best, right.get_ylim()[0]),
+        xytext=(4 * side, 4),
+        textcoords="offset points",
+        ha="left" if side > 0 else "right",
+        fontsize=8,
     )
     left.legend(frameon=False)
     sns.despine(figure)
