@@ -280,7 +280,8 @@ class RunConfig(BaseModel):
         default=200,
         ge=50,
         le=1_000_000,
-        description="number of bootstrap resamples of the patients behind each interval",
+        description="number of bootstrap resamples of the patients: average precision, Brier score,"
+        " calibration error, probes, permutations",
     )
     operating_rule: Literal["youden", "sensitivity", "cost"] = Field(
         default="youden",

@@ -13,12 +13,11 @@ from markupsafe import Markup
 from rahelpers.core.store import NOTEBOOK_OF, STEPS, Run, library_versions, read_table, write_text
 from rahelpers.display.pages import render_page
 from rahelpers.evaluation.tables import load_table, metrics_table, show_score
-from rahelpers.explanation.gradcam_step import load_tables
-from rahelpers.explanation.sanity import show_sanity
 from rahelpers.explanation.scoreboard import show_board
+from rahelpers.explanation.tables import load_tables, show_sanity
 from rahelpers.scores.intervals import interval_text
 from rahelpers.scores.metrics import say_few_validation
-from rahelpers.training.repeats import score_folds
+from rahelpers.training.folds import score_folds
 
 SETTINGS = (
     "profile",

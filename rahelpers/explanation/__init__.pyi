@@ -18,12 +18,6 @@ from .gradcam_step import (
     explain_gradcam as explain_gradcam,
 )
 from .gradcam_step import (
-    load_maps as load_maps,
-)
-from .gradcam_step import (
-    load_tables as load_tables,
-)
-from .gradcam_step import (
     pixel_spacing as pixel_spacing,
 )
 from .region_game import (
@@ -34,7 +28,6 @@ from .region_game import (
 )
 from .regions import make_regions as make_regions
 from .regions import merge_regions as merge_regions
-from .sanity import show_sanity as show_sanity
 from .scoreboard import score_map as score_map
 from .scoreboard import show_board as show_board
 from .shap_step import (
@@ -42,9 +35,6 @@ from .shap_step import (
 )
 from .shap_step import (
     explain_shap as explain_shap,
-)
-from .shap_step import (
-    load_values as load_values,
 )
 from .shapley import (
     compare_estimators as compare_estimators,
@@ -55,3 +45,7 @@ from .shapley import (
 from .shapley import (
     explain_with_shap as explain_with_shap,
 )
+from .tables import load_maps as load_maps
+from .tables import load_tables as load_tables
+from .tables import load_values as load_values
+from .tables import show_sanity as show_sanity

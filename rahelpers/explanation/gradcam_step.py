@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from rahelpers.core.progress import show_progress
-from rahelpers.core.store import Run, read_table
+from rahelpers.core.store import Run
 from rahelpers.curation.cohort import Cohort, load_cohort
 from rahelpers.data.counterfactual import redraw_film
 from rahelpers.explanation.attributions import (
@@ -177,55 +177,6 @@ def explain_gradcam(run: Run) -> dict[str, Any]:
         step.write_json("scores.json", summary | found)
         step.finish()
     return json.loads(run.file("gradcam", "scores.json").read_text())
-
-
-def load_tables(run: Run) -> dict[str, pd.DataFrame]:
-    """Load the tables of step 04.
-
-    Returns
-    -------
-    dict of DataFrame
-        films, board, lesion_ranks, sanity, fall (of the logit), cascade, retrained, changes,
-        counterfactuals; film by film: film_maps, film_ranks, film_curves.
-
-    Raises
-    ------
-    MissingArtefactError
-        If step 04 has not been run.
-
-    Examples
-    --------
-    >>> from rahelpers.explanation import load_tables
-    >>> tables = load_tables(run)  # doctest: +SKIP
-    >>> sorted(tables["board"]["target"].unique())  # doctest: +SKIP
-    ['hand', 'lesions', 'network', 'signs']
-    """
-    folder = run.file("gradcam", "scores.json").parent
-    return {file.stem: read_table(file) for file in sorted(folder.glob("*.csv"))}
-
-
-def load_maps(run: Run) -> dict[str, np.ndarray]:
-    """Load the heat maps of step 04.
-
-    Returns
-    -------
-    dict
-        Method -> float32 array (m, S, S), in the order of the table `films`.
-
-    Raises
-    ------
-    MissingArtefactError
-        If step 04 has not been run.
-
-    Examples
-    --------
-    >>> from rahelpers.explanation import load_maps
-    >>> maps = load_maps(run)  # doctest: +SKIP
-    >>> maps["gradcam"].shape  # doctest: +SKIP
-    (8, 48, 48)
-    """
-    with np.load(run.file("gradcam", "maps.npz")) as saved:
-        return {name: saved[name] for name in saved.files}
 
 
 def list_types(run: Run, cohort: Cohort, row: int) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ lesions are removed. `run_*` compares maps film by film, `summarise_sanity` give
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,15 @@ from rahelpers.core.progress import show_progress
 from rahelpers.data.counterfactual import Redrawn
 from rahelpers.explanation.gradcam import scale_maps
 from rahelpers.explanation.scoreboard import energy_inside
+from rahelpers.explanation.tables import SIMILAR
 from rahelpers.films.normalisation import foreground
 from rahelpers.network.backend import keras
 from rahelpers.network.bundle import predict_logits
 from rahelpers.network.graph import flatten_network
-from rahelpers.scores.intervals import interval_text, mean_interval
+from rahelpers.scores.intervals import mean_interval
 
 # network, uint8 (n, S, S) -> heat, float (n, S, S), at least 0
 Explainer = Callable[[keras.Model, np.ndarray], np.ndarray]
-# rank correlation above which two maps count as similar: a choice, the same for every method
-SIMILAR = 0.5
 FEWEST_PATIENTS = 5
 COMPARED = ["rank_correlation", "ssim"]
 CASCADE_COLUMNS = ["film", "method", "draw", "block", "depth", "flat", *COMPARED]
@@ -308,7 +306,7 @@ def judge(found: Mapping[str, float], limit: float, want: str) -> str:
     -------
     str
         'passes', 'fails', 'cannot say' where the interval includes the limit, or 'too few patients'
-        below five, where a bootstrap interval is too narrow.
+        below five, where an interval says little.
     """
     if found["patients"] < FEWEST_PATIENTS:
         return "too few patients"
@@ -399,54 +397,3 @@ def summarise_sanity(
                 verdict = "network blind"
             rows.append({"method": method, "test": test} | found | {"verdict": verdict})
     return pd.DataFrame(rows)
-
-
-def show_sanity(summary: pd.DataFrame, title: str) -> pd.io.formats.style.Styler:
-    """Show the sanity table for people: a row per method, a column per test.
-
-    Each cell holds verdict and interval; the caption has the counts.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        As `summarise_sanity` returns it.
-    title : str
-        Task and source.
-
-    Returns
-    -------
-    pandas.io.formats.style.Styler
-
-    Examples
-    --------
-    >>> from rahelpers.explanation import show_sanity
-    >>> row = {"method": "edges", "test": "random network", "value": 1.0, "low": 1.0, "high": 1.0}
-    >>> row |= {"films": 8, "patients": 8, "verdict": "fails"}
-    >>> show_sanity(pd.DataFrame([row]), "an example").data.iloc[0].to_dict()
-    {'random network (rank correlation, passes below 0.5)': 'fails: 1.00 (1.00 to 1.00)'}
-    """
-
-    def say(row: pd.Series) -> str:
-        digits = 3 if row["test"] == "lesion removed" else 2
-        return f"{row['verdict']}: {interval_text(row, digits=digits)}"
-
-    # a row per method and a column per test, in the order of the summary
-    text = summary.assign(text=summary.apply(say, axis=1))
-    wide = text.pivot(index="method", columns="test", values="text")
-    tests = list(summary["test"].unique())
-    wide = wide.reindex(index=summary["method"].unique(), columns=tests).rename_axis(index=None)
-
-    # the head of a column says what the test is about
-    limits = {
-        "random network": f"rank correlation, passes below {SIMILAR}",
-        "shuffled labels": f"rank correlation, passes below {SIMILAR}",
-        "another seed": f"rank correlation, passes above {SIMILAR}",
-        "small changes": f"rank correlation, passes above {SIMILAR}",
-        "lesion removed": "heat that leaves the lesions, passes above 0",
-    }
-    wide.columns = [f"{test} ({limits[test]})" for test in tests]
-    caption = (
-        f"{escape(title)} · {summary['films'].max()} films of {summary['patients'].max()}"
-        " patients · mean (95 % patient bootstrap)"
-    )
-    return wide.fillna("not known").style.set_caption(caption).set_uuid("sanity")

@@ -456,6 +456,6 @@ def show_board(board: pd.DataFrame, target: str, title: str) -> pd.io.formats.st
     # a fixed uuid: pandas would draw a new one at every run
     caption = (
         f"{escape(title)} · {target} · {part['films'].max()} films of {part['patients'].max()}"
-        " patients · mean (95 % patient bootstrap)"
+        " patients · mean over patients (95 %)"
     )
     return text.fillna("–").style.set_caption(caption).set_uuid(f"board_{target}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rahelpers.core.store import Run, read_table
+from rahelpers.core.store import Run
 from rahelpers.curation.cohort import load_cohort
 from rahelpers.explanation.baselines import choose_baseline, make_baseline
 from rahelpers.explanation.films import choose_films, explain_each
@@ -229,35 +229,6 @@ def explain_shap(run: Run) -> dict[str, Any]:
         step.write_json("scores.json", {"title": config.title} | scores)
         step.finish()
     return json.loads(run.file("shap", "scores.json").read_text())
-
-
-def load_values(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Load the tables of step 05.
-
-    Returns
-    -------
-    films : DataFrame
-        image_id, patient_id, label, condition, row, base, logit, error, fit, baseline (its kind),
-        base_positive (whether the network calls the film with every region hidden positive).
-    values : DataFrame
-        One row per region and film: image_id, region, value, standard_error, owen.
-
-    Raises
-    ------
-    MissingArtefactError
-        If step 05 has not been run.
-
-    Examples
-    --------
-    >>> from rahelpers import explain_shap
-    >>> from rahelpers.explanation import load_values
-    >>> scores = explain_shap(run)
-    05_shap: reused, its inputs have not changed.
-    >>> films, values = load_values(run)
-    >>> len(films), list(values)
-    (4, ['image_id', 'region', 'value', 'standard_error', 'owen'])
-    """
-    return read_table(run.file("shap", "films.csv")), read_table(run.file("shap", "values.csv"))
 
 
 def _score(values: pd.DataFrame, films: pd.DataFrame, joints: pd.DataFrame) -> dict[str, Any]:

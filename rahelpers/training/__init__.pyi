@@ -1,5 +1,5 @@
 from . import figures as figures
+from .folds import score_folds as score_folds
 from .repeats import repeat as repeat
-from .repeats import score_folds as score_folds
 from .step import load_outputs as load_outputs
 from .step import train as train

@@ -16,10 +16,9 @@ from rahelpers.explanation.films import choose_films
 from rahelpers.explanation.gradcam_step import (
     BASELINE_MAPS,
     explain_gradcam,
-    load_maps,
-    load_tables,
 )
-from rahelpers.explanation.shap_step import explain_shap, load_values
+from rahelpers.explanation.shap_step import explain_shap
+from rahelpers.explanation.tables import load_maps, load_tables, load_values
 from rahelpers.scores.intervals import interval_text
 from rahelpers.training.repeats import repeat
 

@@ -21,11 +21,11 @@ from rahelpers.explanation.sanity import (
     run_counterfactuals,
     run_retrained,
     shift_films,
-    show_sanity,
     summarise_fall,
     summarise_sanity,
     targets_of,
 )
+from rahelpers.explanation.tables import show_sanity
 from rahelpers.network.bundle import predict_logits
 from rahelpers.network.vgg import build_network
 

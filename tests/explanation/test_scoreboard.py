@@ -7,7 +7,7 @@ from scipy.stats import ttest_1samp
 
 from rahelpers.core.config import make_config
 from rahelpers.data.counterfactual import redraw_film
-from rahelpers.explanation.sanity import compare_maps, show_sanity
+from rahelpers.explanation.sanity import compare_maps
 from rahelpers.explanation.scoreboard import (
     compute_deletion,
     energy_inside,
@@ -20,6 +20,7 @@ from rahelpers.explanation.scoreboard import (
     show_board,
     summarise_ranks,
 )
+from rahelpers.explanation.tables import show_sanity
 from rahelpers.films.sites import name_site
 from rahelpers.scores.intervals import interval_text, mean_interval
 from tests.reference import quantus_values as drawn

@@ -6,7 +6,8 @@ import pytest
 
 from rahelpers.curation.cohort import load_cohort
 from rahelpers.explanation.baselines import make_baseline
-from rahelpers.explanation.shap_step import _score, explain_shap, load_values
+from rahelpers.explanation.shap_step import _score, explain_shap
+from rahelpers.explanation.tables import load_values
 from rahelpers.network.bundle import load_bundle, predict_logits
 
 

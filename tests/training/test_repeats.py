@@ -20,6 +20,7 @@ from rahelpers.curation.cohort import load_cohort
 from rahelpers.curation.step import curate
 from rahelpers.network.bundle import predict_logits
 from rahelpers.scores.metrics import compute_auc
+from rahelpers.training.folds import score_folds
 from rahelpers.training.repeats import (
     RepeatJob,
     choose_rows,
@@ -27,7 +28,6 @@ from rahelpers.training.repeats import (
     list_jobs,
     load_networks,
     repeat,
-    score_folds,
     shuffle_labels,
 )
 from rahelpers.training.step import train
