@@ -236,13 +236,10 @@ def score_films(
     """
     scored: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for row, maps in show_progress(zip(rows, heat, strict=True), "scoring maps", len(rows)):
-        film, image, joints = (
-            cohort.manifest.iloc[row],
-            np.asarray(cohort.images[row]),
-            cohort.joints_of(row),
-        )
+        film = cohort.manifest.iloc[row]
         if film["label"] != 1:
             continue
+        image, joints = np.asarray(cohort.images[row]), cohort.joints_of(row)
         patches = bundle.healthy_patches
         kind = choose_baseline(run.config.shap_baseline, joints, patches)
         hidden = make_baseline(image, kind, make_regions(image, joints), joints, patches)

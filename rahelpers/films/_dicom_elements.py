@@ -160,7 +160,7 @@ ELEMENTS = {
         keyword: _number(what="two numbers", count=2, left_out=True) for keyword in SPACING_KEYWORDS
     },
     "EstimatedRadiographicMagnificationFactor": _number(left_out=True),
-    # what it is a picture of; any word may stand there
+    # what it is a picture of; any word is allowed
     "ImageLaterality": Rule(_code, "one code", "", left_out=True),
     "Laterality": Rule(_code, "one code", "", left_out=True),
     "Modality": Rule(_code, "one code", "", left_out=True),

@@ -241,6 +241,8 @@ def do_job(job: RepeatJob, config: RunConfig, folder: Path) -> dict[str, Any]:
 
     labels = cohort.manifest["label"].to_numpy()
     cache = features_folder(Run(config))
+    # memorising is judged on the films themselves, however few they are
+    enough = min(count_patients(cohort.manifest, validation)) >= FEWEST_TO_CHOOSE
     fit = fit_network(
         cohort.images,
         labels,
@@ -250,7 +252,7 @@ def do_job(job: RepeatJob, config: RunConfig, folder: Path) -> dict[str, Any]:
         seed,
         folder / job.name,
         cache,
-        choose=min(count_patients(cohort.manifest, validation)) >= FEWEST_TO_CHOOSE,
+        choose=enough or job.kind == "shuffled",
     )
     if job.kind in KEPT:
         write_atomically(_network_file(folder, job), fit.model.save)

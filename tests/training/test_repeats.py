@@ -206,6 +206,24 @@ def test_shuffled_labels_are_memorised_as_far_as_possible(whole, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kind", "chooses"), [("shuffled", True), ("seed", False)])
+def test_few_patients_choose_an_epoch_only_for_memorising(
+    kind, chooses, tiny_run, tmp_path, monkeypatch
+):
+    """The films that a network shall memorise judge it, however few they are."""
+
+    class AskedError(Exception):
+        pass
+
+    def fit(*_, choose, **__):
+        raise AskedError(choose)
+
+    monkeypatch.setattr("rahelpers.training.repeats.fit_network", fit)
+    with pytest.raises(AskedError) as asked:
+        do_job(RepeatJob(kind, 2), tiny_run.config, tmp_path)
+    assert asked.value.args == (chooses,)
+
+
 def test_a_cluster_that_loses_a_worker_gives_the_results_of_this_machine(whole, cluster, tmp_path):
     """Two workers over loopback; one is killed while it trains."""
     address, workers = cluster
